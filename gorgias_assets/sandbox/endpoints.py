@@ -1,0 +1,257 @@
+"""Which path of the API answers what, as the account is now. GET only: the account is changed from Python."""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, parse_qsl, urlencode
+
+from gorgias_assets.sandbox.account import Account
+from gorgias_assets.sandbox.moments import microseconds
+from gorgias_assets.sandbox.objects import KINDS, TICKETS, VIEWS, Kind, whole
+from gorgias_assets.sandbox.rows import Cursor, Listing, Row, dumped, id_of
+
+PAGE_SIZE, PAGE_LIMIT = 30, 100
+NOT_IN_VIEW_ITEMS = ("summary", "custom_fields")
+NOT_IN_ONE_TICKET = ("excerpt", "messages_count", "integrations", "last_sent_message_not_delivered")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is sent back: `sent` of the body before the connection breaks, and nothing at all if the status is 0."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = "application/json"
+    delay: float = 0.0
+    sent: float = 1.0
+
+    @property
+    def is_page(self) -> bool:
+        return self.status == 200 and self.body.startswith(b'{"object":"list"')
+
+
+class ApiError(Exception):
+    """Ends in an answer in Gorgias's error envelope."""
+
+    def __init__(self, status: int, msg: str, data: Mapping[str, Sequence[str]] | None = None) -> None:
+        super().__init__(msg)
+        error = {"msg": msg, "data": data} if data else {"msg": msg}
+        self.answer = Answer(status, dumped({"error": error}))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A path and a query, whose parameters are checked as they are read."""
+
+    account: Account
+    path: str
+    query: str
+
+    @property
+    def uri(self) -> str:
+        """As a list echoes it."""
+        return f"{self.path}?{urlencode(parse_qsl(self.query, keep_blank_values=True))}"
+
+    @property
+    def parameters(self) -> dict[str, list[str]]:
+        return parse_qs(self.query, keep_blank_values=True)
+
+    def only(self, *names: str) -> None:
+        unknown = {name: ["Unknown field."] for name in self.parameters if name not in names}
+        if unknown:
+            raise ApiError(400, "Invalid parameters.", unknown)
+
+    def read(self, name: str, read: Callable[[Sequence[str]], Any], default: Any = None) -> Any:
+        try:
+            return read(self.parameters[name]) if name in self.parameters else default
+        except ValueError as error:
+            raise ApiError(400, "Invalid parameters.", {name: [str(error)]}) from None
+
+
+def answer(account: Account, path: str, query: str) -> Answer:
+    """One consistent look at the account. A merged ticket or customer redirects, with everything under it."""
+    asked = Asked(account, path.rstrip("/"), query)
+    with account.lock:
+        for pattern, answers in ROUTES:
+            if match := re.fullmatch(pattern, asked.path):
+                try:
+                    return answers(asked, *(int(part) if part.isdigit() else part for part in match.groups()))
+                except ApiError as refused:
+                    return refused.answer
+    return NOT_FOUND.answer
+
+
+def one_list(asked: Asked, path: str) -> Answer:
+    kind = kind_at(path)
+    page = asked.account.page(kind.name, listing(asked, kind))
+    cursors = {"prev_cursor": page.prev_cursor, "next_cursor": page.next_cursor}
+    return listed(asked, page.rows, cursors | dict.fromkeys(["total_resources"] if kind.counts_rows else []))
+
+
+def one_object(asked: Asked, path: str, row_id: int) -> Answer:
+    kind = kind_at(path)
+    asked.only("relationships")
+    row = asked.account.row(kind.name, row_id)
+    if row is None:
+        return gone(asked, kind, row_id)
+    return Answer(200, dumped(DETAILS[kind.name](asked.account, row) if kind.name in DETAILS else row))
+
+
+def calling_user(asked: Asked) -> Answer:
+    users = asked.account.rows("users")
+    return Answer(200, dumped(next(user for user in users if user["email"] == asked.account.email)))
+
+
+def account_itself(asked: Asked) -> Answer:
+    about = {"domain": asked.account.domain, "created_datetime": asked.account.opened, "deactivated_datetime": None}
+    return Answer(200, dumped(about | {"settings": [], "status": "active"}))
+
+
+def message_of_ticket(asked: Asked, ticket_id: int, row_id: int) -> Answer:
+    row = asked.account.row("messages", row_id)
+    return Answer(200, dumped(row)) if row and row["ticket_id"] == ticket_id else gone(asked, TICKETS, ticket_id)
+
+
+def messages_of_ticket(asked: Asked, ticket_id: int) -> Answer:
+    """The deprecated list: pages by number, oldest first."""
+    if asked.account.row("tickets", ticket_id) is None:
+        return gone(asked, TICKETS, ticket_id)
+    asked.only("page", "limit")
+    page, size = asked.read("page", whole, 1), asked.read("limit", page_size, PAGE_SIZE)
+    messages = by_creation(asked.account.where("messages", "ticket_id", ticket_id))
+    shown = messages[(page - 1) * size : page * size]
+    meta = {"page": page, "per_page": size, "current_page": f"{asked.path}/?page={page}"}
+    meta |= {"item_count": len(messages), "nb_pages": max(1, -(-len(messages) // size))}
+    return listed(asked, [dumped(message) for message in shown], meta)
+
+
+def view_items(asked: Asked, view_id: int) -> Answer:
+    """The tickets of a view, newest change first. A cursor includes the row it was made from, hence `ignored_item`."""
+    if asked.account.row("views", view_id) is None:
+        return gone(asked, VIEWS, view_id)
+    asked.only("cursor", "direction", "ignored_item", "limit")
+    limit = asked.read("limit", page_size, PAGE_SIZE)
+    start = asked.read("cursor", lambda sent: whole([sent[-1].removesuffix("-false")]))
+    view = TICKETS.filters["view_id"].condition, (view_id,)
+    position = "updated <= ? AND id <> ?", (start or FOREVER, asked.read("ignored_item", whole, 0))
+    page = asked.account.page("tickets", Listing("updated_datetime", True, None, limit, (view, position)))
+    tickets = [json.loads(row) for row in page.rows]
+    meta = {"prev_items": None, "current_cursor": start and f"{start}-false", "next_items": None}
+    if page.next_cursor:
+        last = tickets[-1]
+        following = {"cursor": f"{microseconds(last['updated_datetime'])}-false", "direction": "next"}
+        meta["next_items"] = f"{asked.path}?{urlencode(following | {'ignored_item': last['id'], 'limit': limit})}"
+    return listed(asked, [dumped(without(ticket, NOT_IN_VIEW_ITEMS)) for ticket in tickets], meta)
+
+
+def listing(asked: Asked, kind: Kind) -> Listing:
+    asked.only("cursor", "limit", "order_by", *kind.filters)
+    order, _, direction = asked.read("order_by", lambda sent: sent[-1], kind.order).partition(":")
+    if order not in kind.orders or direction not in ("asc", "desc"):
+        raise ApiError(400, "Invalid parameters.", {"order_by": ["Not a valid choice."]})
+    return Listing(
+        order,
+        descending=direction == "desc",
+        cursor=asked.read("cursor", lambda sent: Cursor.parse(sent[-1], by_time=order.endswith("_datetime"))),
+        limit=asked.read("limit", page_size, PAGE_SIZE),
+        conditions=tuple(
+            (wanted.condition, (asked.read(name, wanted.read),))
+            for name, wanted in kind.filters.items()
+            if name in asked.parameters
+        ),
+    )
+
+
+def page_size(sent: Sequence[str]) -> int:
+    size = whole(sent)
+    if not 1 <= size <= PAGE_LIMIT:
+        raise ValueError(f"Must be between 1 and {PAGE_LIMIT}.")
+    return size
+
+
+def kind_at(path: str) -> Kind:
+    kind = KINDS.get(path.replace("-", "_"))
+    if kind is None or "_" in path:
+        raise NOT_FOUND
+    return kind
+
+
+def listed(asked: Asked, rows: Sequence[bytes], meta: Mapping[str, object]) -> Answer:
+    parts = (
+        b'{"object":"list","uri":',
+        dumped(asked.uri),
+        b',"data":[',
+        b",".join(rows),
+        b'],"meta":',
+        dumped(meta),
+        b"}",
+    )
+    return Answer(200, b"".join(parts))
+
+
+def gone(asked: Asked, kind: Kind, row_id: int) -> Answer:
+    into = asked.account.merged_into(kind.name, row_id)
+    if into is None:
+        return NOT_FOUND.answer
+    return Answer(301, headers={"Location": asked.uri.replace(f"/{row_id}", f"/{into}", 1).removesuffix("?")})
+
+
+def without(row: Row, names: Sequence[str]) -> Row:
+    return {name: value for name, value in row.items() if name not in names}
+
+
+def by_creation(messages: list[Row]) -> list[Row]:
+    return sorted(messages, key=lambda message: microseconds(message["created_datetime"]))
+
+
+def one_customer(_: Account, row: Row) -> Row:
+    who = {"id": row["id"], "name": row["name"]}
+    moments = {name: row.get(name) for name in ("created_datetime", "updated_datetime", "deleted_datetime")}
+    channel = {
+        "id": row["id"],
+        "type": "email",
+        "address": row["email"],
+        "preferred": True,
+        "user": who,
+        "customer": who,
+    }
+    channels = [channel | moments] if row["email"] else []
+    return row | {"customer": None, "channels": channels, "integrations": {}, "external_data": {}, "ecommerce_data": {}}
+
+
+def one_ticket(account: Account, row: Row) -> Row:
+    surveys = account.where("satisfaction_surveys", "ticket_id", row["id"])
+    messages = [
+        without(message, ("headers", "macros", "deleted_datetime"))
+        for message in by_creation(account.where("messages", "ticket_id", row["id"]))
+    ]
+    return without(row, NOT_IN_ONE_TICKET) | {
+        "messages": messages,
+        "satisfaction_survey": surveys[0] if surveys else None,
+        "reply_options": {},
+        "processed_datetime": row["updated_datetime"],
+        "assignee_user_id": id_of(row["assignee_user"]),
+        "assignee_team_id": id_of(row["assignee_team"]),
+        "imported": False,
+        "requester": row["customer"],
+        "events": [],
+    }
+
+
+FOREVER = 2**62
+NOT_FOUND = ApiError(404, "Resource not found.")
+DETAILS = {"customers": one_customer, "tickets": one_ticket}
+"""What a single object shows that differs from its row in a list."""
+
+ROUTES: Sequence[tuple[str, Callable[..., Answer]]] = (
+    (r"/api/account", account_itself),
+    (r"/api/users/0", calling_user),
+    (r"/api/views/(\d{1,18})/items", view_items),
+    (r"/api/tickets/(\d{1,18})/messages", messages_of_ticket),
+    (r"/api/tickets/(\d{1,18})/messages/(\d{1,18})", message_of_ticket),
+    (r"/api/([a-z-]+)", one_list),
+    (r"/api/([a-z-]+)/(\d{1,18})", one_object),
+)

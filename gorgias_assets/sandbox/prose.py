@@ -1,0 +1,178 @@
+"""What the customers and agents of an invented clothes shop write to each other."""
+
+from dataclasses import dataclass
+from random import Random
+
+FIRST_NAMES = (
+    "Mara", "Tomas", "Ines", "Jonas", "Leila", "Pieter", "Anouk", "Dario", "Signe", "Bruno", "Yara", "Emil", "Noor",
+    "Felix", "Greta", "Hugo", "Ida", "Kasper", "Lena", "Milo", "Nadia", "Oskar", "Paula", "Rafael", "Selma", "Theo",
+    "Una", "Viktor",
+)  # fmt: skip
+LAST_NAMES = (
+    "Quill", "Vale", "Brandt", "Okafor", "Lindqvist", "Moreau", "Castell", "Novak", "Haddad", "Petrov", "Sorensen",
+    "Ferreira", "Tanaka", "Weiss", "Abara", "Dunne", "Eklund", "Fontaine", "Grieg", "Hollis", "Ibarra", "Jansen",
+    "Kowal", "Laurent",
+)  # fmt: skip
+ITEMS = (
+    "linen shirt", "wool coat", "rain jacket", "pair of boots", "cotton dress", "knitted scarf", "leather belt",
+    "denim skirt", "running tights", "cashmere jumper", "canvas backpack", "swim shorts",
+)  # fmt: skip
+CARRIERS = ("GreenVan", "Nordpost", "Parcel Owl", "CityCycle")
+SIZES = ("XS", "S", "M", "L", "XL")
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One reason to write to a shop: the tag and team it ends up with, and what is said."""
+
+    tag: str
+    team: str
+    reason: str
+    subjects: tuple[str, ...]
+    openings: tuple[str, ...]
+    replies: tuple[str, ...]
+
+
+TOPICS = (
+    Topic(
+        "late-parcel",
+        "Shipping",
+        "Shipping::Delay",
+        ("Where is my parcel?", "Order {order} has not arrived", "Delivery of the {item}"),
+        (
+            "I ordered a {item} and the tracking page of {carrier} has not moved for four days.",
+            "My order {order} was meant to be here on Tuesday. Nobody rang, and there is no card in the letter box.",
+            "Could you tell me where order {order} is? {carrier} says it is on the van, every morning.",
+        ),
+        (
+            "I have called {carrier}: the parcel was sorted into the wrong depot and leaves again tonight.",
+            "Your parcel was scanned this morning. It should be with you tomorrow before six in the evening.",
+        ),
+    ),
+    Topic(
+        "refund",
+        "Returns",
+        "Returns::Refund",
+        ("Refund for order {order}", "When do I get my money back?", "Returned the {item}"),
+        (
+            "I sent the {item} back two weeks ago and there is still nothing on my account.",
+            "The refund for {order} is smaller than what I paid. Was the delivery taken off?",
+        ),
+        (
+            "The refund for {order} left us today. Banks take three to five working days to show it.",
+            "You are right, the delivery should have been included. I have just sent you the difference.",
+        ),
+    ),
+    Topic(
+        "wrong-size",
+        "Returns",
+        "Returns::Size",
+        ("The {item} is too small", "Exchange for a size {size}", "Size of the {item}"),
+        (
+            "The {item} is lovely, but the {size} fits like the next size down. Can I swap it?",
+            "I would like to exchange the {item} from order {order} for a size {size}.",
+        ),
+        (
+            "Of course. I have put a {size} aside for you, and a return label is attached to this message.",
+            "This cut runs small, sorry about that. Keep the label on and the exchange costs you nothing.",
+        ),
+    ),
+    Topic(
+        "damaged",
+        "Quality",
+        "Quality::Damaged",
+        ("Damaged {item}", "A seam has come undone", "Complaint about order {order}"),
+        (
+            "The {item} came with a torn seam along the left side. I have not even worn it.",
+            "The box was soaked when {carrier} left it here, and the {item} is stained.",
+        ),
+        (
+            "That should not have passed our checks. A new {item} is on its way; keep the old one.",
+            "Thank you for the photos. Would you like a new one, or your money back?",
+        ),
+    ),
+    Topic(
+        "order-change",
+        "Sales",
+        "Order::Change",
+        ("Change of address for {order}", "Please add a {item}", "Cancel my order?"),
+        (
+            "I moved last month and forgot to change my address before ordering. Can you still redirect {order}?",
+            "Could you add a {item} in {size} to order {order} before it leaves?",
+        ),
+        (
+            "Just in time: I have changed it, and you will get a new confirmation in a minute.",
+            "The order is with {carrier} already, but their app lets you choose another place to pick it up.",
+        ),
+    ),
+    Topic(
+        "question",
+        "Sales",
+        "Product::Question",
+        ("A question about the {item}", "Will the {item} come back?", "How do I wash the {item}?"),
+        (
+            "Is the {item} going to be back in {size}? I have been watching the page since spring.",
+            "Does the {item} survive a washing machine? The label and the web page disagree.",
+        ),
+        (
+            "We expect the {item} again at the end of the month. Shall I write to you when it is here?",
+            "Thirty degrees, inside out, and dry it flat. I have asked for the page to be corrected.",
+        ),
+    ),
+)
+DETAILS = (
+    "I ordered it as a present, so the date matters more than it normally would.",
+    "I have bought from you for years and this is the first time that I have to write.",
+    "I attach the confirmation in case it helps; the number is at the top on the right.",
+    "If it is easier you can ring me in the evening, any day but Thursday.",
+    "My neighbour takes parcels for me, at number 14, second bell from the top.",
+    "I paid with a gift card and the rest by bank transfer, if that makes a difference.",
+    "Please do not send another one before you have answered this message.",
+    "The web page offered me a chat, which then told me to write an e-mail.",
+)
+ASSURANCES = (
+    "I have left a note on your order, so whoever reads this next knows the whole story.",
+    "If anything is still wrong after that, answer this message and it comes straight back to me.",
+    "As an apology you will find a voucher in your account, good for a year.",
+    "We have changed how we pack these, so it should be the last time.",
+    "Nothing else is needed from you at the moment.",
+)
+FOLLOW_UPS = (
+    "Thank you, that was quick. One more thing: does the return label run out?",
+    "I have just looked, and the tracking page still shows the old date.",
+    "Perfect, it arrived this morning. Thanks for your help!",
+    "Sorry, I gave you the wrong order number. The right one is {order}.",
+    "That is kind, but I would rather have my money back.",
+)
+NOTES = (
+    "Carrier says delivery tomorrow.",
+    "Asked the warehouse for a photo.",
+    "Second complaint this month, be generous.",
+)
+COMMENTS = {
+    1: "Nobody answered my actual question.",
+    2: "It took far too long.",
+    3: "Fine in the end.",
+    4: "Friendly and helpful.",
+    5: "Quick answer, thank you.",
+}
+
+
+def particulars(random: Random) -> dict[str, str]:
+    """What one conversation is about: fills the gaps in a topic's sentences."""
+    return {
+        "order": f"#{random.randint(10_000, 99_999)}",
+        "item": random.choice(ITEMS),
+        "carrier": random.choice(CARRIERS),
+        "size": random.choice(SIZES),
+    }
+
+
+def letter(random: Random, opening: str, more: tuple[str, ...], greeting: str, signature: str) -> str:
+    """A message of one to several paragraphs, now and then a long one."""
+    length = random.choice((0, 1, 1, 2, 2, 3, 5))
+    return "\n\n".join([greeting, opening, *random.sample(more, min(length, len(more))), signature])
+
+
+def html(text: str) -> str:
+    return "".join(f"<p>{paragraph}</p>" for paragraph in text.split("\n\n"))

@@ -1,0 +1,188 @@
+"""The HTTP in front of an account: authentication, the bucket, faults, and a log of the requests."""
+
+import base64
+import contextlib
+import gzip
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.message import Message
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
+from typing import Any, Self
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from gorgias_assets.sandbox.account import Account
+from gorgias_assets.sandbox.bucket import Bucket
+from gorgias_assets.sandbox.endpoints import Answer, answer
+from gorgias_assets.sandbox.faults import HTML, Faults, refusal
+from gorgias_assets.sandbox.shop import Shop
+
+CALL_LIMIT = "X-Gorgias-Account-Api-Call-Limit"
+UNLIMITED = "1/100000"
+
+
+@dataclass
+class Request:
+    """One request, in order of arrival. `status` is 0 until it is answered, and stays 0 if the connection was reset."""
+
+    method: str
+    path: str
+    query: str
+    started: float = field(default_factory=time.monotonic)
+    status: int = 0
+
+    @property
+    def params(self) -> dict[str, str]:
+        """A parameter that was sent several times is joined with commas."""
+        sent: dict[str, str] = {}
+        for name, value in parse_qsl(self.query, keep_blank_values=True):
+            sent[name] = f"{sent[name]},{value}" if name in sent else value
+        return sent
+
+
+class Sandbox:
+    """Serves an account on a free port of loopback for as long as the `with` block lasts.
+
+    A `shop` makes the account follow real time: it lives on to the present before each request. Without one, time moves
+    only when somebody moves it. `after_page` is called when a page has been read and before it is sent, with no lock
+    held: what it changes, the next page sees and this one does not.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        bucket: Bucket | None = None,
+        shop: Shop | None = None,
+        port: int = 0,
+        gzip: bool = True,
+        latency: float = 0.0,
+        unknown_domain: bool = False,
+    ) -> None:
+        self.account, self.bucket, self.shop = account, bucket, shop
+        self.gzip, self.latency, self.unknown_domain = gzip, latency, unknown_domain
+        self.requests: list[Request] = []
+        self.faults = Faults()
+        self.after_page: Callable[[Request], object] | None = None
+        self._credentials = "Basic " + base64.b64encode(f"{account.email}:{account.api_key}".encode()).decode()
+        self._server = Server(self, port)
+
+    @property
+    def api_url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}/api"
+
+    @property
+    def uri(self) -> str:
+        key, email = quote(self.account.api_key, safe=""), quote(self.account.email, safe="")
+        return f"gorgias://{self.account.domain}?api_key={key}&email={email}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._server.hang_up()
+
+    def respond(self, request: Request, headers: Message) -> Answer:
+        """What is sent, after everything that can come between a request and its answer."""
+        self.requests.append(request)
+        name = CALL_LIMIT.lower() if len(self.requests) % 2 else CALL_LIMIT
+        if self.shop:
+            self.shop.live(until=datetime.now(UTC))
+        due = self.faults.befall(self._due(request, headers), request.path, request.params)
+        if self.after_page and due.is_page:
+            self.after_page(request)
+        if not self.unknown_domain:
+            due = replace(due, headers={**due.headers, name: self._calls()})
+        if self.gzip and "gzip" in headers.get("Accept-Encoding", ""):
+            due = replace(due, body=gzip.compress(due.body, 1), headers={**due.headers, "Content-Encoding": "gzip"})
+        request.status = due.status
+        return due
+
+    def _due(self, request: Request, headers: Message) -> Answer:
+        if self.unknown_domain:
+            return Answer(404, HTML, content_type="text/html")
+        if self.bucket and not self.bucket.take():
+            return replace(refusal(429), headers={"Retry-after": str(self.bucket.retry_after)})
+        if headers.get("Authorization") != self._credentials:
+            return refusal(401)
+        if request.method != "GET":
+            return refusal(405)
+        return answer(self.account, request.path, request.query)
+
+    def _calls(self) -> str:
+        return f"{self.bucket.used}/{self.bucket.limit}" if self.bucket else UNLIMITED
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, sandbox: Sandbox, port: int) -> None:
+        self.sandbox = sandbox
+        self._open: set[socket.socket] = set()
+        super().__init__(("127.0.0.1", port), Connection)
+
+    def server_bind(self) -> None:
+        """Without the look-up of a name, which http.server does here and which can take seconds."""
+        TCPServer.server_bind(self)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        opened, address = super().get_request()
+        self._open.add(opened)
+        return opened, address
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """A connection that a client keeps alive would outlive the server otherwise."""
+        for opened in self._open.copy():
+            with contextlib.suppress(OSError):
+                opened.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class Connection(BaseHTTPRequestHandler):
+    """One connection of a client, kept alive."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: Server
+
+    def respond(self) -> None:
+        url = urlsplit(self.path)
+        due = self.server.sandbox.respond(Request(self.command, url.path, url.query), self.headers)
+        time.sleep(due.delay + self.server.sandbox.latency)
+        self.close_connection |= self.command != "GET" or due.sent < 1
+        if due.status == 0:
+            self._reset()
+            return
+        headers = {"Content-Type": due.content_type, "Content-Length": len(due.body), **due.headers}
+        lines = [f"HTTP/1.1 {due.status} {HTTPStatus(due.status).phrase}", *(f"{k}: {v}" for k, v in headers.items())]
+        body = due.body[: int(len(due.body) * due.sent)]
+        self.wfile.write("\r\n".join([*lines, "", ""]).encode() + body)
+
+    do_GET = do_POST = do_PUT = do_DELETE = respond  # noqa: N815, the names that http.server asks for
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing on stderr: the log is `Sandbox.requests`."""
+
+    def _reset(self) -> None:
+        """Closed without lingering, so that the client sees a reset and not an end."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.rfile.close()
+        self.connection.close()
+        self.close_connection = True

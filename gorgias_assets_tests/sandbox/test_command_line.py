@@ -1,0 +1,27 @@
+"""`python -m gorgias_assets.sandbox` says how to reach the shop it serves."""
+
+import re
+import signal
+import subprocess
+import sys
+
+import requests
+
+
+def test_what_is_printed_can_be_copied() -> None:
+    command = [sys.executable, "-m", "gorgias_assets.sandbox", "--days", "2", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
+        assert process.stdout is not None
+        assert process.stderr is not None
+        printed = ""
+        while "GORGIAS_API_URL" not in printed:
+            printed += (line := process.stdout.readline())
+            assert line, process.stderr.read()
+        found = re.search(r"curl -u '(.+):(.+)' '(.+)'", printed)
+        assert found is not None
+        user, key, url = found.groups()
+        assert len(requests.get(url, auth=(user, key), timeout=5).json()["data"]) == 1
+        assert "export GORGIAS_URI='gorgias://sandbox?api_key=sandbox-key&email=ines.vale%40shop.example'" in printed
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=5) == 0
+        assert process.stderr.read() == ""
