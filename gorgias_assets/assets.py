@@ -1,0 +1,62 @@
+"""The assets: one per entity, each reading a window of days through the Gorgias resource."""
+
+import warnings
+from collections.abc import Sequence
+
+import dagster as dg
+
+from gorgias_assets.entities import ENTITIES, Entity
+from gorgias_assets.io_managers.merging import column_schema
+from gorgias_assets.partitions import daily_partitions
+from gorgias_assets.resources import GorgiasResource
+from gorgias_assets.sweeps import Sweep
+
+GROUP = "gorgias"
+
+
+def build_assets(
+    start_date: str = "2024-01-01",
+    *,
+    entities: Sequence[Entity] = ENTITIES,
+    io_manager_key: str = "io_manager",
+) -> list[dg.AssetsDefinition]:
+    """The assets `gorgias/<entity>`, partitioned by UTC day from `start_date` (`YYYY-MM-DD`).
+
+    They need a `GorgiasResource` under the key `gorgias`, and under `io_manager_key` one of this project's IO managers.
+    """
+    partitions = daily_partitions(start_date)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # `backfill_policy` is in beta; one run per backfill needs it
+        return [_build_asset(entity, partitions, io_manager_key) for entity in entities]
+
+
+def _build_asset(
+    entity: Entity, partitions: dg.DailyPartitionsDefinition, io_manager_key: str
+) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=[GROUP, entity.name],
+        group_name=GROUP,
+        description=_description(entity),
+        kinds={"gorgias", "python"},
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        io_manager_key=io_manager_key,
+        metadata={
+            "partition_expr": list(entity.touch_fields),
+            "dagster/column_schema": column_schema(entity.columns),
+        },
+    )
+    def gorgias_asset(context: dg.AssetExecutionContext, gorgias: GorgiasResource) -> Sweep:
+        window = context.partition_time_window
+        return gorgias.sweep(entity, window.start, window.end)
+
+    return gorgias_asset
+
+
+def _description(entity: Entity) -> str:
+    touches = ", ".join(f"`{name}`" for name in entity.touch_fields)
+    return (
+        f"{entity.grain}\n\n"
+        "A partition is every row that something happened to on that day (UTC), in its newest state: any of "
+        f"{touches} lies in the day. The table holds one row per `id`, the newest state ever read."
+    )

@@ -1,0 +1,69 @@
+"""The Gorgias account as a Dagster resource."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from gorgias_assets.budget import Budget
+from gorgias_assets.client import GorgiasClient
+from gorgias_assets.entities import ENTITIES, Entity
+from gorgias_assets.sweeps import Sweep, Window
+from gorgias_assets.uri import EXPECTED_FORM, GorgiasUri, InvalidUri
+
+
+class GorgiasResource(dg.ConfigurableResource):
+    """One Gorgias account.
+
+    `uri` is a string or an `EnvVar`. It is a resource dependency and no config field, so that the key it holds is in no
+    snapshot, page or event of Dagster's, in whichever form it is given.
+    """
+
+    uri: dg.ResourceDependency[str]
+    api_url: str | None = Field(
+        default=None,
+        description="Base URL of the API, instead of https://<domain>.gorgias.com/api; for a simulated account.",
+    )
+    max_share: float = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        description="Share of the account's API calls to use; the rest is left to everything else on the account.",
+    )
+    patience_minutes: float = Field(
+        default=10, gt=0, description="How long Gorgias may give no usable answer to a request before the run fails."
+    )
+    look_back_days: dict[str, int] = Field(
+        default_factory=dict,
+        description="Days before a partition in which rows touched in it may have been created, by entity, where it "
+        "shall differ from the default of "
+        + ", ".join(f"{entity.name}: {entity.look_back.days}" for entity in ENTITIES),
+    )
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        return ((name, value) for name, value in super().__repr_args__() if name != "uri")
+
+    def account(self) -> GorgiasUri:
+        """The account's parsed URI. Raises `InvalidUri`."""
+        if isinstance(self.uri, dg.EnvVar):
+            uri = self.uri.get_value()
+            if not uri:
+                raise InvalidUri(f"The environment variable {self.uri.env_var_name} is not set; set {EXPECTED_FORM}.")
+            return GorgiasUri.parse(uri)
+        return GorgiasUri.parse(self.uri)
+
+    def sweep(self, entity: Entity, start: datetime, end: datetime) -> Sweep:
+        """The rows of `entity` touched in `[start, end)`, two aware datetimes; nothing is read yet."""
+        try:
+            account = self.account()
+            client = GorgiasClient(
+                account, api_url=self.api_url, budget=Budget(self.max_share), patience=self.patience_minutes * 60
+            )
+        except InvalidUri as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
+        days = self.look_back_days.get(entity.name)
+        look_back = entity.look_back if days is None else timedelta(days=days)
+        return Sweep(entity, Window.of(start, end), client, look_back)

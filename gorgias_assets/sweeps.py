@@ -1,0 +1,192 @@
+"""A sweep: one reading of a window of one entity, newest first, as typed batches.
+
+The cost of reading is API calls, so a sweep makes no more than the window needs: it stops at the first page that shows
+that nothing older can belong. That is right only while the list keeps its order, so the order is verified on every page.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from typing import Self
+
+import pyarrow as pa
+
+from gorgias_assets.client import GorgiasClient, Page, Untrusted
+from gorgias_assets.columns import Row, parse_datetime, type_rows
+from gorgias_assets.entities import Entity
+from gorgias_assets.read_ahead import read_ahead
+
+BATCH_ROWS = 10_240
+BATCH_BYTES = 16 * 2**20  # of bodies; bounds memory where bodies are long
+READ_AHEAD_BYTES = 12 * 2**20
+
+
+@dataclass(frozen=True)
+class Window:
+    """A half-open interval `[start, end)` of aware UTC datetimes."""
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if not self.start.utcoffset() == self.end.utcoffset() == timedelta(0):
+            raise ValueError("A window's start and end must be aware datetimes in UTC.")
+        if self.start >= self.end:
+            raise ValueError(f"A window must end after it starts; got {self}.")
+
+    @classmethod
+    def of(cls, start: datetime, end: datetime) -> Self:
+        """The window between two aware datetimes of any time zone."""
+        return cls(start.astimezone(UTC), end.astimezone(UTC))
+
+    def __contains__(self, moment: datetime) -> bool:
+        return self.start <= moment < self.end
+
+    def __str__(self) -> str:
+        return f"[{self.start.isoformat()}, {self.end.isoformat()})"
+
+
+@dataclass
+class Progress:
+    """What a sweep has read so far, which runs a little ahead of what it has yielded.
+
+    - `pages`, `calls`: list answers read, and requests made for them, failed attempts included.
+    - `rows_read`, `rows_touched`: rows in those answers, and those of them that belong to the window.
+    - `waited_seconds`: time spent waiting for the budget.
+    - `newest`, `reached`: the order field of the first and of the last row read.
+    - `rows_per_day`: rows touched on each day of the window; a row touched on two days counts on both.
+    - `extra_fields`: how often each field went to `_extra`.
+    - `complete`: the stop was reached, so every row of the window has been read.
+    """
+
+    pages: int = 0
+    calls: int = 0
+    rows_read: int = 0
+    rows_touched: int = 0
+    waited_seconds: float = 0.0
+    newest: datetime | None = None
+    reached: datetime | None = None
+    rows_per_day: Counter[date] = field(default_factory=Counter)
+    extra_fields: Counter[str] = field(default_factory=Counter)
+    complete: bool = False
+
+    @property
+    def retries(self) -> int:
+        return self.calls - self.pages
+
+
+@dataclass(frozen=True)
+class _TouchedPage:
+    """The rows of a page that belong to the window, and the bytes that they weigh at most."""
+
+    rows: pa.Table
+    size: int
+
+
+class Sweep:
+    """The rows of `entity` that something happened to in `window`, each in its newest state.
+
+    Lazy: nothing is requested before `batches()` is iterated. Rows are read by the entity's order field, newest first,
+    down to the window's start less `look_back`.
+    """
+
+    def __init__(self, entity: Entity, window: Window, client: GorgiasClient, look_back: timedelta) -> None:
+        self.entity = entity
+        self.window = window
+        self.progress = Progress()
+        self._client = client
+        self._oldest = window.start - look_back
+
+    @property
+    def share_done(self) -> float:
+        """How far the sweep has come between the newest row and its stop, from 0 to 1, by time."""
+        newest, reached = self.progress.newest, self.progress.reached
+        if self.progress.complete:
+            return 1.0
+        if newest is None or reached is None or newest <= self._oldest:
+            return 0.0
+        return min(1.0, (newest - reached) / (newest - self._oldest))
+
+    def batches(self, on_page: Callable[[], object] = lambda: None) -> Iterator[pa.Table]:
+        """Typed rows in the order they were read; at least one batch, and only the last may be short or empty.
+
+        A batch ends with a page, at `BATCH_ROWS` rows or `BATCH_BYTES` of bodies. `on_page` is called after each page,
+        with `progress` up to date. Raises `Rejected`, `Unavailable` and `Untrusted` of the client; what was yielded
+        before that is whole pages.
+        """
+        with closing(self._client), read_ahead(self._touched_pages(), READ_AHEAD_BYTES) as pages:
+            tables = [self._touched([], datetime.now(UTC))]
+            rows = size = 0
+            for page in pages:
+                tables.append(page.rows)
+                rows += page.rows.num_rows
+                size += page.size
+                on_page()
+                if rows >= BATCH_ROWS or size >= BATCH_BYTES:
+                    yield pa.concat_tables(tables)
+                    tables, rows, size = tables[:1], 0, 0
+            self.progress.complete = True
+            yield pa.concat_tables(tables)
+
+    def _touched_pages(self) -> Iterator[_TouchedPage]:
+        """The window's rows of each page, typed; this is what runs ahead, so it is also where rows are counted."""
+        for page in self._pages():
+            rows = self._touched(page.rows, page.requested_at)
+            self._count(page)
+            yield _TouchedPage(rows, page.size if rows.num_rows else 0)
+
+    def _pages(self) -> Iterator[Page]:
+        """The list's pages in verified order, down to the first that reaches behind the window."""
+        reached = None
+        for page in self._client.pages(self.entity.path, order_by=f"{self.entity.order}:desc"):
+            keys = self._order_keys(page)
+            path = [reached, *keys] if reached else keys
+            if any(older < newer for older, newer in pairwise(path)):
+                raise Untrusted(
+                    f"GET {self.entity.path}: rows are not in the order of {self.entity.order}, newest first, so rows "
+                    "could be missed. Nothing was lost; try again, and report it if it stays."
+                )
+            yield page
+            if keys:
+                reached = keys[-1]
+                if reached < self._oldest:
+                    return
+
+    def _order_keys(self, page: Page) -> list[datetime]:
+        moments = (_moment(row, self.entity.order) for row in page.rows)
+        return [moment for moment in moments if moment is not None]
+
+    def _touched(self, rows: list[Row], requested_at: datetime) -> pa.Table:
+        touched = [row for row in rows if self._is_touched(row)]
+        typed = type_rows(touched, self.entity.columns, requested_at)
+        self.progress.rows_touched += len(touched)
+        self.progress.extra_fields += typed.extra_fields
+        return typed.table
+
+    def _is_touched(self, row: Row) -> bool:
+        """Whether any touch lies in the window; a row with an unreadable touch is kept rather than lost."""
+        touches = [_moment(row, name) for name in self.entity.touch_fields if row.get(name) is not None]
+        days = {touch.date() for touch in touches if touch is not None and touch in self.window}
+        self.progress.rows_per_day.update(days)
+        return bool(days) or None in touches or not touches
+
+    def _count(self, page: Page) -> None:
+        progress = self.progress
+        progress.pages += 1
+        progress.calls += page.calls
+        progress.rows_read += len(page.rows)
+        progress.waited_seconds += page.waited
+        if keys := self._order_keys(page):
+            progress.newest = progress.newest or keys[0]
+            progress.reached = keys[-1]
+
+
+def _moment(row: Row, name: str) -> datetime | None:
+    """A datetime field of a row; None where it is missing or no datetime."""
+    try:
+        return parse_datetime(row[name])
+    except (KeyError, TypeError, ValueError):
+        return None

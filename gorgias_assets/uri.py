@@ -1,0 +1,100 @@
+"""The account's address and credentials, from one URI.
+
+`gorgias://<domain>?api_key=<api-key>&email=<email>`. The key leaves this module only inside a request's Authorization
+header: it has no repr and appears in no error.
+"""
+
+import re
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Self
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+EXPECTED_FORM = "gorgias://<domain>?api_key=<api-key>&email=<email>"
+_DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+class InvalidUri(ValueError):
+    """A URI that cannot be used; one sentence that names what is wrong and shows the expected form, never a value."""
+
+
+@dataclass(frozen=True)
+class GorgiasUri:
+    """A Gorgias account: its subdomain of gorgias.com, a user's e-mail and that user's API key."""
+
+    domain: str
+    email: str
+    api_key: str = field(repr=False)
+
+    @classmethod
+    def parse(cls, uri: str) -> Self:
+        """Read `gorgias://<domain>?api_key=<api-key>&email=<email>`.
+
+        Values are percent-decoded, except that `+` stays a plus sign (as in `ana+shop@example.com`); the order of the
+        parameters is free; `<domain>.gorgias.com` is accepted for `<domain>`. Raises `InvalidUri`.
+        """
+        parts = _split(uri)
+        domain = parts.netloc.lower().removesuffix(".gorgias.com")
+        if not domain:
+            raise _invalid("has no domain")
+        if parts.fragment:
+            raise _invalid("has a # in it, which must be written %23")
+        if not _DNS_LABEL.fullmatch(domain) or parts.path.strip("/"):
+            raise _invalid("must name the account by its subdomain of gorgias.com alone, such as 'mycompany'")
+        parameters = _parameters(parts.query)
+        return cls(domain=domain, email=parameters["email"], api_key=parameters["api_key"])
+
+    @property
+    def api_url(self) -> str:
+        """Base URL of the account's REST API, without a slash at the end."""
+        return f"https://{self.domain}.gorgias.com/api"
+
+
+def check_api_url(api_url: str) -> str:
+    """Return `api_url` without a slash at the end, or raise `InvalidUri` if the key could be read on the way there."""
+    try:
+        parts = urlsplit(api_url)
+        host = parts.hostname or ""
+    except ValueError:
+        parts, host = SplitResult("", "", "", "", ""), ""
+    if not host or parts.username is not None or parts.query or parts.fragment or parts.scheme not in ("http", "https"):
+        raise InvalidUri("The Gorgias API URL must look like https://<host>/api, without user, query or fragment.")
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise InvalidUri("The Gorgias API URL must use https: plain http is for a simulated account on loopback only.")
+    return api_url.rstrip("/")
+
+
+def _split(uri: str) -> SplitResult:
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        raise _invalid("is malformed") from None
+    if parts.scheme != "gorgias":
+        raise _invalid("must begin with gorgias://")
+    return parts
+
+
+def _parameters(query: str) -> dict[str, str]:
+    pairs = parse_qsl(query.replace("+", "%2B"), keep_blank_values=True)
+    parameters = dict(pairs)
+    if parameters.keys() - {"api_key", "email"}:
+        raise _invalid("has a parameter other than api_key and email")
+    if len(pairs) != len(parameters):
+        raise _invalid("has a parameter twice")
+    for name in ("api_key", "email"):
+        if not parameters.get(name, "").strip():
+            raise _invalid(f"has no {name}")
+    if "@" not in parameters["email"] or ":" in parameters["email"]:
+        raise _invalid("has an email that is not an e-mail address")
+    return parameters
+
+
+def _invalid(what: str) -> InvalidUri:
+    return InvalidUri(f"The Gorgias URI {what}; expected {EXPECTED_FORM}.")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
