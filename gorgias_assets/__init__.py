@@ -1,1 +1,1 @@
-"""Gorgias to a warehouse, one day at a time: Dagster assets for a helpdesk's customers, tickets, messages and surveys."""
+"""Gorgias to a warehouse, one day at a time: Dagster assets of customers, tickets, ticket messages and surveys."""

@@ -30,9 +30,7 @@ def build_assets(
         return [_build_asset(entity, partitions, io_manager_key) for entity in entities]
 
 
-def _build_asset(
-    entity: Entity, partitions: dg.DailyPartitionsDefinition, io_manager_key: str
-) -> dg.AssetsDefinition:
+def _build_asset(entity: Entity, partitions: dg.DailyPartitionsDefinition, io_manager_key: str) -> dg.AssetsDefinition:
     @dg.asset(
         key=[GROUP, entity.name],
         group_name=GROUP,

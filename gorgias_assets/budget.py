@@ -1,8 +1,8 @@
 """The account's API calls: how long to wait before the next one.
 
-Gorgias counts calls in a leaky bucket that everything using the account shares: 40 calls per 20 s for an API key, 80 for
+Gorgias counts calls in a leaky bucket that everything on the account shares: 40 calls per 20 s for an API key, 80 for
 an OAuth app, the same counts per 10 s on Enterprise plans (developers.gorgias.com/reference/limitations). Every answer
-says how full it is in `X-Gorgias-Account-Api-Call-Limit: used/limit`. The bucket is the only thing that processes and
+says how full it is, in `X-Gorgias-Account-Api-Call-Limit: used/limit`. The bucket is the only thing that processes and
 runs on one account have in common, so pacing follows it and nothing else: no process needs to know of another.
 
 The drain is taken for the documented slowest. Where it is faster the next answer shows a lower level than expected and

@@ -26,7 +26,9 @@ EXTRA = "_extra"
 ADDED_COLUMNS = (
     Column(EXTRACTED_AT, Kind.DATETIME, "When the request that read this state of the row was sent."),
     Column(DELETED_AT, Kind.DATETIME, "When the row was found to be gone from Gorgias; null while it lives."),
-    Column(EXTRA, Kind.JSON, "Fields that the declaration does not know, or whose value does not fit it.", private=True),
+    Column(
+        EXTRA, Kind.JSON, "Fields that are not declared, or whose value does not fit the declaration.", private=True
+    ),
 )
 
 _ARROW_TYPES = {

@@ -1,7 +1,7 @@
 """The entities: the only place where a kind of Gorgias object is named.
 
-An entity says where its list is, in which order it can be read, at which datetimes something happens to a row, and what
-its columns are. Assets, sweeps, tables and checks are loops over `ENTITIES`; a fifth entity is one more declaration here.
+An entity says where its list is, in which order it is read, at which datetimes something happens to a row, and what its
+columns are. Assets, sweeps and tables are loops over `ENTITIES`; a fifth entity is one more declaration here.
 
 Columns are those of the *list* form of each object, as recorded from a live account on 2026-08-26
 (NangoHQ/integration-templates, integrations/gorgias/tests); the form of a single GET differs and is not used.

@@ -1,7 +1,6 @@
 """The Gorgias account as a Dagster resource."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +14,7 @@ from gorgias_assets.sweeps import Sweep, Window
 from gorgias_assets.uri import EXPECTED_FORM, GorgiasUri, InvalidUri
 
 
-class GorgiasResource(dg.ConfigurableResource):
+class GorgiasResource(dg.ConfigurableResource[Any]):
     """One Gorgias account.
 
     `uri` is a string or an `EnvVar`. It is a resource dependency and no config field, so that the key it holds is in no

@@ -1,1 +1,1 @@
-"""IO managers: `merging` is what they have in common, `warehouse` what they need of a database, each engine says how."""
+"""IO managers: `merging` is what they share, `warehouse` what they need of a database, each engine says only how."""

@@ -15,7 +15,15 @@ from pydantic import Field
 from gorgias_assets.columns import ADDED_COLUMNS, EXTRACTED_AT
 from gorgias_assets.entities import Column, Kind
 from gorgias_assets.io_managers.merging import MergingIOManager
-from gorgias_assets.io_managers.warehouse import Dimension, Merged, Slice, Table, Warehouse, WarehouseError, cast_columns
+from gorgias_assets.io_managers.warehouse import (
+    Dimension,
+    Merged,
+    Slice,
+    Table,
+    Warehouse,
+    WarehouseError,
+    cast_columns,
+)
 from gorgias_assets.sweeps import Window
 
 # A batch fills several row groups of this size, which DuckDB then writes once and leaves alone. In its default size of
@@ -48,7 +56,10 @@ class GorgiasDuckDBIOManager(DuckDBIOManager):
     def type_handlers() -> list[Any]:
         return []
 
-    def create_io_manager(self, context: dg.InitResourceContext) -> MergingIOManager:  # type: ignore[override]
+    def create_io_manager(  # type: ignore[override]  # an IO manager, but none that deletes first
+        self,
+        context: dg.InitResourceContext,  # noqa: ARG002
+    ) -> MergingIOManager:
         warehouse = DuckDBWarehouse(self.database, self.connection_config, self.lock_timeout_seconds)
         return MergingIOManager(warehouse, self.schema_)
 
@@ -60,7 +71,10 @@ class DuckDBWarehouse(Warehouse):
         if database == ":memory:":
             raise WarehouseError("A DuckDB in memory is gone when the step ends; name a file.")
         self._database = database
-        self._connection_config = {"threads": 1, **connection_config}  # rows come one batch at a time: more only contend
+        self._connection_config = {
+            "threads": 1,
+            **connection_config,
+        }  # rows come one batch at a time: more only contend
         self._lock_timeout_seconds = lock_timeout_seconds
 
     def merge(self, table: Table, columns: Sequence[Column], rows: pa.Table) -> Merged:
@@ -68,11 +82,12 @@ class DuckDBWarehouse(Warehouse):
             _ensure_table(connection, table, (*columns, *ADDED_COLUMNS))
             before = _count(connection, table)
             assignments = ", ".join(f"{_quoted(name)} = source.{_quoted(name)}" for name in rows.column_names)
-            (merged,) = connection.execute(
+            merged = _scalar(
+                connection,
                 f"MERGE INTO {_name(table)} AS target USING {_ROWS} AS source ON target.id = source.id "
                 f"WHEN MATCHED AND source.{EXTRACTED_AT} >= target.{EXTRACTED_AT} THEN UPDATE SET {assignments} "
-                "WHEN NOT MATCHED THEN INSERT BY NAME"
-            ).fetchone()
+                "WHEN NOT MATCHED THEN INSERT BY NAME",
+            )
             total = _count(connection, table)
         return Merged(rows=merged, new=total - before, total=total)
 
@@ -202,8 +217,8 @@ def _columns(connection: duckdb.DuckDBPyConnection, table: Table) -> dict[str, s
     """The table's columns and their types in order; empty where there is no such table."""
     return dict(
         connection.execute(
-            "SELECT column_name, data_type FROM information_schema.columns "
-            "WHERE table_catalog = current_database() AND table_schema = ? AND table_name = ? ORDER BY ordinal_position",
+            "SELECT column_name, data_type FROM duckdb_columns() "
+            "WHERE database_name = current_database() AND schema_name = ? AND table_name = ? ORDER BY column_index",
             [table.schema, table.name],
         ).fetchall()
     )
@@ -214,8 +229,8 @@ def _count(connection: duckdb.DuckDBPyConnection, table: Table) -> int:
 
 
 def _scalar(connection: duckdb.DuckDBPyConnection, query: str) -> int:
-    (value,) = connection.execute(query).fetchone()
-    return value
+    ((value,),) = connection.execute(query).fetchall()
+    return int(value)
 
 
 def _condition(where: Slice) -> str:

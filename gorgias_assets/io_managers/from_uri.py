@@ -9,7 +9,7 @@ EXPECTED_FORMS = "duckdb:///<file>, duckdb:////<absolute path of a file> or md:<
 
 
 def io_manager_from_uri(uri: str, schema: str | None) -> dg.ConfigurableIOManagerFactory:
-    """The IO manager for `duckdb:///gorgias.duckdb` (three slashes relative, four absolute) or MotherDuck's `md:<name>`.
+    """The IO manager for `duckdb:///<file>` (three slashes relative, four absolute) or MotherDuck's `md:<database>`.
 
     Raises `InvalidUri`.
     """

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import date
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 import pandas as pd
@@ -187,7 +187,7 @@ def _slice(context: dg.OutputContext | dg.InputContext, metadata: Any) -> Slice:
     if not isinstance(partitions, dg.MultiPartitionsDefinition):
         return (_dimension(expression, partitions, keys),)
     by_dimension = {
-        dimension.name: sorted({key.keys_by_dimension[dimension.name] for key in keys})
+        dimension.name: sorted({cast("dg.MultiPartitionKey", key).keys_by_dimension[dimension.name] for key in keys})
         for dimension in partitions.partitions_defs
     }
     return tuple(

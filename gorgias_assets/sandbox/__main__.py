@@ -1,43 +1,80 @@
-"""`python -m gorgias_assets.sandbox`: a shop with a past, on loopback, that lives on in real time until Ctrl-C."""
+"""`python -m gorgias_assets.sandbox`: a shop with a past, on loopback, that goes on living in real time until Ctrl-C.
+
+With `--run COMMAND …` it lives as long as the command, which finds the account in its environment.
+"""
 
 import argparse
-import time
-from datetime import UTC, datetime, timedelta
+import os
+import signal
+import subprocess
+import sys
+import threading
+from datetime import UTC, date, datetime, time, timedelta
 
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.bucket import Bucket
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.sandbox.shop import Shop
 
+SCHEMA = "gorgias_demo"  # made-up rows stay out of the tables that real ones go to
+
+
+def last_month() -> date:
+    """Its first day: an account that stays the same from one start to the next, for a month."""
+    return (datetime.now(UTC).date().replace(day=1) - timedelta(days=1)).replace(day=1)
+
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m gorgias_assets.sandbox", description=__doc__)
-    parser.add_argument("--days", type=float, default=30, help="how long the shop has been open")
+    parser.add_argument(
+        "--opened", type=date.fromisoformat, default=last_month(), help="the shop's first day; by default last month's"
+    )
     parser.add_argument("--tickets-per-day", type=float, default=40)
     parser.add_argument("--port", type=int, default=8765, help="0: any free one")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--limit", type=int, default=40, help="calls that the bucket holds")
     parser.add_argument("--period", type=float, default=20.0, help="seconds in which a full bucket drains")
+    parser.add_argument("--run", nargs=argparse.REMAINDER, metavar="COMMAND", help="run this on the account, then stop")
     return parser.parse_args()
 
 
-def main() -> None:
+def main() -> int:
     chosen = arguments()
-    now = datetime.now(UTC)
-    account = Account(now=now - timedelta(days=chosen.days))
+    account = Account(now=datetime.combine(chosen.opened, time(), UTC))
     shop = Shop(account, seed=chosen.seed, tickets_per_day=chosen.tickets_per_day)
-    shop.live(until=now)
+    shop.live(until=datetime.now(UTC))
     with Sandbox(account, bucket=Bucket(chosen.limit, chosen.period), shop=shop, port=chosen.port) as sandbox:
         kinds = ("customers", "tickets", "messages", "satisfaction_surveys", "events")
-        print(f"A shop that opened {chosen.days:g} days ago: " + ", ".join(f"{account.count(k)} {k}" for k in kinds))
+        print(f"A shop that opened on {chosen.opened}: " + ", ".join(f"{account.count(k):,} {k}" for k in kinds))
+        environment = {
+            "GORGIAS_URI": sandbox.uri,
+            "GORGIAS_API_URL": sandbox.api_url,
+            "GORGIAS_SCHEMA": SCHEMA,
+            "GORGIAS_START_DATE": chosen.opened.isoformat(),
+        }
+        if chosen.run:
+            return run(chosen.run, environment)
         print(f"\n  curl -u '{account.email}:{account.api_key}' '{sandbox.api_url}/tickets?limit=1'\n")
-        print(f"export GORGIAS_URI='{sandbox.uri}'\nexport GORGIAS_API_URL='{sandbox.api_url}'", flush=True)
-        try:
-            while True:
-                time.sleep(3600)
-        except KeyboardInterrupt:
-            print()
+        print("\n".join(f"export {name}='{value}'" for name, value in environment.items()), flush=True)
+        return wait_for_interrupt()
+
+
+def run(command: list[str], environment: dict[str, str]) -> int:
+    """The command's exit status; Ctrl-C reaches the command itself, and ends this only through it."""
+    sys.stdout.flush()
+    with subprocess.Popen(command, env=os.environ | environment) as process:  # noqa: S603, the caller's own command
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        return process.wait()
+
+
+def wait_for_interrupt() -> int:
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        print()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -116,7 +116,8 @@ class Account:
             if of.has_updates:
                 moments["updated_datetime"] = self._now + (CUSTOMER_UPDATED_AFTER if of is CUSTOMERS else timedelta())
             row = self._numbered(of, {"id": self._next_id(of), **of.blank, **_plain(moments | fields)})
-            row.setdefault("uri", of.uri.format_map({**row, "domain": self.domain}))
+            if of.uri:
+                row.setdefault("uri", of.uri.format_map({**row, "domain": self.domain}))
             self._rows.put(of, row)
             self._tell(of, row, ("created", None))
             if of is TICKETS and "updated_datetime" not in fields:

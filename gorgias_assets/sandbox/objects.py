@@ -68,9 +68,9 @@ def view_condition() -> str:
 class Kind:
     """One kind of object.
 
-    `joins` are the fields that show another object as it is now, and what they show (see `rows.JOINS`);
-    `columns` are integers worth an index; a change of only `silent` fields leaves `updated_datetime` where it was;
-    `noun` is what events call it, if they tell of it.
+    `uri` is empty where the list shows none; `joins` are the fields that show another object as it is now, and what
+    they show (see `rows.JOINS`); `columns` are integers worth an index; a change of only `silent` fields leaves
+    `updated_datetime` where it was; `noun` is what events call it, if they tell of it.
     """
 
     name: str
@@ -101,7 +101,7 @@ def _nulls(names: str) -> dict[str, object]:
 
 CUSTOMERS = Kind(
     name="customers",
-    uri="/api/customers/{id}/",
+    uri="",
     first_id=501_200_001,
     blank=_nulls("external_id email name language timezone created_datetime updated_datetime meta data note")
     | {"active": True, "firstname": "", "lastname": "", "custom_fields": {}},

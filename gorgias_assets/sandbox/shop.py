@@ -45,7 +45,7 @@ class Shop:
 
     def __init__(self, account: Account, seed: int = 1, tickets_per_day: float = 40) -> None:
         self.account, self.tickets_per_day = account, tickets_per_day
-        self._random = Random(seed)  # noqa: S311, no secret
+        self._random = Random(seed)
         self._ahead: list[tuple[datetime, int, Callable[..., None], tuple[Any, ...]]] = []
         self._order = itertools.count()
         self._customers: list[int] = []

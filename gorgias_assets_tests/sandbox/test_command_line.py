@@ -4,12 +4,14 @@ import re
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import requests
 
 
 def test_what_is_printed_can_be_copied() -> None:
-    command = [sys.executable, "-m", "gorgias_assets.sandbox", "--days", "2", "--port", "0"]
+    yesterday = (datetime.now(UTC).date() - timedelta(days=1)).isoformat()
+    command = [sys.executable, "-m", "gorgias_assets.sandbox", "--opened", yesterday, "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
         assert process.stdout is not None
         assert process.stderr is not None

@@ -1,0 +1,48 @@
+# `make demo` and `make test` need only Python 3.11 or newer, git and make; the rest they install into .venv.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+SANDBOX := $(BIN)/python -m gorgias_assets.sandbox
+SOURCES := gorgias_assets gorgias_assets_tests
+
+.PHONY: demo dev test check fix bench sandbox clean
+
+demo: .venv/installed  ## materialise a simulated account's last days into gorgias.duckdb and show what is in it
+	$(SANDBOX) --port 0 --run $(BIN)/python -m gorgias_assets.sandbox.demo
+
+dev: .venv/installed  ## the Dagster UI, on GORGIAS_URI when it is set (here or in .env), else on a simulated account
+	@mkdir -p .dagster/real .dagster/simulated
+	@if [ -n "$$GORGIAS_URI" ] || grep -qs '^GORGIAS_URI=.' .env; then \
+		echo "Dagster on the account of GORGIAS_URI"; \
+		DAGSTER_HOME=$(CURDIR)/.dagster/real exec $(BIN)/dg dev; \
+	else \
+		echo "Dagster on a simulated account; set GORGIAS_URI, here or in .env, for a real one"; \
+		DAGSTER_HOME=$(CURDIR)/.dagster/simulated exec $(SANDBOX) --port 0 --run $(BIN)/dg dev; \
+	fi
+
+test: .venv/installed  ## all tests
+	$(BIN)/pytest
+
+check: .venv/installed  ## everything that can be checked without running it; writes nothing
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/python -W ignore::Warning $(BIN)/dagster definitions validate
+
+fix: .venv/installed  ## format, and mend what ruff can
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+bench: .venv/installed  ## what a backfill of 100,000 messages costs
+	$(BIN)/python -m gorgias_assets_tests.benchmark
+
+sandbox: .venv/installed  ## a simulated account on http://127.0.0.1:8765/api until Ctrl-C
+	$(SANDBOX)
+
+clean:
+	rm -rf .venv .dagster
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,57 @@
+"""`make demo`: materialise the last days of the account in the environment, show the tables, say what to type next."""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import duckdb
+
+from gorgias_assets.definitions import defs
+from gorgias_assets.entities import ENTITIES
+from gorgias_assets.sandbox.__main__ import SCHEMA
+
+DAYS = 7
+DATABASE = (defs.resources or {})["io_manager"].database
+
+QUESTION = f"""\
+SELECT CAST(tickets.created_datetime AS DATE) AS day, count(*) AS tickets,
+       count(*) FILTER (status = 'closed') AS closed,
+       round(avg(score), 2) AS satisfaction
+FROM {SCHEMA}.tickets
+LEFT JOIN {SCHEMA}.satisfaction_surveys AS survey ON survey.ticket_id = tickets.id
+GROUP BY day ORDER BY day DESC LIMIT 7"""
+
+
+def main() -> None:
+    today = datetime.now(UTC).date()
+    first, last = ((today - timedelta(days=days)).isoformat() for days in (DAYS, 1))
+    print(f"Materialising {first} to {last} in one run …", flush=True)
+    result = materialize(first, last)
+    print(f"\n{'table':<32}{'rows':>8}{'merged':>8}{'new':>8}{'API calls':>11}")
+    for entity in ENTITIES:
+        event = result.asset_materializations_for_node(f"gorgias__{entity.name}")[-1]
+        value = {name: metadata.value for name, metadata in event.metadata.items()}
+        numbers = [value[name] for name in ("dagster/row_count", "rows_merged", "rows_new", "api_calls")]
+        print(f"{value['dagster/table_name']:<32}{numbers[0]:>8,}{numbers[1]:>8,}{numbers[2]:>8,}{numbers[3]:>11,}")
+    with duckdb.connect(DATABASE, read_only=True) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        print(f"\n{QUESTION}\n")
+        connection.sql(QUESTION).show()
+    print(
+        f"The tables are in {DATABASE}, schema {SCHEMA}. What to type next:\n"
+        "  make dev      the Dagster UI on the simulated account: materialise, backfill, look at the assets\n"
+        "  GORGIAS_URI='gorgias://<domain>?api_key=<api-key>&email=<email>' make dev      the same on your own"
+    )
+
+
+def materialize(first: str, last: str) -> dg.ExecuteInProcessResult:
+    """What the job `gorgias` does for a range of days, in this process and without a trace in Dagster's history."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        return defs.resolve_job_def("gorgias").execute_in_process(
+            instance=instance,
+            run_config={"loggers": {"console": {"config": {"log_level": "WARNING"}}}},
+            tags={"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last},
+        )
+
+
+if __name__ == "__main__":
+    main()

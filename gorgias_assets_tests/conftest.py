@@ -1,0 +1,111 @@
+"""The assets on a simulated account and a DuckDB file: what most tests are about."""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pytest
+
+from gorgias_assets.assets import build_assets
+from gorgias_assets.columns import Row, parse_datetime
+from gorgias_assets.entities import ENTITIES, Entity, Kind
+from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
+from gorgias_assets.resources import GorgiasResource
+from gorgias_assets.sandbox.account import Account
+from gorgias_assets.sandbox.server import Sandbox
+
+FIRST_DAY = "2025-03-01"
+
+
+class Project:
+    """Four assets from `FIRST_DAY` on, run by Dagster in this process against a sandbox and into a DuckDB file."""
+
+    def __init__(self, sandbox: Sandbox, database: Path, entities: Sequence[Entity] = ENTITIES) -> None:
+        self.sandbox = sandbox
+        self.account = sandbox.account
+        self.database = database
+        self.assets = build_assets(FIRST_DAY, entities=entities)
+        self.resources = {
+            "gorgias": GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url, patience_minutes=0.1),
+            "io_manager": GorgiasDuckDBIOManager(database=str(database), schema="gorgias", lock_timeout_seconds=20),
+        }
+        self.instance = dg.DagsterInstance.ephemeral()
+
+    def materialize(
+        self, first: str, last: str | None = None, select: Sequence[str] = (), raise_on_error: bool = True
+    ) -> dg.ExecuteInProcessResult:
+        """Materialise the day `first`, or the days to `last` in one run, of the named entities or all."""
+        days = (
+            {"partition_key": first}
+            if last is None
+            else {"tags": {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}}
+        )
+        return dg.materialize(
+            self.assets,
+            selection=[dg.AssetKey(["gorgias", name]) for name in select] or None,
+            instance=self.instance,
+            resources=self.resources,
+            run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
+            raise_on_error=raise_on_error,
+            **days,
+        )
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(self.database), read_only=True) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            return connection.execute(sql).fetchall()
+
+    def table(self, entity: Entity) -> dict[int, Row]:
+        """The rows of an entity's table by id, as the API would show them: JSON decoded, added columns left out."""
+        names = [column.name for column in entity.columns]
+        json_names = {column.name for column in entity.columns if column.kind is Kind.JSON}
+        rows = self.query(f'SELECT {", ".join(names)} FROM gorgias."{entity.name}"')
+        assert len(rows) == len({row[0] for row in rows}), "an id is in the table twice"
+        return {
+            row[0]: {
+                name: json.loads(value) if name in json_names and value is not None else value
+                for name, value in zip(names, row, strict=True)
+            }
+            for row in rows
+        }
+
+    def live_rows(self, entity: Entity) -> dict[int, Row]:
+        """The account's rows by id, in the form of `table`."""
+        datetimes = {column.name for column in entity.columns if column.kind is Kind.DATETIME}
+        return {
+            row["id"]: {
+                column.name: parse_datetime(value) if column.name in datetimes and value is not None else value
+                for column in entity.columns
+                for value in [row.get(column.name)]
+            }
+            for row in self.account.rows(_kind(entity))
+        }
+
+    def is_gone(self, entity: Entity, row_id: int) -> bool:
+        return not self.account.has(_kind(entity), row_id)
+
+
+def _kind(entity: Entity) -> str:
+    """What the sandbox calls an entity's objects."""
+    return entity.path.removeprefix("/").replace("-", "_")
+
+
+@pytest.fixture
+def account() -> Account:
+    """An empty account whose clock stands at the end of March 2025."""
+    return Account(now=datetime(2025, 4, 1, tzinfo=UTC))
+
+
+@pytest.fixture
+def sandbox(account: Account) -> Iterator[Sandbox]:
+    with Sandbox(account) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def project(sandbox: Sandbox, tmp_path: Path) -> Project:
+    return Project(sandbox, tmp_path / "warehouse.duckdb")

@@ -1,0 +1,118 @@
+"""The table converges: whatever was materialised, in whatever order and however often, it ends as the account is."""
+
+import tempfile
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from gorgias_assets.entities import ENTITIES
+from gorgias_assets.sandbox.account import Account
+from gorgias_assets.sandbox.server import Sandbox
+from gorgias_assets.sandbox.shop import Shop
+from gorgias_assets_tests.conftest import FIRST_DAY, Project
+
+FIRST = date.fromisoformat(FIRST_DAY)
+OPENED = datetime(2025, 3, 3, tzinfo=UTC)
+DAYS = 8  # from FIRST; the shop has closed for good by then
+
+days = st.integers(0, DAYS - 1)
+ranges = st.tuples(days, days).map(sorted)
+hours_between = st.integers(0, 30)
+
+
+def day(offset: int) -> str:
+    return (FIRST + timedelta(days=offset)).isoformat()
+
+
+def assert_table_is_account(project: Project) -> None:
+    """One row per id, equal in every field to the account's, for all that was created since the first partition."""
+    for entity in ENTITIES:
+        table = project.table(entity)
+        live = {i: row for i, row in project.live_rows(entity).items() if row["created_datetime"].date() >= FIRST}
+        assert {row_id: table.get(row_id) for row_id in live} == live, entity.name
+        assert all(project.is_gone(entity, row_id) for row_id in table.keys() - project.live_rows(entity).keys())
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@given(
+    seed=st.integers(0, 1000),
+    runs=st.lists(st.tuples(hours_between, ranges), max_size=6),
+    minutes_per_page=st.integers(0, 90),
+    cuts=st.sets(st.integers(1, DAYS - 1), max_size=3),
+    last_pass=st.randoms(use_true_random=False),
+)
+def test_any_order_repetition_and_overlap_of_partitions_of_a_living_account_ends_in_the_account_s_rows(
+    seed, runs, minutes_per_page, cuts, last_pass
+):
+    account = Account(now=OPENED)
+    shop = Shop(account, seed=seed, tickets_per_day=25)
+    with Sandbox(account) as sandbox, tempfile.TemporaryDirectory() as folder:
+        project = Project(sandbox, Path(folder) / "warehouse.duckdb")
+        closing = datetime.combine(FIRST + timedelta(days=DAYS), datetime.min.time(), UTC) - timedelta(hours=1)
+        sandbox.after_page = lambda _: shop.live(until=min(account.now + timedelta(minutes=minutes_per_page), closing))
+        for hours, (first, last) in runs:
+            shop.live(until=min(account.now + timedelta(hours=hours), closing))
+            project.materialize(day(first), day(last))
+        sandbox.after_page = None
+        edges = [0, *sorted(cuts), DAYS]
+        pieces = list(pairwise(edges))
+        last_pass.shuffle(pieces)
+        for first, end in pieces:
+            project.materialize(day(first), day(end - 1))
+        assert_table_is_account(project)
+
+
+def test_days_one_by_one_end_as_one_range_does(tmp_path):
+    account = Account(now=OPENED)
+    Shop(account, seed=3, tickets_per_day=25).live(until=OPENED + timedelta(days=4))
+    with Sandbox(account) as sandbox:
+        one_by_one, at_once = Project(sandbox, tmp_path / "days.duckdb"), Project(sandbox, tmp_path / "range.duckdb")
+        for offset in range(DAYS):
+            one_by_one.materialize(day(offset))
+        at_once.materialize(day(0), day(DAYS - 1))
+        assert_table_is_account(one_by_one)
+        assert_table_is_account(at_once)
+
+
+def test_a_replayed_day_still_holds_a_row_that_was_edited_on_a_later_day(project, account):
+    account.now = datetime(2025, 4, 2, tzinfo=UTC)
+    ticket = account.create("tickets", subject="late parcel")
+    account.advance(timedelta(days=5))
+    account.update("tickets", ticket["id"], status="closed")
+    result = project.materialize("2025-04-02", select=["tickets"])
+    (materialization,) = result.asset_materializations_for_node("gorgias__tickets")
+    assert materialization.metadata["dagster/partition_row_count"].value == 1
+    assert project.query("SELECT id, status FROM gorgias.tickets") == [(ticket["id"], "closed")]
+
+
+def test_a_survey_scored_days_after_it_was_created_is_in_both_partitions_with_its_score(project, account):
+    account.now = datetime(2025, 4, 2, tzinfo=UTC)
+    survey = account.create("satisfaction_surveys", ticket_id=1, customer_id=2)
+    project.materialize("2025-04-02", select=["satisfaction_surveys"])
+    account.advance(timedelta(days=9))
+    account.update("satisfaction_surveys", survey["id"], score=4, scored_datetime=account.now)
+    project.materialize("2025-04-11", select=["satisfaction_surveys"])
+    assert project.query("SELECT id, score FROM gorgias.satisfaction_surveys") == [(survey["id"], 4)]
+    result = project.materialize("2025-04-02", select=["satisfaction_surveys"])
+    (materialization,) = result.asset_materializations_for_node("gorgias__satisfaction_surveys")
+    assert materialization.metadata["dagster/partition_row_count"].value == 1
+
+
+def test_a_row_read_earlier_never_replaces_one_read_later(project, account):
+    """Two sweeps side by side: the one that read first commits last."""
+    ticket = account.create("tickets", created_datetime=datetime(2025, 3, 31, 12, tzinfo=UTC), status="open")
+    resource, io_manager = project.resources["gorgias"], project.resources["io_manager"]
+    window = (datetime(2025, 3, 31, tzinfo=UTC), datetime(2025, 4, 2, tzinfo=UTC))
+    (earlier,) = resource.sweep(ENTITIES[1], *window).batches()
+    account.update("tickets", ticket["id"], status="closed")
+    project.materialize("2025-03-31", "2025-04-01", select=["tickets"])
+    from gorgias_assets.io_managers.duckdb import DuckDBWarehouse
+    from gorgias_assets.io_managers.warehouse import Table
+
+    warehouse = DuckDBWarehouse(io_manager.database, {}, 10)
+    merged = warehouse.merge(Table("gorgias", "tickets"), ENTITIES[1].columns, earlier)
+    assert (merged.rows, merged.new) == (0, 0)
+    assert project.query("SELECT status FROM gorgias.tickets") == [("closed",)]
