@@ -9,9 +9,11 @@ The drain is taken for the documented slowest. Where it is faster the next answe
 the calls after it need not wait, so the whole refill is used on every plan.
 """
 
+import math
 import re
 import time
 from collections.abc import Mapping
+from threading import Event
 
 _HEADER = "X-Gorgias-Account-Api-Call-Limit"
 _USED_OF_LIMIT = re.compile(r"\s*(\d{1,9})\s*/\s*([1-9]\d{0,8})\s*")
@@ -36,13 +38,18 @@ class Budget:
         self._used_at = time.monotonic()
         self._closed_until = self._used_at
 
-    def acquire(self) -> None:
-        """Sleep until one more call leaves the bucket at or below its share."""
+    def acquire(self, patience: float = math.inf, stop: Event | None = None) -> None:
+        """Sleep until one more call leaves the bucket at or below its share, or until `stop` is set.
+
+        Raises TimeoutError, without sleeping, when that would take longer than `patience` seconds.
+        """
         room = max(1.0, self._limit * self._max_share)
         until_room = (self._used_now() + 1 - room) / self._drain_per_second
         seconds = max(until_room, self._closed_until - time.monotonic())
+        if seconds > patience:
+            raise TimeoutError
         if seconds > 0:
-            time.sleep(seconds)
+            (stop or Event()).wait(seconds)
             self.waited_seconds += seconds
 
     def observe(self, headers: Mapping[str, str]) -> None:

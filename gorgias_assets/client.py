@@ -9,15 +9,20 @@ A message says which request failed and what to do. It holds no body, no URI and
 letters. This module is the only owner of retries.
 """
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from threading import Event
+from time import monotonic
 from typing import Any
 
 import orjson
 import requests
 import tenacity
+import urllib3
 
 from gorgias_assets.budget import Budget
 from gorgias_assets.uri import GorgiasUri, check_api_url
@@ -25,6 +30,10 @@ from gorgias_assets.uri import GorgiasUri, check_api_url
 PAGE_ROWS = 100  # the API's maximum for every list
 CONNECT_TIMEOUT_SECONDS = 10
 READ_TIMEOUT_SECONDS = 60
+_LEAST_BODY_SECONDS = 1  # to read a body in, once it arrives
+_CHUNK_BYTES = 2**16
+_MORE_THAN_64_BITS = re.compile(rb"\d{19}")
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 _ADVICE = {
     401: "check the e-mail and the API key in the Gorgias URI; Gorgias shows the key under Settings, REST API",
@@ -76,7 +85,8 @@ class Page:
 class GorgiasClient:
     """Reads lists of one account, one request at a time.
 
-    `patience` is how many seconds one page may take, waiting and failed attempts included, before `Unavailable`.
+    `patience` is how many seconds one page may take, waiting and failed attempts included, before `Unavailable`. After
+    `close()`, which may come from another thread, waiting ends and nothing more is requested.
     """
 
     def __init__(self, uri: GorgiasUri, *, api_url: str | None, budget: Budget, patience: float) -> None:
@@ -84,11 +94,14 @@ class GorgiasClient:
         self._api_url = check_api_url(api_url or uri.api_url)
         self._budget = budget
         self._patience = patience
+        self._closed = Event()
         self._session = requests.Session()
+        self._session.trust_env = self._api_url.startswith("https:")  # a proxy is no way to loopback
         self._session.auth = requests.auth.HTTPBasicAuth(uri.email.encode(), uri.api_key.encode())
         self._session.headers["User-Agent"] = f"gorgias-assets/{version('gorgias-assets')}"
 
     def close(self) -> None:
+        self._closed.set()
         self._session.close()
 
     def pages(self, path: str, *, order_by: str, cursor: str | None = None) -> Iterator[Page]:
@@ -96,73 +109,100 @@ class GorgiasClient:
 
         `order_by` is `<field>:asc` or `<field>:desc`. Every parameter is sent again with each cursor, which does not
         hold them (developers.gorgias.com/reference/pagination-1). Raises `Rejected`, `Unavailable`, and `Untrusted`
-        when a cursor stands still.
+        when a cursor comes again.
         """
         parameters = {"limit": str(PAGE_ROWS), "order_by": order_by}
+        seen = {hash(cursor)}
         while True:
-            page = self._page(path, parameters | ({"cursor": cursor} if cursor else {}))
-            if page.next_cursor is not None and page.next_cursor == cursor:
-                raise Untrusted(f"GET {path}: the cursor stands still, so the list has no end. Try again later.")
-            yield page
-            if page.next_cursor is None:
-                return
+            page = self._page(path, parameters if cursor is None else {**parameters, "cursor": cursor})
             cursor = page.next_cursor
+            if cursor is not None and hash(cursor) in seen:
+                raise Untrusted(f"GET {path}: a cursor came again, so the list would have no end. Try again later.")
+            yield page
+            if cursor is None:
+                return
+            seen.add(hash(cursor))
 
     def _page(self, path: str, parameters: Mapping[str, str]) -> Page:
+        deadline = monotonic() + self._patience
         waited_before = self._budget.waited_seconds
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Retry),
             wait=tenacity.wait_random_exponential(multiplier=1, max=60),
-            stop=tenacity.stop_before_delay(self._patience),
+            sleep=tenacity.sleep_using_event(self._closed),
+            stop=tenacity.stop_any(
+                tenacity.stop_before_delay(self._patience), tenacity.stop_when_event_set(self._closed)
+            ),
         )
         try:
             for attempt in attempts:
                 with attempt:
-                    self._budget.acquire()
+                    self._budget.acquire(deadline - monotonic(), self._closed)
                     requested_at = datetime.now(UTC)
-                    body = self._get(path, parameters)
-                    rows, meta = _parse_list(body)
+                    body = self._get(path, parameters, deadline)
+                    rows, next_cursor, prev_cursor = _parse_list(body)
         except tenacity.RetryError as error:
-            reason = error.last_attempt.exception()
-            minutes = round(self._patience / 60)
-            raise Unavailable(
-                f"GET {path}: {reason}, and so for {minutes} minutes. What was read is kept; run it again later."
-            ) from None
+            raise self._unavailable(path, str(error.last_attempt.exception())) from None
+        except TimeoutError:
+            raise self._unavailable(path, "the account's API calls are used up") from None
         return Page(
             rows=rows,
-            next_cursor=meta.get("next_cursor"),
-            prev_cursor=meta.get("prev_cursor"),
+            next_cursor=next_cursor,
+            prev_cursor=prev_cursor,
             requested_at=requested_at,
             calls=attempts.statistics["attempt_number"],
             waited=self._budget.waited_seconds - waited_before,
             size=len(body),
         )
 
-    def _get(self, path: str, parameters: Mapping[str, str]) -> bytes:
+    def _get(self, path: str, parameters: Mapping[str, str], deadline: float) -> bytes:
         """One attempt: the body of a 200, or `_Retry`, or `Rejected`."""
+        if self._closed.is_set():
+            raise _Retry("reading was stopped")
         try:
-            answer = self._session.get(
+            with self._session.get(
                 self._api_url + path,
                 params=parameters,
                 timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
                 allow_redirects=False,
-            )
-        except requests.Timeout:
+                stream=True,
+            ) as answer:
+                self._budget.observe(answer.headers)
+                self._check_status(path, answer)
+                return _read_body(answer, deadline)
+        except (requests.Timeout, urllib3.exceptions.TimeoutError):
             raise _Retry("no answer in time") from None
-        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
+        except (requests.RequestException, urllib3.exceptions.HTTPError):
             raise _Retry("the connection failed") from None
-        except requests.exceptions.ContentDecodingError:
-            raise _Retry("the body was damaged") from None
-        self._budget.observe(answer.headers)
-        if answer.status_code == 200:
-            return answer.content
-        if answer.status_code == 429:
+
+    def _check_status(self, path: str, answer: requests.Response) -> None:
+        status = answer.status_code
+        if status == 200:
+            return
+        if status == 429:
             self._budget.close_for(_retry_after(answer.headers))
             raise _Retry("status 429, the account's API calls are used up")
-        if answer.status_code >= 500 or answer.status_code == 408:
-            raise _Retry(f"status {answer.status_code}")
-        advice = _ADVICE.get(answer.status_code, "this is unexpected; please report it with this message")
-        raise Rejected(f"GET {path} of account {self._domain!r}: status {answer.status_code}; {advice}.")
+        if status >= 500 or status == 408:
+            raise _Retry(f"status {status}")
+        advice = _ADVICE.get(status, "this is unexpected; please report it with this message")
+        raise Rejected(f"GET {path} of account {self._domain!r}: status {status}; {advice}.")
+
+    def _unavailable(self, path: str, reason: str) -> Unavailable:
+        patience = f"{self._patience:,.0f} s" if self._patience < 120 else f"{self._patience / 60:,.0f} minutes"
+        return Unavailable(
+            f"GET {path}: {reason}, and no answer came in {patience}. What was read is kept; run it again later."
+        )
+
+
+def _read_body(answer: requests.Response, deadline: float) -> bytes:
+    """The whole body, decompressed; the deadline holds for a body that drips, too, which no socket timeout ends."""
+    deadline = max(deadline, monotonic() + _LEAST_BODY_SECONDS)
+    body = bytearray()
+    while chunk := answer.raw.read1(_CHUNK_BYTES, decode_content=True):
+        body += chunk
+        if monotonic() > deadline:
+            raise _Retry("the answer took too long")
+    return bytes(body)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
@@ -171,15 +211,33 @@ def _retry_after(headers: Mapping[str, str]) -> float:
     return float(value) if value.isdecimal() else 0.0
 
 
-def _parse_list(body: bytes) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """`data` and `meta` of a list's envelope; anything else is not taken for an answer."""
+def _parse_list(body: bytes) -> tuple[list[dict[str, Any]], str | None, str | None]:
+    """`data` and the two cursors of a list's envelope; anything else is not taken for an answer."""
     try:
-        envelope = orjson.loads(body)
+        envelope = _loads(body)
         rows, meta = envelope["data"], envelope["meta"]
-        cursors_fit = all(isinstance(meta.get(name), str | None) for name in ("next_cursor", "prev_cursor"))
-        rows_fit = all(type(row) is dict and type(row.get("id")) is int for row in rows)
-    except (orjson.JSONDecodeError, TypeError, KeyError, AttributeError):
-        cursors_fit = rows_fit = False
-    if not (cursors_fit and rows_fit):
+        cursors = meta["next_cursor"], meta["prev_cursor"]
+        is_list = (
+            type(rows) is list
+            and all(type(row) is dict and type(row.get("id")) is int and abs(row["id"]) < 2**63 for row in rows)
+            and all(cursor is None or (type(cursor) is str and cursor != "") for cursor in cursors)
+        )
+    except (ValueError, TypeError, KeyError, RecursionError):
+        is_list = False
+    if not is_list:
         raise _Retry("an answer that is no list of rows with ids") from None
-    return rows, meta
+    return rows, *cursors
+
+
+def _loads(body: bytes) -> Any:
+    """The JSON, also where orjson would round an integer of more than 64 bits or give up on half a surrogate pair.
+
+    Such a half is no character that UTF-8 or a database can hold; it becomes the text of its escape, `\\ud83d`.
+    """
+    if not _MORE_THAN_64_BITS.search(body):
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError:
+            pass
+    text = json.dumps(json.loads(body), ensure_ascii=False)
+    return json.loads(_HALF_PAIR.sub(lambda half: rf"\\u{ord(half[0]):04x}", text))

@@ -5,6 +5,8 @@ A value that its declared column cannot hold, and a field that the declaration d
 microseconds.
 """
 
+import json
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,6 +33,8 @@ ADDED_COLUMNS = (
     ),
 )
 
+_FINER_THAN_MICROSECONDS = re.compile(r"[.,]\d{7}")
+
 _ARROW_TYPES = {
     Kind.INTEGER: pa.int64(),
     Kind.BOOLEAN: pa.bool_(),
@@ -54,6 +58,8 @@ def parse_datetime(text: str) -> datetime:
     Gorgias returns `2026-08-26T18:36:51.461517+00:00` and drops the fraction when it is zero; its documentation shows
     values without an offset. Raises ValueError for anything else.
     """
+    if _FINER_THAN_MICROSECONDS.search(text):
+        raise ValueError("the datetime is finer than microseconds")
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         return moment.replace(tzinfo=UTC)
@@ -125,7 +131,10 @@ def _json_texts(values: list[Any]) -> list[str | None]:
 
 
 def _json_text(value: Any) -> str:
-    return orjson.dumps(value).decode()
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # half a surrogate pair, an integer beyond 64 bits, or nested deeper than orjson writes
+        return json.dumps(value, separators=(",", ":"))
 
 
 _CONVERTERS: dict[Kind, Callable[[list[Any]], list[Any]]] = {

@@ -21,8 +21,8 @@ Page = TypeVar("Page", bound=Sized)
 def read_ahead(pages: Iterator[Page], max_bytes: int) -> Iterator[Iterator[Page]]:
     """Give the same pages in the same order; a thread stays up to `max_bytes`, or one page, ahead.
 
-    What `pages` raises is raised at its place. On leaving the block the thread makes no further request, and the one
-    under way is waited for.
+    What `pages` raises is raised at its place. On leaving the block the thread ends, once `pages` has come to its next
+    item or error.
     """
     queue = _Queue(pages, max_bytes)
     thread = Thread(target=queue.fill, name="gorgias-read-ahead", daemon=True)
@@ -51,7 +51,7 @@ class _Queue(Generic[Page]):
                     self._ahead.append(page)
                     self._bytes += page.size
                     self._changed.notify_all()
-                    self._changed.wait_for(lambda: self._ended or self._bytes < self._max_bytes)
+                    self._changed.wait_for(lambda: self._ended or not self._ahead or self._bytes < self._max_bytes)
                     if self._ended:
                         return
         except BaseException as error:  # handed to the thread that drains

@@ -5,13 +5,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from gorgias_assets.budget import Budget
 from gorgias_assets.client import GorgiasClient
 from gorgias_assets.entities import ENTITIES, Entity
 from gorgias_assets.sweeps import Sweep, Window
 from gorgias_assets.uri import EXPECTED_FORM, GorgiasUri, InvalidUri
+
+_TEN_YEARS = 3_650  # days
 
 
 class GorgiasResource(dg.ConfigurableResource[Any]):
@@ -41,6 +43,14 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
         "shall differ from the default of "
         + ", ".join(f"{entity.name}: {entity.look_back.days}" for entity in ENTITIES),
     )
+
+    @field_validator("look_back_days")
+    @classmethod
+    def _check_look_back_days(cls, days: dict[str, int]) -> dict[str, int]:
+        names = {entity.name for entity in ENTITIES}
+        if not names.issuperset(days) or not all(0 <= number <= _TEN_YEARS for number in days.values()):
+            raise ValueError(f"look_back_days holds 0 to {_TEN_YEARS} days for any of {', '.join(sorted(names))}.")
+        return days
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         return ((name, value) for name, value in super().__repr_args__() if name != "uri")

@@ -117,7 +117,7 @@ class Sweep:
         with `progress` up to date. Raises `Rejected`, `Unavailable` and `Untrusted` of the client; what was yielded
         before that is whole pages.
         """
-        with closing(self._client), read_ahead(self._touched_pages(), READ_AHEAD_BYTES) as pages:
+        with read_ahead(self._touched_pages(), READ_AHEAD_BYTES) as pages, closing(self._client):
             tables = [self._touched([], datetime.now(UTC))]
             rows = size = 0
             for page in pages:

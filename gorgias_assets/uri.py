@@ -11,7 +11,10 @@ from typing import Self
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 EXPECTED_FORM = "gorgias://<domain>?api_key=<api-key>&email=<email>"
-_DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_DOMAIN = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.gorgias\.com)?", re.ASCII | re.IGNORECASE)
+_API_URL = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>\d{1,5}))?(/[A-Za-z0-9._~/-]*)?"
+)
 
 
 class InvalidUri(ValueError):
@@ -34,15 +37,15 @@ class GorgiasUri:
         parameters is free; `<domain>.gorgias.com` is accepted for `<domain>`. Raises `InvalidUri`.
         """
         parts = _split(uri)
-        domain = parts.netloc.lower().removesuffix(".gorgias.com")
-        if not domain:
+        if parts.netloc.lower() in ("", ".gorgias.com"):
             raise _invalid("has no domain")
-        if parts.fragment:
+        if "#" in uri:
             raise _invalid("has a # in it, which must be written %23")
-        if not _DNS_LABEL.fullmatch(domain) or parts.path.strip("/"):
+        domain = _DOMAIN.fullmatch(parts.netloc)
+        if not domain or parts.path.strip("/"):
             raise _invalid("must name the account by its subdomain of gorgias.com alone, such as 'mycompany'")
         parameters = _parameters(parts.query)
-        return cls(domain=domain, email=parameters["email"], api_key=parameters["api_key"])
+        return cls(domain=domain[1].lower(), email=parameters["email"], api_key=parameters["api_key"])
 
     @property
     def api_url(self) -> str:
@@ -52,14 +55,10 @@ class GorgiasUri:
 
 def check_api_url(api_url: str) -> str:
     """Return `api_url` without a slash at the end, or raise `InvalidUri` if the key could be read on the way there."""
-    try:
-        parts = urlsplit(api_url)
-        host = parts.hostname or ""
-    except ValueError:
-        parts, host = SplitResult("", "", "", "", ""), ""
-    if not host or parts.username is not None or parts.query or parts.fragment or parts.scheme not in ("http", "https"):
+    match = _API_URL.fullmatch(api_url)
+    if not match or not _is_port(match["port"]):
         raise InvalidUri("The Gorgias API URL must look like https://<host>/api, without user, query or fragment.")
-    if parts.scheme == "http" and not _is_loopback(host):
+    if match["scheme"] == "http" and not _is_loopback(match["host"].strip("[]")):
         raise InvalidUri("The Gorgias API URL must use https: plain http is for a simulated account on loopback only.")
     return api_url.rstrip("/")
 
@@ -91,6 +90,10 @@ def _parameters(query: str) -> dict[str, str]:
 
 def _invalid(what: str) -> InvalidUri:
     return InvalidUri(f"The Gorgias URI {what}; expected {EXPECTED_FORM}.")
+
+
+def _is_port(text: str | None) -> bool:
+    return text is None or int(text) < 2**16
 
 
 def _is_loopback(host: str) -> bool:

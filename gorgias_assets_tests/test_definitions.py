@@ -1,0 +1,121 @@
+"""The code location: what loading it does and does not do, and what its settings mean."""
+
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+LOAD = """
+import os, sys
+done = []
+def watch(event, args):
+    if event in ("socket.connect", "socket.getaddrinfo") or (event == "open" and args[2] & (os.O_WRONLY | os.O_RDWR)):
+        done.append((event, str(args[0])))
+sys.addaudithook(watch)
+from gorgias_assets.definitions import defs
+defs.get_repository_def()
+done = [(event, what) for event, what in done if what != "/dev/null"]
+assert not done, done
+assert not [name for name in sys.modules if name.startswith("google.cloud")]
+"""
+REPOSITORY = Path(__file__).parent.parent
+SETTINGS = ("GORGIAS_", "WAREHOUSE_", "DAGSTER_")
+
+
+def load(tmp_path, code=LOAD, **settings) -> subprocess.CompletedProcess[str]:
+    """Run Python code in an empty folder, in an environment without any setting but these."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
+    environment = {**kept, "PYTHONDONTWRITEBYTECODE": "1", **settings}
+    return subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True)
+
+
+def test_a_fresh_process_loads_it_without_settings_network_or_writing_and_in_silence(tmp_path):
+    result = load(tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fresh_process_loads_it_in_under_three_seconds(tmp_path):
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        load(tmp_path, "import gorgias_assets.definitions")
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 3
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "sentence"),
+    [
+        ("GORGIAS_START_DATE", "01.02.2025", "GORGIAS_START_DATE is not a date; set it to YYYY-MM-DD."),
+        ("GORGIAS_DAILY_AT", "noon", "GORGIAS_DAILY_AT is not a time of day; set it to HH:MM, in UTC."),
+        ("GORGIAS_MAX_SHARE", "80%", "GORGIAS_MAX_SHARE is not a number; set it to a share above 0 and up to 1."),
+        ("WAREHOUSE_URI", "sqlite:///x", "The warehouse URI names no warehouse known here; expected duckdb:///<file>"),
+        ("WAREHOUSE_URI", "md:x?motherduck_token=s3cret", "set the environment variable motherduck_token instead."),
+    ],
+)
+def test_a_setting_that_cannot_be_used_ends_loading_in_one_sentence(tmp_path, setting, value, sentence):
+    result = load(tmp_path, "import gorgias_assets.definitions", **{setting: value})
+    assert result.returncode == 1
+    assert sentence in result.stderr.splitlines()[-1]
+    assert "s3cret" not in result.stderr
+
+
+def test_settings_that_are_empty_count_as_not_set(tmp_path):
+    names = ("GORGIAS_URI", "GORGIAS_API_URL", "GORGIAS_SCHEMA", "GORGIAS_START_DATE", "GORGIAS_DAILY_AT")
+    result = load(tmp_path, "import gorgias_assets.definitions", **dict.fromkeys((*names, "WAREHOUSE_URI"), ""))
+    assert result.returncode == 0, result.stderr
+
+
+def test_settings_reach_what_they_are_for(tmp_path):
+    code = """
+from gorgias_assets.definitions import defs
+tickets = defs.get_assets_def(["gorgias", "tickets"])
+io_manager = defs.resources["io_manager"]
+print(tickets.partitions_def.get_first_partition_key(), io_manager.database, io_manager.schema_)
+print(defs.resolve_schedule_def("gorgias_daily").cron_schedule, defs.resources["gorgias"].max_share)
+"""
+    result = load(
+        tmp_path,
+        code,
+        GORGIAS_START_DATE="2025-05-05",
+        GORGIAS_SCHEMA="helpdesk",
+        WAREHOUSE_URI="duckdb:////data/shop.duckdb",
+        GORGIAS_DAILY_AT="04:15",
+        GORGIAS_MAX_SHARE="0.5",
+    )
+    assert result.stdout.splitlines() == ["2025-05-05 /data/shop.duckdb helpdesk", "15 4 * * * 0.5"], result.stderr
+
+
+def test_the_daily_schedule_asks_for_all_entities_of_the_day_before():
+    from gorgias_assets.definitions import defs
+
+    schedule = defs.resolve_schedule_def("gorgias_daily")
+    assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
+    with dg.DagsterInstance.ephemeral() as instance:
+        tick = datetime(2025, 6, 2, 0, 30, tzinfo=UTC)
+        context = dg.build_schedule_context(
+            instance=instance, scheduled_execution_time=tick, repository_def=defs.get_repository_def()
+        )
+        (request,) = schedule.evaluate_tick(context).run_requests
+    assert request.partition_key == "2025-06-01"
+    job = defs.resolve_job_def("gorgias")
+    assert {key.path[-1] for key in job.asset_layer.executable_asset_keys} == {
+        "customers",
+        "tickets",
+        "ticket_messages",
+        "satisfaction_surveys",
+    }
+
+
+def test_the_deployment_files_name_the_code_location():
+    from dagster_cloud_cli.config.models import load_dagster_cloud_yaml
+
+    text = (REPOSITORY / "dagster_cloud.yaml").read_text()
+    (location,) = load_dagster_cloud_yaml(text).locations
+    assert location.code_source.module_name == "gorgias_assets.definitions"
