@@ -14,14 +14,14 @@ from typing import Self
 
 import pyarrow as pa
 
-from gorgias_assets.client import GorgiasClient, Page, Untrusted
+from gorgias_assets.client import GorgiasClient, GorgiasError, Page, Untrusted
 from gorgias_assets.columns import Row, parse_datetime, type_rows
 from gorgias_assets.entities import Entity
 from gorgias_assets.read_ahead import read_ahead
 
-BATCH_ROWS = 10_240
-BATCH_BYTES = 16 * 2**20  # of bodies; bounds memory where bodies are long
-READ_AHEAD_BYTES = 12 * 2**20
+BATCH_ROWS = 10_000
+BATCH_BYTES = 24 * 2**20  # of bodies; bounds memory where bodies are long
+READ_AHEAD_BYTES = 6 * 2**20
 
 
 @dataclass(frozen=True)
@@ -110,26 +110,28 @@ class Sweep:
             return 0.0
         return min(1.0, (newest - reached) / (newest - self._oldest))
 
-    def batches(self, on_page: Callable[[], object] = lambda: None) -> Iterator[pa.Table]:
-        """Typed rows in the order they were read; at least one batch, and only the last may be short or empty.
+    def batches(self, rows: int = BATCH_ROWS, on_page: Callable[[], object] = lambda: None) -> Iterator[pa.Table]:
+        """Typed rows in the order they were read, so many at a time; at least one batch, the last short or empty.
 
-        A batch ends with a page, at `BATCH_ROWS` rows or `BATCH_BYTES` of bodies. `on_page` is called after each page,
-        with `progress` up to date. Raises `Rejected`, `Unavailable` and `Untrusted` of the client; what was yielded
-        before that is whole pages.
+        A batch is shorter, too, where bodies are long: it ends with the page that brings it to `BATCH_BYTES` of them.
+        `on_page` is called after each page, with `progress` up to date. Raises the client's `GorgiasError` after it has
+        yielded what was read before.
         """
         with read_ahead(self._touched_pages(), READ_AHEAD_BYTES) as pages, closing(self._client):
-            tables = [self._touched([], datetime.now(UTC))]
-            rows = size = 0
-            for page in pages:
-                tables.append(page.rows)
-                rows += page.rows.num_rows
-                size += page.size
-                on_page()
-                if rows >= BATCH_ROWS or size >= BATCH_BYTES:
-                    yield pa.concat_tables(tables)
-                    tables, rows, size = tables[:1], 0, 0
+            batch, size = self._touched([], datetime.now(UTC)), 0
+            try:
+                for page in pages:
+                    batch = pa.concat_tables([batch, page.rows])
+                    size += page.size
+                    on_page()
+                    if batch.num_rows >= rows or size >= BATCH_BYTES:
+                        yield batch.slice(0, rows)
+                        batch, size = batch.slice(rows), 0
+            except GorgiasError:
+                yield batch
+                raise
             self.progress.complete = True
-            yield pa.concat_tables(tables)
+            yield batch
 
     def _touched_pages(self) -> Iterator[_TouchedPage]:
         """The window's rows of each page, typed; this is what runs ahead, so it is also where rows are counted."""

@@ -54,6 +54,15 @@ class Project:
             **days,
         )
 
+    def metadata(self, result: dg.ExecuteInProcessResult, entity: Entity) -> dict[str, Any]:
+        """What the materialisation of one day says of itself."""
+        (materialization,) = result.asset_materializations_for_node(f"gorgias__{entity.name}")
+        return {name: value.value for name, value in materialization.metadata.items()}
+
+    def log(self, result: dg.ExecuteInProcessResult) -> list[dg.EventLogEntry]:
+        """Everything that Dagster has recorded of a run: log lines and events, with their metadata and errors."""
+        return list(self.instance.all_logs(result.run_id))
+
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         with duckdb.connect(str(self.database), read_only=True) as connection:
             connection.execute("SET TimeZone = 'UTC'")

@@ -67,7 +67,10 @@ def test_its_program_materialises_the_assets_and_one_downstream(shop, tmp_path):
             selection="+tickets_per_day",
             resources=defs.resources,
             instance=instance,
-            tags={"dagster/asset_partition_range_start": "2025-03-01", "dagster/asset_partition_range_end": "2025-03-05"},
+            tags={
+                "dagster/asset_partition_range_start": "2025-03-01",
+                "dagster/asset_partition_range_end": "2025-03-05",
+            },
             run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
         )
     with duckdb.connect(database, read_only=True) as connection:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -26,8 +27,8 @@ from gorgias_assets.io_managers.warehouse import (
 )
 from gorgias_assets.sweeps import Window
 
-# A batch fills several row groups of this size, which DuckDB then writes once and leaves alone. In its default size of
-# 122,880 rows every batch would be merged into the last one and compressed again.
+# A batch is one row group, which DuckDB then writes once and leaves alone. In row groups of its default size, 122,880,
+# every batch would be merged with the ones before and compressed again, in several times the memory.
 ROW_GROUP_ROWS = 4_096
 
 _TYPES = {
@@ -38,6 +39,7 @@ _TYPES = {
     Kind.JSON: "JSON",
 }
 _HOLDER = re.compile(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
+_MOTHERDUCK = "md:"
 _CATALOG = "_gorgias_file"  # the attached file; a schema of the same name would make two-part names ambiguous
 _ROWS = "_gorgias_rows"  # the view under which a connection sees the rows to write
 
@@ -67,6 +69,8 @@ class GorgiasDuckDBIOManager(DuckDBIOManager):
 class DuckDBWarehouse(Warehouse):
     """Tables in a DuckDB file. Other processes find the file free between two calls."""
 
+    batch_rows = ROW_GROUP_ROWS
+
     def __init__(self, database: str, connection_config: Mapping[str, Any], lock_timeout_seconds: float) -> None:
         if database == ":memory:":
             raise WarehouseError("A DuckDB in memory is gone when the step ends; name a file.")
@@ -92,11 +96,24 @@ class DuckDBWarehouse(Warehouse):
         return Merged(rows=merged, new=total - before, total=total)
 
     def replace(self, table: Table, rows: pa.Table, where: Slice) -> int:
-        with self._transaction(rows) as connection:
-            existing = _ensure_columns_of(connection, table, rows)
-            fitted = cast_columns(rows, existing, table)
-            connection.register(_ROWS, fitted)
-            condition = _condition(where)
+        condition = _condition(where)
+        with self._transaction(rows) as connection, _values_kept_out_of_errors(table):
+            existing = _columns(connection, table)
+            if EXTRACTED_AT in existing and EXTRACTED_AT not in rows.column_names:
+                raise WarehouseError(
+                    f"{table} holds rows merged from Gorgias, which this asset would replace; give the asset another "
+                    "name, or another schema by its 'schema' metadata."
+                )
+            if not rows.column_names:  # an empty frame that does not even say which columns it would have
+                if existing:
+                    connection.execute(f"DELETE FROM {_name(table)} WHERE {condition}")
+                return _count(connection, table) if existing else 0
+            spelling = {name.lower(): name for name in existing}
+            rows = rows.rename_columns([spelling.get(name.lower(), name) for name in rows.column_names])
+            connection.register(_ROWS, rows)
+            _ensure_columns_of(connection, table, existing)
+            schema = connection.execute(f"SELECT * FROM {_name(table)} LIMIT 0").to_arrow_table().schema
+            connection.register(_ROWS, cast_columns(rows, schema, table))
             if outside := _scalar(connection, f"SELECT count(*) FROM {_ROWS} WHERE ({condition}) IS NOT TRUE"):
                 raise WarehouseError(
                     f"{outside:,} of {rows.num_rows:,} rows for {table} lie outside the partition being written, so a "
@@ -108,9 +125,12 @@ class DuckDBWarehouse(Warehouse):
 
     def read(self, table: Table, where: Slice, columns: Sequence[str] | None = None) -> pa.Table:
         selected = ", ".join(map(_quoted, columns)) if columns else "*"
+        missing = WarehouseError(f"There is no table {table} in {self._database}; materialise its asset first.")
+        if not self._database.startswith(_MOTHERDUCK) and not Path(self._database).exists():
+            raise missing
         with self._connection(read_only=True) as connection:
             if not _columns(connection, table):
-                raise WarehouseError(f"There is no table {table} in {self._database}; materialise its asset first.")
+                raise missing
             query = f"SELECT {selected} FROM {_name(table)} WHERE {_condition(where)}"
             return connection.execute(query).to_arrow_table()
 
@@ -118,7 +138,8 @@ class DuckDBWarehouse(Warehouse):
     def _transaction(self, rows: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection on which `rows` can be selected from; committed unless the block raises."""
         with self._connection(read_only=False) as connection:
-            connection.register(_ROWS, rows)
+            if rows.column_names:
+                connection.register(_ROWS, rows)
             connection.begin()
             yield connection
             connection.commit()
@@ -142,7 +163,7 @@ class DuckDBWarehouse(Warehouse):
 
     def _open(self, read_only: bool) -> duckdb.DuckDBPyConnection:
         """Attach the file to an instance of its own: only ATTACH takes the size of row groups."""
-        if self._database.startswith("md:"):
+        if self._database.startswith(_MOTHERDUCK):
             connection = duckdb.connect(self._database, config=self._connection_config)
         else:
             connection = duckdb.connect(":memory:", config=self._connection_config)
@@ -193,24 +214,27 @@ def _ensure_table(connection: duckdb.DuckDBPyConnection, table: Table, columns: 
             )
 
 
-def _ensure_columns_of(connection: duckdb.DuckDBPyConnection, table: Table, rows: pa.Table) -> pa.Schema:
-    """Create the table after `rows`, or add the columns that it lacks; return the table's Arrow schema."""
-    typed = {name: kind for name, kind in _described(connection).items() if name in rows.column_names}
-    existing = _columns(connection, table)
+def _ensure_columns_of(connection: duckdb.DuckDBPyConnection, table: Table, existing: Mapping[str, str]) -> None:
+    """Create the table after the rows to write, or add the columns that it lacks."""
+    typed = {name: kind for name, kind, *_ in connection.execute(f"DESCRIBE SELECT * FROM {_ROWS}").fetchall()}
     if not existing:
         declared = ", ".join(f"{_quoted(name)} {kind}" for name, kind in typed.items())
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_quoted(table.schema)}")
         connection.execute(f"CREATE TABLE {_name(table)} ({declared})")
-    else:
-        for name in typed.keys() - existing.keys():
-            connection.execute(f"ALTER TABLE {_name(table)} ADD COLUMN {_quoted(name)} {typed[name]}")
-    return connection.execute(f"SELECT * FROM {_name(table)} LIMIT 0").to_arrow_table().schema
+    for name in typed.keys() - existing.keys() if existing else ():
+        connection.execute(f"ALTER TABLE {_name(table)} ADD COLUMN {_quoted(name)} {typed[name]}")
 
 
-def _described(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    """The types of the rows to write; a column of nulls alone becomes text."""
-    described = connection.execute(f"DESCRIBE SELECT * FROM {_ROWS}").fetchall()
-    return {name: "VARCHAR" if kind in ('"NULL"', "NULL") else kind for name, kind, *_ in described}
+@contextmanager
+def _values_kept_out_of_errors(table: Table) -> Iterator[None]:
+    """DuckDB quotes the value that it cannot convert, which may be from a customer's letter."""
+    try:
+        yield
+    except duckdb.DataError as error:
+        raise WarehouseError(
+            f"DuckDB refused to convert a value for {table} ({type(error).__name__}); compare the types of the frame's "
+            "columns, and 'partition_expr', with those of the table."
+        ) from None
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, table: Table) -> dict[str, str]:
@@ -250,6 +274,8 @@ def _term(expression: str, item: Window | str) -> str:
 
 
 def _name(table: Table) -> str:
+    if table.schema.lower() in ("memory", "temp", "system"):
+        raise WarehouseError(f"DuckDB has a database of its own named {table.schema!r}; choose another schema.")
     return f"{_quoted(table.schema)}.{_quoted(table.name)}"
 
 

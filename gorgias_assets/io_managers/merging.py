@@ -1,6 +1,6 @@
 """The IO manager: sweeps are merged batch by batch, frames replace their partition, metadata says what happened."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from time import monotonic
 from typing import Any, cast
@@ -35,19 +35,19 @@ class MergingIOManager(dg.IOManager):
         match obj:
             case Sweep():
                 self._merge(context, obj)
-            case pa.Table():
-                self._replace(context, obj)
-            case pd.DataFrame():
-                self._replace(context, _arrow_table(obj))
+            case pa.Table() | pd.DataFrame():
+                self._replace(context, _frame(obj, _name(context)))
             case _:
                 raise WarehouseError(
                     f"{_name(context)} returned a {type(obj).__name__}; return a pandas DataFrame or an Arrow table."
                 )
 
-    def load_input(self, context: dg.InputContext) -> pd.DataFrame | pa.Table:
+    def load_input(self, context: dg.InputContext) -> pd.DataFrame | pa.Table | None:
         upstream = context.upstream_output
         if upstream is None:
             raise WarehouseError(f"{_name(context)} has no upstream asset to load.")
+        if context.has_asset_partitions and not context.asset_partition_keys:
+            return None  # as for the first day of an asset that is built on its own day before
         wanted = context.dagster_type.typing_type
         table = self._table(upstream)
         columns = (context.definition_metadata or {}).get("columns")
@@ -63,7 +63,7 @@ class MergingIOManager(dg.IOManager):
         report = _ProgressLog(context, sweep)
         merged, preview = Merged(0, 0, 0), None
         try:
-            for batch in sweep.batches(on_page=report):
+            for batch in sweep.batches(self._warehouse.batch_rows, on_page=report):
                 result = self._warehouse.merge(table, entity.columns, newest_by_id(batch))
                 merged = Merged(merged.rows + result.rows, merged.new + result.new, result.total)
                 preview = preview if preview is not None and preview.num_rows else batch.slice(0, PREVIEW_ROWS)
@@ -73,13 +73,12 @@ class MergingIOManager(dg.IOManager):
         context.add_output_metadata(
             {**_table_metadata(table, merged.total), **_sweep_metadata(sweep, merged, monotonic() - started)}
         )
-        days = context.asset_partition_keys
-        for day in days:
-            rows = sweep.progress.rows_per_day[date.fromisoformat(day)]
-            context.step_context.add_asset_metadata({"dagster/partition_row_count": rows}, partition_key=day)
+        keys = context.asset_partition_keys if context.has_asset_partitions else []
+        for key, rows in _rows_per_partition(sweep, keys, context).items():
+            context.step_context.add_asset_metadata({"dagster/partition_row_count": rows}, partition_key=key)
         context.step_context.add_asset_metadata(  # once for a range: a year of them would be megabytes of events
             {"dagster/column_schema": column_schema(entity.columns), **_preview(entity, preview)},
-            partition_key=max(days),
+            partition_key=max(keys, default=None),
         )
 
     def _replace(self, context: dg.OutputContext, rows: pa.Table) -> None:
@@ -151,6 +150,15 @@ def _sweep_metadata(sweep: Sweep, merged: Merged, seconds: float) -> dict[str, A
     }
 
 
+def _rows_per_partition(sweep: Sweep, keys: Sequence[str], context: dg.OutputContext) -> dict[str, int]:
+    """How many rows were touched in each partition: of one alone, or of a range of days."""
+    if len(keys) == 1:
+        return {keys[0]: sweep.progress.rows_touched}
+    if keys and isinstance(context.asset_partitions_def, dg.DailyPartitionsDefinition):
+        return {day: sweep.progress.rows_per_day[date.fromisoformat(day)] for day in keys}
+    return {}
+
+
 def _warn_of_extra_fields(context: dg.OutputContext, sweep: Sweep) -> None:
     fields = sweep.progress.extra_fields
     if fields:
@@ -186,6 +194,12 @@ def _slice(context: dg.OutputContext | dg.InputContext, metadata: Any) -> Slice:
     partitions, keys = context.asset_partitions_def, context.asset_partition_keys
     if not isinstance(partitions, dg.MultiPartitionsDefinition):
         return (_dimension(expression, partitions, keys),)
+    names = [dimension.name for dimension in partitions.partitions_defs]
+    if not isinstance(expression, Mapping) or not expression.keys() >= set(names):
+        raise WarehouseError(
+            f"{_name(context)} has several dimensions; its 'partition_expr' must give the column of each: "
+            f"{', '.join(names)}."
+        )
     by_dimension = {
         dimension.name: sorted({cast("dg.MultiPartitionKey", key).keys_by_dimension[dimension.name] for key in keys})
         for dimension in partitions.partitions_defs
@@ -213,18 +227,30 @@ def _name(context: dg.OutputContext | dg.InputContext) -> str:
     return context.asset_key.to_user_string() if context.has_asset_key else str(context.name)
 
 
-def _arrow_table(frame: pd.DataFrame) -> pa.Table:
-    """The frame without its index; raises `WarehouseError` for a column of several types, naming no value."""
-    arrays = {}
-    for name in frame.columns:
-        try:
-            arrays[str(name)] = pa.Array.from_pandas(frame[name])
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
-            raise WarehouseError(f"Column {name!r} holds values of several types; give it one.") from None
-    return pa.table(arrays)
+def _frame(frame: pa.Table | pd.DataFrame, asset: str) -> pa.Table:
+    """The frame without its index, and without columns of nulls alone, which have no type yet."""
+    names = [str(name) for name in (frame.column_names if isinstance(frame, pa.Table) else frame.columns)]
+    if len({name.lower() for name in names}) < len(names):
+        raise WarehouseError(f"{asset} returned two columns of one name, capitals aside; rename one.")
+    columns = frame.columns if isinstance(frame, pa.Table) else [_column(frame[name]) for name in frame.columns]
+    typed = {name: column for name, column in zip(names, columns, strict=True) if not pa.types.is_null(column.type)}
+    if len(frame) and not typed:
+        raise WarehouseError(f"{asset} returned rows without a single value; return no rows, or at least their keys.")
+    return pa.table(typed)
+
+
+def _column(values: pd.Series) -> pa.Array:
+    try:
+        return pa.Array.from_pandas(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        raise WarehouseError(f"Column {values.name!r} holds values of several types; give it one.") from None
 
 
 _NULLABLE_TYPES = {
+    pa.uint8(): pd.UInt8Dtype(),
+    pa.uint16(): pd.UInt16Dtype(),
+    pa.uint32(): pd.UInt32Dtype(),
+    pa.uint64(): pd.UInt64Dtype(),
     pa.int8(): pd.Int8Dtype(),
     pa.int16(): pd.Int16Dtype(),
     pa.int32(): pd.Int32Dtype(),

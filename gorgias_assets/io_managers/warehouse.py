@@ -47,7 +47,12 @@ class Merged:
 
 
 class Warehouse(ABC):
-    """A database that holds tables. Each method is one transaction: done whole, or not at all."""
+    """A database that holds tables. Each method is one transaction: done whole, or not at all.
+
+    `batch_rows` is how many rows to merge at once.
+    """
+
+    batch_rows: int
 
     @abstractmethod
     def merge(self, table: Table, columns: Sequence[Column], rows: pa.Table) -> Merged:
@@ -62,7 +67,8 @@ class Warehouse(ABC):
         """Put `rows` in the place of the table's slice, and return how many rows the table has then.
 
         The table is created after `rows`, or gets the columns that it lacks. Values are cast to the columns they go
-        to. Raises `WarehouseError` when a cast would change a value, or a row lies outside the slice.
+        to. Raises `WarehouseError` when a cast would change a value, when a row lies outside the slice, and when the
+        table is one that sweeps are merged into.
         """
 
     @abstractmethod
@@ -77,10 +83,14 @@ def cast_columns(rows: pa.Table, schema: pa.Schema, table: Table) -> pa.Table:
         if column.type == wanted:
             continue
         try:
-            rows = rows.set_column(position, name, column.cast(wanted))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            cast = column.cast(wanted)
+            is_same = cast.cast(column.type).equals(column)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
+            is_same = False
+        if not is_same:
             raise WarehouseError(
                 f"Column {name!r} of {table} is {wanted}; values of type {column.type} do not all fit into it. "
                 "Return it as that type, or change the table's column."
             ) from None
+        rows = rows.set_column(position, name, cast)
     return rows

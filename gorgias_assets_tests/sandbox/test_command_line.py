@@ -12,7 +12,7 @@ import requests
 def test_what_is_printed_can_be_copied() -> None:
     yesterday = (datetime.now(UTC).date() - timedelta(days=1)).isoformat()
     command = [sys.executable, "-m", "gorgias_assets.sandbox", "--opened", yesterday, "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         printed = ""
