@@ -86,9 +86,9 @@ def type_rows(rows: Sequence[Row], columns: Sequence[Column], extracted_at: date
 def _unknown_fields(rows: Sequence[Row], known: set[str]) -> dict[int, Row]:
     """The fields of each row that no column declares, by the row's position; rows without any are left out."""
     return {
-        position: {name: row[name] for name in unknown}
+        position: {name: row[name] for name in sorted(unknown)}
         for position, row in enumerate(rows)
-        if (unknown := [name for name in row if name not in known])
+        if (unknown := row.keys() - known)
     }
 
 

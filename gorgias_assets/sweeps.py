@@ -118,20 +118,22 @@ class Sweep:
         yielded what was read before.
         """
         with read_ahead(self._touched_pages(), READ_AHEAD_BYTES) as pages, closing(self._client):
-            batch, size = self._touched([], datetime.now(UTC)), 0
+            tables, count, size = [self._touched([], datetime.now(UTC))], 0, 0
             try:
                 for page in pages:
-                    batch = pa.concat_tables([batch, page.rows])
+                    tables.append(page.rows)
+                    count += page.rows.num_rows
                     size += page.size
                     on_page()
-                    if batch.num_rows >= rows or size >= BATCH_BYTES:
+                    if count >= rows or size >= BATCH_BYTES:
+                        batch = pa.concat_tables(tables)
                         yield batch.slice(0, rows)
-                        batch, size = batch.slice(rows), 0
+                        tables, count, size = [batch.slice(rows)], max(0, count - rows), 0
             except GorgiasError:
-                yield batch
+                yield pa.concat_tables(tables)
                 raise
             self.progress.complete = True
-            yield batch
+            yield pa.concat_tables(tables)
 
     def _touched_pages(self) -> Iterator[_TouchedPage]:
         """The window's rows of each page, typed; this is what runs ahead, so it is also where rows are counted."""

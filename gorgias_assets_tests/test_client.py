@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -86,7 +86,7 @@ def speaking(*answers: Iterable[bytes]) -> Iterator[tuple[str, list[tuple[int, s
             except OSError:
                 return
             with connection, connection.makefile("rb") as requests:
-                while head := b"".join(iter(requests.readline, b"\r\n")).decode():
+                while head := b"".join(takewhile(lambda line: line.strip(), requests)).decode():
                     heard.append((connection_number, head))
                     try:
                         for chunk in answers[min(len(heard), len(answers)) - 1]:
