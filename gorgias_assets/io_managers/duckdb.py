@@ -112,7 +112,7 @@ class DuckDBWarehouse(Warehouse):
             rows = rows.rename_columns([spelling.get(name.lower(), name) for name in rows.column_names])
             connection.register(_ROWS, rows)
             _ensure_columns_of(connection, table, existing)
-            schema = connection.execute(f"SELECT * FROM {_name(table)} LIMIT 0").to_arrow_table().schema
+            schema = connection.sql(f"SELECT * FROM {_name(table)} LIMIT 0").to_arrow_table().schema
             connection.register(_ROWS, cast_columns(rows, schema, table))
             if outside := _scalar(connection, f"SELECT count(*) FROM {_ROWS} WHERE ({condition}) IS NOT TRUE"):
                 raise WarehouseError(
@@ -132,7 +132,7 @@ class DuckDBWarehouse(Warehouse):
             if not _columns(connection, table):
                 raise missing
             query = f"SELECT {selected} FROM {_name(table)} WHERE {_condition(where)}"
-            return connection.execute(query).to_arrow_table()
+            return connection.sql(query).to_arrow_table()
 
     @contextmanager
     def _transaction(self, rows: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
