@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from gorgias_assets.entities import ENTITIES, Entity
-from gorgias_assets.io_managers.merging import column_schema
+from gorgias_assets.io_managers.reporting import column_schema
 from gorgias_assets.partitions import daily_partitions
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sweeps import Sweep

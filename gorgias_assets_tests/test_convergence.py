@@ -8,7 +8,9 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from gorgias_assets.entities import ENTITIES
+from gorgias_assets.entities import ENTITIES, TICKETS
+from gorgias_assets.io_managers.duckdb import DuckDBWarehouse
+from gorgias_assets.io_managers.warehouse import Table
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.sandbox.shop import Shop
@@ -106,13 +108,10 @@ def test_a_row_read_earlier_never_replaces_one_read_later(project, account):
     ticket = account.create("tickets", created_datetime=datetime(2025, 3, 31, 12, tzinfo=UTC), status="open")
     resource, io_manager = project.resources["gorgias"], project.resources["io_manager"]
     window = (datetime(2025, 3, 31, tzinfo=UTC), datetime(2025, 4, 2, tzinfo=UTC))
-    (earlier,) = resource.sweep(ENTITIES[1], *window).batches()
+    (earlier,) = resource.sweep(TICKETS, *window).batches()
     account.update("tickets", ticket["id"], status="closed")
     project.materialize("2025-03-31", "2025-04-01", select=["tickets"])
-    from gorgias_assets.io_managers.duckdb import DuckDBWarehouse
-    from gorgias_assets.io_managers.warehouse import Table
-
     warehouse = DuckDBWarehouse(io_manager.database, {}, 10)
-    merged = warehouse.merge(Table("gorgias", "tickets"), ENTITIES[1].columns, earlier)
+    merged = warehouse.merge(Table("gorgias", "tickets"), TICKETS.columns, earlier)
     assert (merged.rows, merged.new) == (0, 0)
     assert project.query("SELECT status FROM gorgias.tickets") == [("closed",)]

@@ -19,8 +19,8 @@ import pytest
 from dagster._serdes import serialize_value
 
 from gorgias_assets.entities import SATISFACTION_SURVEYS
-from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
-from gorgias_assets.io_managers.warehouse import WarehouseError
+from gorgias_assets.io_managers.duckdb import DuckDBWarehouse, GorgiasDuckDBIOManager
+from gorgias_assets.io_managers.warehouse import Table, WarehouseError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", dg.BetaWarning)
@@ -406,9 +406,6 @@ def test_an_asset_may_be_named_like_anything_python_or_sql_knows(database, name)
 
 @pytest.mark.parametrize("name", ["daily-orders", 'it"s', "it's"])
 def test_a_table_may_have_a_dash_or_a_quote_in_its_name(database, name):
-    from gorgias_assets.io_managers.duckdb import DuckDBWarehouse
-    from gorgias_assets.io_managers.warehouse import Table
-
     warehouse = DuckDBWarehouse(str(database), {}, 1)
     for n in (1, 2):
         warehouse.replace(Table("s-" + name, name), pa.table({"n": [n]}), ())

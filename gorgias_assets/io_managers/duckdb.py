@@ -15,6 +15,7 @@ from pydantic import Field
 
 from gorgias_assets.columns import ADDED_COLUMNS, EXTRACTED_AT
 from gorgias_assets.entities import Column, Kind
+from gorgias_assets.io_managers.frames import cast_columns
 from gorgias_assets.io_managers.merging import MergingIOManager
 from gorgias_assets.io_managers.warehouse import (
     Dimension,
@@ -23,7 +24,6 @@ from gorgias_assets.io_managers.warehouse import (
     Table,
     Warehouse,
     WarehouseError,
-    cast_columns,
 )
 from gorgias_assets.sweeps import Window
 

@@ -74,23 +74,3 @@ class Warehouse(ABC):
     @abstractmethod
     def read(self, table: Table, where: Slice, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of a slice of the table, in no particular order."""
-
-
-def cast_columns(rows: pa.Table, schema: pa.Schema, table: Table) -> pa.Table:
-    """`rows` in the types that `schema` gives their columns; raises `WarehouseError` where a value would change."""
-    for position, name in enumerate(rows.column_names):
-        column, wanted = rows[name], schema.field(name).type
-        if column.type == wanted:
-            continue
-        try:
-            cast = column.cast(wanted)
-            is_same = cast.cast(column.type).equals(column)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
-            is_same = False
-        if not is_same:
-            raise WarehouseError(
-                f"Column {name!r} of {table} is {wanted}; values of type {column.type} do not all fit into it. "
-                "Return it as that type, or change the table's column."
-            ) from None
-        rows = rows.set_column(position, name, cast)
-    return rows

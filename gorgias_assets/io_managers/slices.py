@@ -1,0 +1,55 @@
+"""Which rows of a table a run's partitions are."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import dagster as dg
+
+from gorgias_assets.io_managers.warehouse import Dimension, Slice, WarehouseError
+from gorgias_assets.sweeps import Window
+
+
+def slice_of(context: dg.OutputContext | dg.InputContext, metadata: Any) -> Slice:
+    """The rows of the table that the context's partitions are."""
+    if not context.has_asset_partitions:
+        return ()
+    expression = (metadata or {}).get("partition_expr")
+    if expression is None:
+        raise WarehouseError(
+            f"{asset_name(context)} has partitions, but no 'partition_expr' metadata to say which column they are of; "
+            "add metadata={'partition_expr': '<column>'} to the asset."
+        )
+    partitions, keys = context.asset_partitions_def, context.asset_partition_keys
+    if not isinstance(partitions, dg.MultiPartitionsDefinition):
+        return (_dimension(expression, partitions, keys),)
+    names = [dimension.name for dimension in partitions.partitions_defs]
+    if not isinstance(expression, Mapping) or not expression.keys() >= set(names):
+        raise WarehouseError(
+            f"{asset_name(context)} has several dimensions; its 'partition_expr' must give the column of each: "
+            f"{', '.join(names)}."
+        )
+    by_dimension = {
+        dimension.name: sorted({cast("dg.MultiPartitionKey", key).keys_by_dimension[dimension.name] for key in keys})
+        for dimension in partitions.partitions_defs
+    }
+    return tuple(
+        _dimension(expression[dimension.name], dimension.partitions_def, by_dimension[dimension.name])
+        for dimension in partitions.partitions_defs
+    )
+
+
+def _dimension(expression: str | Sequence[str], partitions: dg.PartitionsDefinition, keys: Sequence[str]) -> Dimension:
+    expressions = (expression,) if isinstance(expression, str) else tuple(expression)
+    if not isinstance(partitions, dg.TimeWindowPartitionsDefinition):
+        return Dimension(expressions, tuple(keys))
+    windows: list[Window] = []
+    for key in sorted(keys):
+        window = Window.of(*partitions.time_window_for_partition_key(key))
+        if windows and windows[-1].end == window.start:
+            window = Window(windows.pop().start, window.end)
+        windows.append(window)
+    return Dimension(expressions, tuple(windows))
+
+
+def asset_name(context: dg.OutputContext | dg.InputContext) -> str:
+    return context.asset_key.to_user_string() if context.has_asset_key else str(context.name)
