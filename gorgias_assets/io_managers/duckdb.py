@@ -75,10 +75,8 @@ class DuckDBWarehouse(Warehouse):
         if database == ":memory:":
             raise WarehouseError("A DuckDB in memory is gone when the step ends; name a file.")
         self._database = database
-        self._connection_config = {
-            "threads": 1,
-            **connection_config,
-        }  # rows come one batch at a time: more only contend
+        # Rows come one batch at a time: more threads would only contend.
+        self._connection_config = {"threads": 1, **connection_config}
         self._lock_timeout_seconds = lock_timeout_seconds
 
     def merge(self, table: Table, columns: Sequence[Column], rows: pa.Table) -> Merged:
@@ -108,12 +106,7 @@ class DuckDBWarehouse(Warehouse):
                 if existing:
                     connection.execute(f"DELETE FROM {_name(table)} WHERE {condition}")
                 return _count(connection, table) if existing else 0
-            spelling = {name.lower(): name for name in existing}
-            rows = rows.rename_columns([spelling.get(name.lower(), name) for name in rows.column_names])
-            connection.register(_ROWS, rows)
-            _ensure_columns_of(connection, table, existing)
-            schema = connection.sql(f"SELECT * FROM {_name(table)} LIMIT 0").to_arrow_table().schema
-            connection.register(_ROWS, cast_columns(rows, schema, table))
+            _fit(connection, table, rows, existing)
             if outside := _scalar(connection, f"SELECT count(*) FROM {_ROWS} WHERE ({condition}) IS NOT TRUE"):
                 raise WarehouseError(
                     f"{outside:,} of {rows.num_rows:,} rows for {table} lie outside the partition being written, so a "
@@ -214,7 +207,17 @@ def _ensure_table(connection: duckdb.DuckDBPyConnection, table: Table, columns: 
             )
 
 
-def _ensure_columns_of(connection: duckdb.DuckDBPyConnection, table: Table, existing: Mapping[str, str]) -> None:
+def _fit(connection: duckdb.DuckDBPyConnection, table: Table, rows: pa.Table, existing: Mapping[str, str]) -> None:
+    """Give the table the columns of `rows`, and let `_ROWS` be `rows` in the spelling and types of its columns."""
+    spelling = {name.lower(): name for name in existing}
+    rows = rows.rename_columns([spelling.get(name.lower(), name) for name in rows.column_names])
+    connection.register(_ROWS, rows)
+    _ensure_columns_of_rows(connection, table, existing)
+    schema = connection.sql(f"SELECT * FROM {_name(table)} LIMIT 0").to_arrow_table().schema
+    connection.register(_ROWS, cast_columns(rows, schema, table))
+
+
+def _ensure_columns_of_rows(connection: duckdb.DuckDBPyConnection, table: Table, existing: Mapping[str, str]) -> None:
     """Create the table after the rows to write, or add the columns that it lacks."""
     typed = {name: kind for name, kind, *_ in connection.execute(f"DESCRIBE SELECT * FROM {_ROWS}").fetchall()}
     if not existing:
