@@ -13,9 +13,10 @@ import duckdb
 import pandas as pd
 import pytest
 
-from gorgias_assets.entities import TICKETS
+from gorgias_assets.entities import TICKETS, Column, Entity, Kind
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.objects import KINDS
+from gorgias_assets_tests.conftest import Project
 
 START = datetime(2025, 3, 10, tzinfo=UTC)
 ANOTHER_PROJECT = """
@@ -199,3 +200,33 @@ def test_importing_needs_no_environment_variable_and_does_no_input_or_output(tmp
     )
     assert done.stdout == "False\n"
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ""] == ["another_project.py"]
+
+
+def test_a_fifth_entity_is_one_declaration(sandbox, account, tmp_path):
+    events = Entity(
+        name="events",
+        path="/events",
+        grain="One row per event.",
+        order="created_datetime",
+        touch_fields=("created_datetime",),
+        look_back=timedelta(0),
+        columns=(
+            Column("id", Kind.INTEGER, "Gorgias's id of the event."),
+            Column("type", Kind.STRING, "What happened."),
+            Column("data", Kind.JSON, "More about it."),
+            Column("created_datetime", Kind.DATETIME, "When it happened."),
+        ),
+    )
+    account.create("tickets")
+    account.advance(timedelta(days=1))
+    account.create("customers")
+    project = Project(sandbox, tmp_path / "warehouse.duckdb", entities=[events])
+    project.materialize("2025-04-01", "2025-04-02")
+    assert project.table(events) == project.live_rows(events)
+    assert [kind for (kind,) in project.query("SELECT type FROM gorgias.events ORDER BY created_datetime")] == [
+        "ticket-created",
+        "ticket-updated",  # processed a moment after its creation
+        "customer-created",
+    ]
+    ((extra,),) = project.query("SELECT DISTINCT list_sort(json_keys(_extra)) FROM gorgias.events")
+    assert extra == ["context", "object_id", "object_type", "uri", "user_id"]
