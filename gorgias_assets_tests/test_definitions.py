@@ -54,7 +54,8 @@ def test_a_fresh_process_loads_it_in_under_three_seconds(tmp_path):
     [
         ("GORGIAS_START_DATE", "01.02.2025", "GORGIAS_START_DATE is not a date; set it to YYYY-MM-DD."),
         ("GORGIAS_DAILY_AT", "noon", "GORGIAS_DAILY_AT is not a time of day; set it to HH:MM, in UTC."),
-        ("GORGIAS_MAX_SHARE", "80%", "GORGIAS_MAX_SHARE is not a number; set it to a share above 0 and up to 1."),
+        ("GORGIAS_MAX_SHARE", "80%", "GORGIAS_MAX_SHARE is not a share; set it to a number above 0 and up to 1."),
+        ("GORGIAS_MAX_SHARE", "8", "GORGIAS_MAX_SHARE is not a share; set it to a number above 0 and up to 1."),
         ("WAREHOUSE_URI", "sqlite:///x", "The warehouse URI names no warehouse known here; expected duckdb:///<file>"),
         ("WAREHOUSE_URI", "md:x?motherduck_token=s3cret", "set the environment variable motherduck_token instead."),
     ],
