@@ -32,7 +32,7 @@ CONNECT_TIMEOUT_SECONDS = 10
 READ_TIMEOUT_SECONDS = 60
 _LEAST_BODY_SECONDS = 1  # to read a body in, once it arrives
 _CHUNK_BYTES = 2**18
-_DIGITS_TO_ZEROS = bytes(ord("0") if chr(byte).isdecimal() and byte < 128 else ord(" ") for byte in range(256))
+_DIGITS_TO_ZEROS = bytes(ord("0") if byte in b"0123456789" else ord(" ") for byte in range(256))
 _LONG_INTEGER = b"0" * 19  # 64 bits hold every integer of fewer digits
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
@@ -68,7 +68,7 @@ class Page:
     """One answer of a list.
 
     - `rows`: at most 100 objects, in the list's order.
-    - `next_cursor`, `prev_cursor`: null at the list's ends.
+    - `next_cursor`: null on the last page.
     - `requested_at`: when the request was sent, aware UTC.
     - `calls`: requests that it took, failed attempts included; `waited`: seconds spent waiting for the budget.
     - `size`: bytes of the body, decompressed.
@@ -76,7 +76,6 @@ class Page:
 
     rows: list[dict[str, Any]]
     next_cursor: str | None
-    prev_cursor: str | None
     requested_at: datetime
     calls: int
     waited: float
@@ -113,16 +112,16 @@ class GorgiasClient:
         when a cursor comes again.
         """
         parameters = {"limit": str(PAGE_ROWS), "order_by": order_by}
-        seen = {hash(cursor)}
+        seen = {cursor}
         while True:
             page = self._page(path, parameters if cursor is None else {**parameters, "cursor": cursor})
             cursor = page.next_cursor
-            if cursor is not None and hash(cursor) in seen:
+            if cursor is not None and cursor in seen:
                 raise Untrusted(f"GET {path}: a cursor came again, so the list would have no end. Try again later.")
             yield page
             if cursor is None:
                 return
-            seen.add(hash(cursor))
+            seen.add(cursor)
 
     def _page(self, path: str, parameters: Mapping[str, str]) -> Page:
         deadline = monotonic() + self._patience
@@ -141,7 +140,7 @@ class GorgiasClient:
                     self._budget.acquire(deadline - monotonic(), self._closed)
                     requested_at = datetime.now(UTC)
                     body = self._get(path, parameters, deadline)
-                    rows, next_cursor, prev_cursor = _parse_list(body)
+                    rows, next_cursor = _parse_list(body)
         except tenacity.RetryError as error:
             raise self._unavailable(path, str(error.last_attempt.exception())) from None
         except TimeoutError:
@@ -149,7 +148,6 @@ class GorgiasClient:
         return Page(
             rows=rows,
             next_cursor=next_cursor,
-            prev_cursor=prev_cursor,
             requested_at=requested_at,
             calls=attempts.statistics["attempt_number"],
             waited=self._budget.waited_seconds - waited_before,
@@ -212,22 +210,25 @@ def _retry_after(headers: Mapping[str, str]) -> float:
     return float(value) if value.isdecimal() else 0.0
 
 
-def _parse_list(body: bytes) -> tuple[list[dict[str, Any]], str | None, str | None]:
-    """`data` and the two cursors of a list's envelope; anything else is not taken for an answer."""
+def _parse_list(body: bytes) -> tuple[list[dict[str, Any]], str | None]:
+    """`data` and `next_cursor` of a list's envelope; anything else is not taken for an answer."""
     try:
         envelope = _loads(body)
-        rows, meta = envelope["data"], envelope["meta"]
-        cursors = meta["next_cursor"], meta["prev_cursor"]
+        rows, cursor = envelope["data"], envelope["meta"]["next_cursor"]
         is_list = (
             type(rows) is list
             and all(type(row) is dict and type(row.get("id")) is int and abs(row["id"]) < 2**63 for row in rows)
-            and all(cursor is None or (type(cursor) is str and cursor != "") for cursor in cursors)
+            and (cursor is None or (type(cursor) is str and cursor != ""))
         )
     except (ValueError, TypeError, KeyError, RecursionError):
         is_list = False
     if not is_list:
         raise _Retry("an answer that is no list of rows with ids") from None
-    return rows, *cursors
+    return rows, cursor
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _loads(body: bytes) -> Any:
@@ -240,5 +241,5 @@ def _loads(body: bytes) -> Any:
             return orjson.loads(body)
         except orjson.JSONDecodeError:
             pass
-    text = json.dumps(json.loads(body), ensure_ascii=False)
+    text = json.dumps(json.loads(body, parse_constant=_refuse), ensure_ascii=False)
     return json.loads(_HALF_PAIR.sub(lambda half: rf"\\u{ord(half[0]):04x}", text))

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from datetime import date, time
+from datetime import date, datetime, time
 from typing import TypeVar
 
 import dagster as dg
@@ -29,8 +29,12 @@ def share(text: str) -> float:
     return float(text)
 
 
+def time_of_day(text: str) -> time:
+    return datetime.strptime(text, "%H:%M").time()  # noqa: DTZ007, a time has no zone here; it is in UTC
+
+
 start_date = setting("GORGIAS_START_DATE", "2024-01-01", date.fromisoformat, "a date; set it to YYYY-MM-DD")
-daily_at = setting("GORGIAS_DAILY_AT", "00:30", time.fromisoformat, "a time of day; set it to HH:MM, in UTC")
+daily_at = setting("GORGIAS_DAILY_AT", "00:30", time_of_day, "a time of day; set it to HH:MM, in UTC")
 max_share = setting("GORGIAS_MAX_SHARE", "0.8", share, "a share; set it to a number above 0 and up to 1")
 warehouse_uri = setting("WAREHOUSE_URI", "duckdb:///gorgias.duckdb", str, "text")
 schema = setting("GORGIAS_SCHEMA", "gorgias", str, "text")

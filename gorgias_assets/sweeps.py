@@ -1,7 +1,8 @@
 """A sweep: one reading of a window of one entity, newest first, as typed batches.
 
-The cost of reading is API calls, so a sweep makes no more than the window needs: it stops at the first page that shows
-that nothing older can belong. That is right only while the list keeps its order, which is verified on every page.
+The cost of reading is API calls. A sweep begins at the newest row, since a row of the window may have been touched
+again after it, and stops at the first page that shows that nothing older can belong. That is right only while the list
+keeps its order, which is verified on every page.
 """
 
 from collections import Counter

@@ -53,6 +53,7 @@ def test_a_fresh_process_loads_it_in_under_three_seconds(tmp_path):
     ("setting", "value", "sentence"),
     [
         ("GORGIAS_START_DATE", "01.02.2025", "GORGIAS_START_DATE is not a date; set it to YYYY-MM-DD."),
+        ("GORGIAS_DAILY_AT", "08:30+02:00", "GORGIAS_DAILY_AT is not a time of day; set it to HH:MM, in UTC."),
         ("GORGIAS_DAILY_AT", "noon", "GORGIAS_DAILY_AT is not a time of day; set it to HH:MM, in UTC."),
         ("GORGIAS_MAX_SHARE", "80%", "GORGIAS_MAX_SHARE is not a share; set it to a number above 0 and up to 1."),
         ("GORGIAS_MAX_SHARE", "8", "GORGIAS_MAX_SHARE is not a share; set it to a number above 0 and up to 1."),
@@ -120,3 +121,9 @@ def test_the_deployment_files_name_the_code_location():
     text = (REPOSITORY / "dagster_cloud.yaml").read_text()
     (location,) = load_dagster_cloud_yaml(text).locations
     assert location.code_source.module_name == "gorgias_assets.definitions"
+
+
+@pytest.mark.parametrize("uri", ["md:tokenomics", "duckdb:///token=1.duckdb"])
+def test_a_word_like_token_in_a_name_is_no_secret(tmp_path, uri):
+    result = load(tmp_path, "import gorgias_assets.definitions", WAREHOUSE_URI=uri)
+    assert result.returncode == 0, result.stderr

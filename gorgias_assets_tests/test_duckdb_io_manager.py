@@ -745,3 +745,21 @@ def test_rows_come_back_as_they_were_from_a_zone_that_is_no_utc(database):
     moment = datetime(2025, 3, 1, 1, tzinfo=timezone(timedelta(hours=5, minutes=30)))
     store(database, pa.table({"at": pa.array([moment], pa.timestamp("us", tz="Asia/Kolkata"))}))
     assert load(database)["at"].tolist() == [pd.Timestamp(moment)]
+
+
+def test_a_home_folder_in_the_path_is_the_user_s(database, monkeypatch):
+    monkeypatch.setenv("HOME", str(database.parent))
+    warehouse = DuckDBWarehouse("~/home.duckdb", {}, 1)
+    warehouse.replace(Table("shop", "orders"), pa.table({"n": [1]}), ())
+    assert warehouse.read(Table("shop", "orders"), ()).to_pylist() == [{"n": 1}]
+    assert (database.parent / "home.duckdb").exists()
+
+
+@pytest.mark.parametrize("content", [None, b"id,name\n1,Ines\n" * 1000], ids=["no folder", "no database"])
+def test_a_file_that_cannot_be_opened_is_named_with_what_to_correct(database, content):
+    path = database.parent / "folder" / "shop.duckdb"
+    if content:
+        path.parent.mkdir()
+        path.write_bytes(content)
+    with pytest.raises(WarehouseError, match=r"shop\.duckdb cannot be opened; correct the warehouse URI"):
+        DuckDBWarehouse(str(path), {}, 1).replace(Table("shop", "orders"), pa.table({"n": [1]}), ())

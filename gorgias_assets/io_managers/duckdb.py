@@ -40,6 +40,7 @@ _TYPES = {
 }
 _HOLDER = re.compile(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
 _MOTHERDUCK = "md:"
+_ATTEMPTS_BEFORE_TELLING = 20  # about three seconds
 _CATALOG = "_gorgias_file"  # the attached file; a schema of the same name would make two-part names ambiguous
 _ROWS = "_gorgias_rows"  # the view under which a connection sees the rows to write
 
@@ -74,7 +75,7 @@ class DuckDBWarehouse(Warehouse):
     def __init__(self, database: str, connection_config: Mapping[str, Any], lock_timeout_seconds: float) -> None:
         if database == ":memory:":
             raise WarehouseError("A DuckDB in memory is gone when the step ends; name a file.")
-        self._database = database
+        self._database = database if database.startswith(_MOTHERDUCK) else str(Path(database).expanduser())
         # Rows come one batch at a time: more threads would only contend.
         self._connection_config = {"threads": 1, **connection_config}
         self._lock_timeout_seconds = lock_timeout_seconds
@@ -144,11 +145,14 @@ class DuckDBWarehouse(Warehouse):
             retry=tenacity.retry_if_exception(_is_in_use),
             wait=tenacity.wait_random(0.02, 0.3),
             stop=tenacity.stop_after_delay(self._lock_timeout_seconds),
+            before_sleep=self._tell_of_waiting,
         )
         try:
             connection = opening(self._open, read_only)
         except tenacity.RetryError as error:
             raise WarehouseError(self._in_use_message(str(error.last_attempt.exception()))) from None
+        except duckdb.IOException as error:
+            raise WarehouseError(f"{self._database} cannot be opened; correct the warehouse URI. {error}") from None
         try:
             yield connection
         finally:
@@ -170,6 +174,12 @@ class DuckDBWarehouse(Warehouse):
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET python_enable_replacements = false")
         return connection
+
+    def _tell_of_waiting(self, state: tenacity.RetryCallState) -> None:
+        if state.attempt_number == _ATTEMPTS_BEFORE_TELLING:
+            dg.get_dagster_logger().info(
+                f"{self._database} is open elsewhere; waiting up to {self._lock_timeout_seconds:,.0f} s for it"
+            )
 
     def _in_use_message(self, reason: str) -> str:
         holder = _HOLDER.search(reason)

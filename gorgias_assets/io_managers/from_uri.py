@@ -14,7 +14,7 @@ def io_manager_from_uri(uri: str, schema: str | None) -> dg.ConfigurableIOManage
     Raises `InvalidUri`.
     """
     if uri.startswith("md:"):
-        if "token" in uri:
+        if "token=" in uri.lower():
             raise InvalidUri(
                 "The warehouse URI has a MotherDuck token in it; set the environment variable motherduck_token instead."
             )

@@ -75,7 +75,10 @@ class MergingIOManager(dg.IOManager):
                 merged = Merged(merged.rows + result.rows, merged.new + result.new, result.total)
                 preview = preview if preview is not None and preview.num_rows else batch.slice(0, PREVIEW_ROWS)
         except Rejected as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+            raise dg.Failure(str(error), allow_retries=False) from None
+        context.log.info(
+            f"{table}: {merged.rows:,} rows merged, {merged.new:,} of them new, with {sweep.progress.calls:,} calls"
+        )
         warn_of_extra_fields(context, sweep)
         context.add_output_metadata(
             {**table_metadata(table, merged.total), **sweep_metadata(sweep, merged, monotonic() - started)}
