@@ -16,7 +16,7 @@ from typing import Self
 import pyarrow as pa
 
 from gorgias_assets.client import GorgiasClient, GorgiasError, Page, Untrusted
-from gorgias_assets.columns import Row, parse_datetime, type_rows
+from gorgias_assets.columns import Row, TypedRows, parse_datetime, type_rows
 from gorgias_assets.entities import Entity
 from gorgias_assets.read_ahead import read_ahead
 
@@ -119,7 +119,7 @@ class Sweep:
         yielded what was read before.
         """
         with read_ahead(self._touched_pages(), READ_AHEAD_BYTES) as pages, closing(self._client):
-            tables, count, size = [self._touched([], datetime.now(UTC))], 0, 0
+            tables, count, size = [type_rows([], self.entity.columns, datetime.now(UTC)).table], 0, 0
             try:
                 for page in pages:
                     tables.append(page.rows)
@@ -138,53 +138,49 @@ class Sweep:
 
     def _touched_pages(self) -> Iterator[_TouchedPage]:
         """The window's rows of each page, typed; this is what runs ahead, so it is also where rows are counted."""
-        for page in self._pages():
-            rows = self._touched(page.rows, page.requested_at)
-            self._count(page)
-            yield _TouchedPage(rows, page.size if rows.num_rows else 0)
+        for page, keys in self._pages():
+            days = [self._days_touched(row) for row in page.rows]
+            touched = [row for row, on in zip(page.rows, days, strict=True) if on is None or on]
+            typed = type_rows(touched, self.entity.columns, page.requested_at)
+            self._count(page, keys, typed)
+            for on in days:
+                self.progress.rows_per_day.update(on or ())
+            yield _TouchedPage(typed.table, page.size if touched else 0)
 
-    def _pages(self) -> Iterator[Page]:
-        """The list's pages in verified order, down to the first that reaches behind the window."""
+    def _pages(self) -> Iterator[tuple[Page, list[datetime]]]:
+        """The list's pages and their rows' order field, verified, down to the first that reaches behind the window."""
         reached = None
         for page in self._client.pages(self.entity.path, order_by=f"{self.entity.order}:desc"):
-            keys = self._order_keys(page)
+            moments = (_moment(row, self.entity.order) for row in page.rows)
+            keys = [moment for moment in moments if moment is not None]
             path = [reached, *keys] if reached else keys
             if any(older < newer for older, newer in pairwise(path)):
                 raise Untrusted(
                     f"GET {self.entity.path}: rows are not in the order of {self.entity.order}, newest first, so rows "
                     "could be missed. Nothing was lost; try again, and report it if it stays."
                 )
-            yield page
+            yield page, keys
             if keys:
                 reached = keys[-1]
                 if reached < self._oldest:
                     return
 
-    def _order_keys(self, page: Page) -> list[datetime]:
-        moments = (_moment(row, self.entity.order) for row in page.rows)
-        return [moment for moment in moments if moment is not None]
-
-    def _touched(self, rows: list[Row], requested_at: datetime) -> pa.Table:
-        touched = [row for row in rows if self._is_touched(row)]
-        typed = type_rows(touched, self.entity.columns, requested_at)
-        self.progress.rows_touched += len(touched)
-        self.progress.extra_fields += typed.extra_fields
-        return typed.table
-
-    def _is_touched(self, row: Row) -> bool:
-        """Whether any touch lies in the window; a row with an unreadable touch is kept rather than lost."""
+    def _days_touched(self, row: Row) -> set[date] | None:
+        """The window's days on which something happened to the row; None, to keep it, where a touch is unreadable."""
         touches = [_moment(row, name) for name in self.entity.touch_fields if row.get(name) is not None]
-        days = {touch.date() for touch in touches if touch is not None and touch in self.window}
-        self.progress.rows_per_day.update(days)
-        return bool(days) or None in touches or not touches
+        if None in touches or not touches:
+            return None
+        return {touch.date() for touch in touches if touch is not None and touch in self.window}
 
-    def _count(self, page: Page) -> None:
+    def _count(self, page: Page, keys: list[datetime], typed: TypedRows) -> None:
         progress = self.progress
         progress.pages += 1
         progress.calls += page.calls
         progress.rows_read += len(page.rows)
+        progress.rows_touched += typed.table.num_rows
         progress.waited_seconds += page.waited
-        if keys := self._order_keys(page):
+        progress.extra_fields += typed.extra_fields
+        if keys:
             progress.newest = progress.newest or keys[0]
             progress.reached = keys[-1]
 
