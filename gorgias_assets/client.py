@@ -2,6 +2,7 @@
 
     GorgiasError
     ├── Rejected      Gorgias said no; another attempt gets the same answer
+    │   └── CursorRefused      to a cursor; the same rows may be reached in another way
     ├── Unavailable   no usable answer for minutes; another attempt may get one
     └── Untrusted     answers that break the list contract; reading on could lose rows
 
@@ -11,9 +12,10 @@ letters. This module is the only owner of retries.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import Enum
 from importlib.metadata import version
 from threading import Event
 from time import monotonic
@@ -26,6 +28,9 @@ import urllib3
 
 from gorgias_assets.budget import Budget
 from gorgias_assets.uri import GorgiasUri, check_api_url
+
+Read = dict[str, Any]
+Parameters = Sequence[tuple[str, str]]
 
 PAGE_ROWS = 100  # the API's maximum for every list
 CONNECT_TIMEOUT_SECONDS = 10
@@ -51,6 +56,10 @@ class Rejected(GorgiasError):
     """Gorgias understood the request and said no; another attempt gets the same answer."""
 
 
+class CursorRefused(Rejected):
+    """Gorgias does not take a cursor (any more); they are short-lived, and nothing says for how long."""
+
+
 class Unavailable(GorgiasError):
     """There was no usable answer for minutes; another attempt may get one."""
 
@@ -63,30 +72,74 @@ class _Retry(Exception):
     """This attempt failed; another may succeed."""
 
 
-@dataclass(frozen=True)
-class Page:
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What it took to get one answer.
+
+    - `requested_at`: when the request that was answered was sent, aware UTC.
+    - `calls`: requests made, failed attempts included; `waited`: seconds spent waiting for the budget.
+    - `seconds`: from that request to the end of its answer.
+    """
+
+    requested_at: datetime
+    calls: int
+    waited: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page(Request):
     """One answer of a list.
 
     - `rows`: at most 100 objects, in the list's order.
-    - `next_cursor`: null on the last page.
-    - `requested_at`: when the request was sent, aware UTC.
-    - `calls`: requests that it took, failed attempts included; `waited`: seconds spent waiting for the budget.
+    - `next_cursor`: null on the last page; `prev_cursor`: null on the first.
     - `size`: bytes of the body, decompressed.
     """
 
     rows: list[dict[str, Any]]
     next_cursor: str | None
-    requested_at: datetime
-    calls: int
-    waited: float
+    prev_cursor: str | None
     size: int
+
+
+class _Refused(Exception):
+    """A status that says no."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """A status below 500, its body, and its `Location`."""
+
+    status: int
+    body: bytes
+    location: str | None
+
+
+class Presence(Enum):
+    """Whether one object is there."""
+
+    ALIVE = "alive"
+    GONE = "gone"
+    MOVED = "moved"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found(Request):
+    """The answer to a look for one object; `location` is the path that it has moved to, where Gorgias says so."""
+
+    presence: Presence
+    location: str | None
 
 
 class GorgiasClient:
     """Reads lists of one account, one request at a time.
 
-    `patience` is how many seconds one page may take, waiting and failed attempts included, before `Unavailable`. After
-    `close()`, which may come from another thread, waiting ends and nothing more is requested.
+    `patience` is how many seconds one answer may take, waiting and failed attempts included, before `Unavailable`.
+    After `close()`, which may come from another thread, waiting ends and nothing more is requested.
     """
 
     def __init__(self, uri: GorgiasUri, *, api_url: str | None, budget: Budget, patience: float) -> None:
@@ -104,17 +157,16 @@ class GorgiasClient:
         self._closed.set()
         self._session.close()
 
-    def pages(self, path: str, *, order_by: str, cursor: str | None = None) -> Iterator[Page]:
+    def pages(self, path: str, *, order_by: str, cursor: str | None = None, filters: Parameters = ()) -> Iterator[Page]:
         """The pages of the list at `path`, from its beginning or from `cursor` to its end.
 
         `order_by` is `<field>:asc` or `<field>:desc`. Every parameter is sent again with each cursor, which does not
         hold them (developers.gorgias.com/reference/pagination-1). Raises `Rejected`, `Unavailable`, and `Untrusted`
         when a cursor comes again.
         """
-        parameters = {"limit": str(PAGE_ROWS), "order_by": order_by}
         seen = {cursor}
         while True:
-            page = self._page(path, parameters if cursor is None else {**parameters, "cursor": cursor})
+            page = self.page(path, order_by=order_by, cursor=cursor, filters=filters)
             cursor = page.next_cursor
             if cursor is not None and cursor in seen:
                 raise Untrusted(f"GET {path}: a cursor came again, so the list would have no end. Try again later.")
@@ -123,7 +175,25 @@ class GorgiasClient:
                 return
             seen.add(cursor)
 
-    def _page(self, path: str, parameters: Mapping[str, str]) -> Page:
+    def page(self, path: str, *, order_by: str, cursor: str | None = None, filters: Parameters = ()) -> Page:
+        """One page of the list at `path`: its first, or the one at `cursor`."""
+        parameters = [("limit", str(PAGE_ROWS)), ("order_by", order_by), *filters]
+        if cursor is not None:
+            parameters.append(("cursor", cursor))
+        read, request = self._ask(path, parameters, _read_list)
+        return Page(**read, **vars(request))
+
+    def find(self, path: str) -> Found:
+        """Look whether the object at `path` is there. Its fields are not read: they are not those of the list.
+
+        A deleted object answers 404; a merged one 301, with everything below it
+        (developers.gorgias.com/changelog, 2023-08-08 for tickets, 2024-05-06 for customers).
+        """
+        read, request = self._ask(path, [], _read_presence)
+        return Found(**read, **vars(request))
+
+    def _ask(self, path: str, parameters: Parameters, read: Callable[["_Answer"], Read]) -> tuple[Read, Request]:
+        """What `read` makes of the answer; `read` raises `_Retry` where it cannot be trusted."""
         deadline = monotonic() + self._patience
         waited_before = self._budget.waited_seconds
         attempts = tenacity.Retrying(
@@ -138,24 +208,24 @@ class GorgiasClient:
             for attempt in attempts:
                 with attempt:
                     self._budget.acquire(deadline - monotonic(), self._closed)
-                    requested_at = datetime.now(UTC)
-                    body = self._get(path, parameters, deadline)
-                    rows, next_cursor = _parse_list(body)
+                    requested_at, started = datetime.now(UTC), monotonic()
+                    answer = self._get(path, parameters, deadline)
+                    result = read(answer)
         except tenacity.RetryError as error:
             raise self._unavailable(path, str(error.last_attempt.exception())) from None
         except TimeoutError:
             raise self._unavailable(path, "the account's API calls are used up") from None
-        return Page(
-            rows=rows,
-            next_cursor=next_cursor,
+        except _Refused as refused:
+            raise self._rejected(path, parameters, refused.status) from None
+        return result, Request(
             requested_at=requested_at,
             calls=attempts.statistics["attempt_number"],
             waited=self._budget.waited_seconds - waited_before,
-            size=len(body),
+            seconds=monotonic() - started,
         )
 
-    def _get(self, path: str, parameters: Mapping[str, str], deadline: float) -> bytes:
-        """One attempt: the body of a 200, or `_Retry`, or `Rejected`."""
+    def _get(self, path: str, parameters: Parameters, deadline: float) -> "_Answer":
+        """One attempt: an answer that need not be tried again, or `_Retry`."""
         if self._closed.is_set():
             raise _Retry("reading was stopped")
         try:
@@ -167,24 +237,29 @@ class GorgiasClient:
                 stream=True,
             ) as answer:
                 self._budget.observe(answer.headers)
-                self._check_status(path, answer)
-                return _read_body(answer, deadline)
+                self._check_status(answer)
+                return _Answer(answer.status_code, _read_body(answer, deadline), answer.headers.get("Location"))
         except (requests.Timeout, urllib3.exceptions.TimeoutError):
             raise _Retry("no answer in time") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError):
             raise _Retry("the connection failed") from None
 
-    def _check_status(self, path: str, answer: requests.Response) -> None:
+    def _check_status(self, answer: requests.Response) -> None:
         status = answer.status_code
-        if status == 200:
-            return
         if status == 429:
             self._budget.close_for(_retry_after(answer.headers))
             raise _Retry("status 429, the account's API calls are used up")
         if status >= 500 or status == 408:
             raise _Retry(f"status {status}")
+
+    def _rejected(self, path: str, parameters: Parameters, status: int) -> Rejected:
+        if status == 400 and "cursor" in dict(parameters):
+            return CursorRefused(
+                f"GET {path} of account {self._domain!r}: status 400 to a cursor, whichever way the rows were looked "
+                "for. What was read is kept; run it again later."
+            )
         advice = _ADVICE.get(status, "this is unexpected; please report it with this message")
-        raise Rejected(f"GET {path} of account {self._domain!r}: status {status}; {advice}.")
+        return Rejected(f"GET {path} of account {self._domain!r}: status {status}; {advice}.")
 
     def _unavailable(self, path: str, reason: str) -> Unavailable:
         patience = f"{self._patience:,.0f} s" if self._patience < 120 else f"{self._patience / 60:,.0f} minutes"
@@ -210,21 +285,40 @@ def _retry_after(headers: Mapping[str, str]) -> float:
     return float(value) if value.isdecimal() else 0.0
 
 
-def _parse_list(body: bytes) -> tuple[list[dict[str, Any]], str | None]:
-    """`data` and `next_cursor` of a list's envelope; anything else is not taken for an answer."""
+def _read_list(answer: _Answer) -> Read:
+    """A list's envelope; anything else is not taken for an answer."""
+    if answer.status != 200:
+        raise _Refused(answer.status)
     try:
-        envelope = _loads(body)
-        rows, cursor = envelope["data"], envelope["meta"]["next_cursor"]
+        envelope = _loads(answer.body)
+        rows, meta = envelope["data"], envelope["meta"]
+        cursors = {"next_cursor": meta["next_cursor"], "prev_cursor": meta.get("prev_cursor")}
         is_list = (
             type(rows) is list
             and all(type(row) is dict and type(row.get("id")) is int and abs(row["id"]) < 2**63 for row in rows)
-            and (cursor is None or (type(cursor) is str and cursor != ""))
+            and all(cursor is None or (type(cursor) is str and cursor != "") for cursor in cursors.values())
         )
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         is_list = False
     if not is_list:
         raise _Retry("an answer that is no list of rows with ids") from None
-    return rows, cursor
+    return {"rows": rows, **cursors, "size": len(answer.body)}
+
+
+def _read_presence(answer: _Answer) -> Read:
+    """Of one object. A 404 that is not Gorgias's own, as of an unknown domain, says nothing about an object."""
+    if answer.status == 301:
+        return {"presence": Presence.MOVED, "location": answer.location}
+    if answer.status not in (200, 404):
+        raise _Refused(answer.status)
+    is_alive = answer.status == 200
+    try:
+        is_object = type(_loads(answer.body)["id" if is_alive else "error"]) is (int if is_alive else dict)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        is_object = False
+    if not is_object:
+        raise _Retry("an answer that is no object of Gorgias's") from None
+    return {"presence": Presence.ALIVE if is_alive else Presence.GONE, "location": None}
 
 
 def _refuse(constant: str) -> None:
