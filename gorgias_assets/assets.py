@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 
 import dagster as dg
+from pydantic import Field
 
 from gorgias_assets.entities import ENTITIES, Entity
 from gorgias_assets.io_managers.reporting import column_schema
@@ -12,6 +13,16 @@ from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sweeps import Sweep
 
 GROUP = "gorgias"
+
+
+class SweepConfig(dg.Config):
+    """How a run reads."""
+
+    full: bool = Field(
+        default=False,
+        description="Read the whole list: refresh every row of the table, and find every one that is gone. It repairs "
+        "what Gorgias does not show as a change, and costs a call per 100 rows of the account.",
+    )
 
 
 def build_assets(
@@ -44,9 +55,9 @@ def _build_asset(entity: Entity, partitions: dg.DailyPartitionsDefinition, io_ma
             "dagster/column_schema": column_schema(entity.columns),
         },
     )
-    def gorgias_asset(context: dg.AssetExecutionContext, gorgias: GorgiasResource) -> Sweep:
+    def gorgias_asset(context: dg.AssetExecutionContext, config: SweepConfig, gorgias: GorgiasResource) -> Sweep:
         window = context.partition_time_window
-        return gorgias.sweep(entity, window.start, window.end)
+        return gorgias.sweep(entity, window.start, window.end, full=config.full)
 
     return gorgias_asset
 

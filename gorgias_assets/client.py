@@ -57,7 +57,14 @@ class Rejected(GorgiasError):
 
 
 class CursorRefused(Rejected):
-    """Gorgias does not take a cursor (any more); they are short-lived, and nothing says for how long."""
+    """Gorgias does not take a cursor (any more); they are short-lived, and nothing says for how long.
+
+    `calls` is how many requests it took to be told.
+    """
+
+    def __init__(self, message: str, calls: int) -> None:
+        super().__init__(message)
+        self.calls = calls
 
 
 class Unavailable(GorgiasError):
@@ -216,7 +223,7 @@ class GorgiasClient:
         except TimeoutError:
             raise self._unavailable(path, "the account's API calls are used up") from None
         except _Refused as refused:
-            raise self._rejected(path, parameters, refused.status) from None
+            raise self._rejected(path, parameters, refused.status, attempts.statistics["attempt_number"]) from None
         return result, Request(
             requested_at=requested_at,
             calls=attempts.statistics["attempt_number"],
@@ -252,11 +259,12 @@ class GorgiasClient:
         if status >= 500 or status == 408:
             raise _Retry(f"status {status}")
 
-    def _rejected(self, path: str, parameters: Parameters, status: int) -> Rejected:
+    def _rejected(self, path: str, parameters: Parameters, status: int, calls: int) -> Rejected:
         if status == 400 and "cursor" in dict(parameters):
             return CursorRefused(
                 f"GET {path} of account {self._domain!r}: status 400 to a cursor, whichever way the rows were looked "
-                "for. What was read is kept; run it again later."
+                "for. What was read is kept; run it again later.",
+                calls,
             )
         advice = _ADVICE.get(status, "this is unexpected; please report it with this message")
         return Rejected(f"GET {path} of account {self._domain!r}: status {status}; {advice}.")

@@ -22,12 +22,14 @@ Row = dict[str, Any]
 
 EXTRACTED_AT = "_extracted_at"
 DELETED_AT = "_deleted_at"
+MERGED_INTO = "_merged_into"
 EXTRA = "_extra"
 
 # The columns that this project adds to every table.
 ADDED_COLUMNS = (
     Column(EXTRACTED_AT, Kind.DATETIME, "When the request that read this state of the row was sent."),
     Column(DELETED_AT, Kind.DATETIME, "When the row was found to be gone from Gorgias; null while it lives."),
+    Column(MERGED_INTO, Kind.INTEGER, "The id that took this row's place, where it is gone because it was merged."),
     Column(
         EXTRA, Kind.JSON, "Fields that are not declared, or whose value does not fit the declaration.", private=True
     ),
@@ -69,6 +71,19 @@ def parse_datetime(text: str) -> datetime:
         raise ValueError("the datetime lies outside the years 1 to 9999") from None
 
 
+def moment_of(row: Row, name: str) -> datetime | None:
+    """A datetime field of a row; None where it is missing or no datetime."""
+    try:
+        return parse_datetime(row[name])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def moments(rows: Sequence[Row], name: str) -> list[datetime]:
+    """A datetime field of rows, in their order, without those that have none."""
+    return [moment for row in rows if (moment := moment_of(row, name)) is not None]
+
+
 def type_rows(rows: Sequence[Row], columns: Sequence[Column], extracted_at: datetime) -> TypedRows:
     """Type `rows`, all read by the request that was sent at `extracted_at`."""
     extras = _unknown_fields(rows, {column.name for column in columns})
@@ -76,6 +91,7 @@ def type_rows(rows: Sequence[Row], columns: Sequence[Column], extracted_at: date
     added = [
         pa.repeat(pa.scalar(extracted_at, _ARROW_TYPES[Kind.DATETIME]), len(rows)),
         pa.nulls(len(rows), _ARROW_TYPES[Kind.DATETIME]),
+        pa.nulls(len(rows), _ARROW_TYPES[Kind.INTEGER]),
         pa.array([_json_text(extras[i]) if i in extras else None for i in range(len(rows))], pa.string()),
     ]
     names = [column.name for column in (*columns, *ADDED_COLUMNS)]

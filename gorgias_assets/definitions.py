@@ -9,8 +9,9 @@ import dagster as dg
 
 from gorgias_assets.assets import build_assets
 from gorgias_assets.io_managers.from_uri import io_manager_from_uri
+from gorgias_assets.partitions import daily_partitions
 from gorgias_assets.resources import GorgiasResource
-from gorgias_assets.schedules import daily_schedule, gorgias_job
+from gorgias_assets.schedules import daily_schedule, full_sweep_job, full_sweep_schedule, gorgias_job
 
 T = TypeVar("T")
 
@@ -19,7 +20,7 @@ def setting(name: str, default: str, read: Callable[[str], T], form: str) -> T:
     """An environment variable; set but empty, as in a copied `.env.example`, it counts as not set."""
     try:
         return read(os.environ.get(name) or default)
-    except ValueError:
+    except (ValueError, KeyError):
         raise ValueError(f"{name} is not {form}.") from None
 
 
@@ -29,6 +30,10 @@ def share(text: str) -> float:
     return float(text)
 
 
+def switch(text: str) -> bool:
+    return {"on": True, "off": False}[text.lower()]
+
+
 def time_of_day(text: str) -> time:
     return datetime.strptime(text, "%H:%M").time()  # noqa: DTZ007, a time has no zone here; it is in UTC
 
@@ -36,16 +41,19 @@ def time_of_day(text: str) -> time:
 start_date = setting("GORGIAS_START_DATE", "2024-01-01", date.fromisoformat, "a date; set it to YYYY-MM-DD")
 daily_at = setting("GORGIAS_DAILY_AT", "00:30", time_of_day, "a time of day; set it to HH:MM, in UTC")
 max_share = setting("GORGIAS_MAX_SHARE", "0.8", share, "a share; set it to a number above 0 and up to 1")
+seek = setting("GORGIAS_SEEK", "on", switch, "a switch; set it to on or off")
 warehouse_uri = setting("WAREHOUSE_URI", "duckdb:///gorgias.duckdb", str, "text")
 schema = setting("GORGIAS_SCHEMA", "gorgias", str, "text")
 api_url = setting("GORGIAS_API_URL", "", str, "text")
 
 defs = dg.Definitions(
     assets=build_assets(start_date.isoformat()),
-    jobs=[gorgias_job],
-    schedules=[daily_schedule(daily_at)],
+    jobs=[gorgias_job, full_sweep_job],
+    schedules=[daily_schedule(daily_at), full_sweep_schedule(daily_partitions(start_date.isoformat()))],
     resources={
-        "gorgias": GorgiasResource(uri=dg.EnvVar("GORGIAS_URI"), api_url=api_url or None, max_share=max_share),
+        "gorgias": GorgiasResource(
+            uri=dg.EnvVar("GORGIAS_URI"), api_url=api_url or None, max_share=max_share, seek=seek
+        ),
         "io_manager": io_manager_from_uri(warehouse_uri, schema),
     },
 )

@@ -49,6 +49,13 @@ class Entity:
     - `look_back`: how far before a window `order` may lie for a row that was touched in the window. Zero where every
       touch moves the order field.
     - `columns`: the declared fields, `id` first.
+    - `creation_order`: the datetime field, among those that the list can be ordered by, that never moves. Where it is
+      not `order`, a window is reached without what is newer only by reading it in both orders.
+    - `look_ahead`: how far after a window `creation_order` may lie for a row that was touched in the window, where it
+      is read alone.
+    - `below`: what stands before `path` in the path of one row, with the fields of the row that it takes.
+    - `gone_events`: types of events that name rows which were deleted or merged into another.
+    - `goes_with`: the entity whose deletion takes this one's rows along, and the field that holds its id.
     """
 
     name: str
@@ -58,6 +65,16 @@ class Entity:
     touch_fields: tuple[str, ...]
     look_back: timedelta
     columns: tuple[Column, ...]
+    creation_order: str = "created_datetime"
+    look_ahead: timedelta = timedelta(0)
+    below: str = ""
+    gone_events: tuple[str, ...] = ()
+    goes_with: tuple[str, str] | None = None
+
+    @property
+    def object_path(self) -> str:
+        """Where one row is, with the fields of the row that it takes in braces."""
+        return f"{self.below}{self.path}/{{id}}"
 
 
 def _integer(name: str, description: str) -> Column:
@@ -87,6 +104,7 @@ CUSTOMERS = Entity(
     order="updated_datetime",
     touch_fields=("created_datetime", "updated_datetime"),
     look_back=timedelta(0),
+    gone_events=("customer-deleted", "customer-merged"),
     columns=(
         _integer("id", "Gorgias's id of the customer; agents' ids come from the same sequence."),
         _string("external_id", "Id of the customer in the shop's own system."),
@@ -116,6 +134,7 @@ TICKETS = Entity(
     order="updated_datetime",
     touch_fields=("created_datetime", "updated_datetime"),
     look_back=timedelta(0),
+    gone_events=("ticket-deleted", "ticket-merged"),
     columns=(
         _integer("id", "Gorgias's id of the ticket."),
         _string("uri", "Path of the ticket in the API."),
@@ -161,6 +180,9 @@ TICKET_MESSAGES = Entity(
     order="created_datetime",
     touch_fields=("created_datetime", "sent_datetime", "failed_datetime", "deleted_datetime", "opened_datetime"),
     look_back=timedelta(days=3),
+    look_ahead=timedelta(hours=2),  # the sending of what a customer wrote precedes its creation by seconds
+    below="/tickets/{ticket_id}",
+    goes_with=("tickets", "ticket_id"),
     columns=(
         _integer("id", "Gorgias's id of the message."),
         _string("uri", "Path of the message in the API."),
@@ -210,6 +232,7 @@ SATISFACTION_SURVEYS = Entity(
     order="created_datetime",
     touch_fields=("created_datetime", "sent_datetime", "scored_datetime"),
     look_back=timedelta(days=45),
+    look_ahead=timedelta(hours=2),  # a recorded survey was scored 88 minutes before its creation
     columns=(
         _integer("id", "Gorgias's id of the survey."),
         _string("body_text", "The customer's comment, up to 1,000 characters.", private=True),

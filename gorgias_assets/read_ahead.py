@@ -1,10 +1,10 @@
-"""Pages that a thread reads while the ones before are being merged."""
+"""Pages that threads read while the ones before are being merged."""
 
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Condition, Thread
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 
 class Sized(Protocol):
@@ -18,61 +18,80 @@ Page = TypeVar("Page", bound=Sized)
 
 
 @contextmanager
-def read_ahead(pages: Iterator[Page], max_bytes: int) -> Iterator[Iterator[Page]]:
+def read_ahead(pages: Iterator[Page], max_bytes: int) -> Iterator["Ahead[Page]"]:
     """Give the same pages in the same order; a thread stays up to `max_bytes`, or one page, ahead.
 
     What `pages` raises is raised at its place. On leaving the block the thread ends, once `pages` has come to its next
     item or error.
     """
-    queue = _Queue(pages, max_bytes)
-    thread = Thread(target=queue.fill, name="gorgias-read-ahead", daemon=True)
-    thread.start()
+    ahead = Ahead[Page](max_bytes)
+    ahead.also(pages)
     try:
-        yield queue.drain()
+        yield ahead
     finally:
-        queue.stop()
-        thread.join()
+        ahead.stop()
 
 
-class _Queue(Generic[Page]):
-    def __init__(self, pages: Iterator[Page], max_bytes: int) -> None:
-        self._pages = pages
+class Ahead(Generic[Page]):
+    """The pages that are there, for one thread to iterate over; `readers` is how many threads are reading."""
+
+    def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._ahead: deque[Page] = deque()
+        self._pages: deque[Page] = deque()
         self._bytes = 0
         self._error: BaseException | None = None
-        self._ended = False
+        self._stopped = False
         self._changed = Condition()
+        self._threads: list[Thread] = []
+        self.readers = 0
 
-    def fill(self) -> None:
-        try:
-            for page in self._pages:
-                with self._changed:
-                    self._ahead.append(page)
-                    self._bytes += page.size
-                    self._changed.notify_all()
-                    self._changed.wait_for(lambda: self._ended or not self._ahead or self._bytes < self._max_bytes)
-                    if self._ended:
-                        return
-        except BaseException as error:  # handed to the thread that drains
-            self._error = error
-        finally:
-            self.stop()
+    def also(self, pages: Iterator[Page]) -> None:
+        """Read these in another thread, side by side with the others and within the same bytes."""
+        with self._changed:
+            if not self._stopped:
+                self.readers += 1
+                thread = Thread(target=self._fill, args=(pages,), name="gorgias-read-ahead", daemon=True)
+                self._threads.append(thread)
+                thread.start()
 
-    def drain(self) -> Iterator[Page]:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._ahead or self._ended)
-                if not self._ahead:
-                    break
-                page = self._ahead.popleft()
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Page:
+        with self._changed:
+            self._changed.wait_for(lambda: self._pages or self._stopped or not self.readers)
+            if self._pages:
+                page = self._pages.popleft()
                 self._bytes -= page.size
                 self._changed.notify_all()
-            yield page
-        if self._error is not None:
-            raise self._error
+                return page
+            if self._error is not None:
+                raise self._error
+            raise StopIteration
 
     def stop(self) -> None:
+        """End the threads, and wait for them."""
         with self._changed:
-            self._ended = True
+            self._stopped = True
             self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _fill(self, pages: Iterator[Page]) -> None:
+        try:
+            for page in pages:
+                with self._changed:
+                    self._pages.append(page)
+                    self._bytes += page.size
+                    self._changed.notify_all()
+                    self._changed.wait_for(lambda: self._stopped or not self._pages or self._bytes < self._max_bytes)
+                    if self._stopped:
+                        return
+        except BaseException as error:  # handed to the thread that iterates
+            with self._changed:
+                self._error = self._error or error
+                self._stopped = True
+        finally:
+            with self._changed:
+                self.readers -= 1
+                self._changed.notify_all()

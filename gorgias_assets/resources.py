@@ -10,8 +10,9 @@ from pydantic import Field, field_validator
 from gorgias_assets.budget import Budget
 from gorgias_assets.client import GorgiasClient
 from gorgias_assets.entities import ENTITIES, Entity
-from gorgias_assets.sweeps import Sweep, Window
+from gorgias_assets.sweeps import Sweep
 from gorgias_assets.uri import EXPECTED_FORM, GorgiasUri, InvalidUri
+from gorgias_assets.windows import Window
 
 _TEN_YEARS = 3_650  # days
 
@@ -36,6 +37,17 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
     )
     patience_minutes: float = Field(
         default=10, gt=0, description="How long Gorgias may give no usable answer to a request before the run fails."
+    )
+    seek: bool = Field(
+        default=True,
+        description="Reach the days of an old partition without reading what is newer. Every seek is verified, and "
+        "where Gorgias does not take it the list is walked; this switches it off altogether.",
+    )
+    max_lookups: int = Field(
+        default=500,
+        ge=0,
+        description="How many rows missing from a list a run looks for one by one: so many, or as many as its reading "
+        "took calls if that is more; the others wait for the next run.",
     )
     look_back_days: dict[str, int] = Field(
         default_factory=dict,
@@ -64,15 +76,28 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
             return GorgiasUri.parse(uri)
         return GorgiasUri.parse(self.uri)
 
-    def sweep(self, entity: Entity, start: datetime, end: datetime) -> Sweep:
-        """The rows of `entity` touched in `[start, end)`, two aware datetimes; nothing is read yet."""
+    def sweep(self, entity: Entity, start: datetime, end: datetime, *, full: bool = False) -> Sweep:
+        """The rows of `entity` touched in `[start, end)`, two aware datetimes; nothing is read yet.
+
+        A full sweep reads the whole list, and so refreshes every row that is stored already, too.
+        """
+        budget = Budget(self.max_share)
+
+        def connect() -> GorgiasClient:
+            return GorgiasClient(account, api_url=self.api_url, budget=budget, patience=self.patience_minutes * 60)
+
         try:
             account = self.account()
-            client = GorgiasClient(
-                account, api_url=self.api_url, budget=Budget(self.max_share), patience=self.patience_minutes * 60
-            )
+            connect().close()
         except InvalidUri as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         days = self.look_back_days.get(entity.name)
-        look_back = entity.look_back if days is None else timedelta(days=days)
-        return Sweep(entity, Window.of(start, end), client, look_back)
+        return Sweep(
+            entity,
+            Window.of(start, end),
+            connect,
+            look_back=entity.look_back if days is None else timedelta(days=days),
+            can_seek=self.seek,
+            is_full=full,
+            max_lookups=self.max_lookups,
+        )

@@ -1,14 +1,22 @@
-"""The job that materialises the assets, and the schedule that does so every day for the day before."""
+"""The jobs that materialise the assets, and their schedules: daily for the day before, monthly for everything."""
 
 from datetime import time
 from typing import Any
 
 import dagster as dg
 
-from gorgias_assets.assets import GROUP
+from gorgias_assets.assets import GROUP, SweepConfig
+from gorgias_assets.entities import ENTITIES
 
 gorgias_job = dg.define_asset_job(
     "gorgias", selection=dg.AssetSelection.groups(GROUP), description="Reads days of all entities from Gorgias."
+)
+
+full_sweep_job = dg.define_asset_job(
+    "gorgias_full_sweep",
+    selection=dg.AssetSelection.groups(GROUP),
+    config=dg.RunConfig(ops={f"{GROUP}__{entity.name}": SweepConfig(full=True) for entity in ENTITIES}),
+    description="Reads all of the account: repairs what Gorgias does not show as a change, and finds what is gone.",
 )
 
 
@@ -22,3 +30,27 @@ def daily_schedule(at: time) -> Any:
         minute_of_hour=at.minute,
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
+
+
+def full_sweep_schedule(partitions: dg.DailyPartitionsDefinition) -> dg.ScheduleDefinition:
+    """On the first of each month, all partitions in one run that reads all of the account. It is off by default."""
+
+    @dg.schedule(
+        name="gorgias_full_sweep",
+        job=full_sweep_job,
+        cron_schedule="0 3 1 * *",
+        execution_timezone="UTC",
+        description="On the first of each month at 03:00 UTC, all days in one run that reads all of the account.",
+    )
+    def gorgias_full_sweep(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        keys = partitions.get_partition_keys(current_time=context.scheduled_execution_time)
+        if not keys:
+            return dg.SkipReason("No day has ended since the start date.")
+        return dg.RunRequest(
+            tags={
+                "dagster/asset_partition_range_start": keys[0],
+                "dagster/asset_partition_range_end": keys[-1],
+            }
+        )
+
+    return gorgias_full_sweep

@@ -86,7 +86,13 @@ def test_an_asset_is_in_the_group_gorgias_with_its_kinds_and_nobody_s_name(entit
 def test_an_asset_shows_every_column_with_a_description_before_it_has_run(entity):
     columns = spec_of(entity).metadata["dagster/column_schema"].columns
     names = [column.name for column in columns]
-    assert names == [*(column.name for column in entity.columns), "_extracted_at", "_deleted_at", "_extra"]
+    assert names == [
+        *(column.name for column in entity.columns),
+        "_extracted_at",
+        "_deleted_at",
+        "_merged_into",
+        "_extra",
+    ]
     assert all(column.description and column.type for column in columns)
 
 
@@ -234,6 +240,8 @@ def test_a_slow_sweep_says_in_the_run_s_log_how_far_it_has_come(project, account
         ),
     )
     sandbox.latency = 0.5
+    one_chain = GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url, seek=False)
+    project.resources["gorgias"] = one_chain
     result = project.materialize(DAY, select=["ticket_messages"])
     assert project.metadata(result, TICKET_MESSAGES)["pages"] == ceil(1400 / 100)
     lines = [entry.message for entry in project.log(result) if entry.level == logging.INFO and "calls" in entry.message]

@@ -95,7 +95,7 @@ def test_a_datetime_finer_than_the_column_can_hold_is_not_cut_silently() -> None
 def test_a_field_that_is_null_or_missing_is_null_and_nothing_extra() -> None:
     nulls: Row = dict.fromkeys([column.name for column in COLUMNS])
     assert typed({}, nulls).table.to_pylist() == [
-        nulls | {"_extracted_at": READ_AT, "_deleted_at": None, "_extra": None} for _ in range(2)
+        nulls | {"_extracted_at": READ_AT, "_deleted_at": None, "_merged_into": None, "_extra": None} for _ in range(2)
     ]
 
 
@@ -243,6 +243,7 @@ def test_the_schema_is_the_declared_columns_and_then_the_added_ones() -> None:
             ("data", pa.string()),
             ("_extracted_at", moment),
             ("_deleted_at", moment),
+            ("_merged_into", pa.int64()),
             ("_extra", pa.string()),
         ]
     )

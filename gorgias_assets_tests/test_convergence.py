@@ -112,6 +112,6 @@ def test_a_row_read_earlier_never_replaces_one_read_later(project, account):
     account.update("tickets", ticket["id"], status="closed")
     project.materialize("2025-03-31", "2025-04-01", select=["tickets"])
     warehouse = DuckDBWarehouse(io_manager.database, {}, 10)
-    merged = warehouse.merge(Table("gorgias", "tickets"), TICKETS.columns, earlier)
+    merged = warehouse.merge(Table("gorgias", "tickets"), TICKETS.columns, earlier.rows, earlier.passed)
     assert (merged.rows, merged.new) == (0, 0)
     assert project.query("SELECT status FROM gorgias.tickets") == [("closed",)]

@@ -709,7 +709,9 @@ def test_a_column_that_an_older_table_lacks_is_added_and_one_of_a_user_s_own_is_
     project.materialize("2025-03-10", select=["satisfaction_surveys"])
     assert project.table(SATISFACTION_SURVEYS)[row["id"]]["score"] == 4
     assert project.query("SELECT reviewed FROM gorgias.satisfaction_surveys") == [("by Ines",)]
-    ((comment,),) = project.query("SELECT comment FROM duckdb_columns() WHERE column_name = 'score'")
+    ((comment,),) = project.query(
+        "SELECT comment FROM duckdb_columns() WHERE column_name = 'score' AND table_name = 'satisfaction_surveys'"
+    )
     assert comment == "1 to 5; null until answered."
 
 

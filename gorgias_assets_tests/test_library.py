@@ -163,6 +163,7 @@ def test_what_is_loaded_is_typed_as_it_is_declared(another_project, sandbox, dat
         *(column.name for column in TICKETS.columns),
         "_extracted_at",
         "_deleted_at",
+        "_merged_into",
         "_extra",
     ]
     assert sorted(loaded["id"]) == [100, 200, 201, 202, 203]  # 100 was updated on the 11th

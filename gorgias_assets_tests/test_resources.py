@@ -47,7 +47,7 @@ def given_as(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 @dg.asset(retry_policy=dg.RetryPolicy(max_retries=2))
 def tickets(context: dg.AssetExecutionContext, gorgias: GorgiasResource) -> None:
     context.log.info(f"reading with {gorgias} and {gorgias!r}")
-    rows = sum(batch.num_rows for batch in gorgias.sweep(TICKETS, *DAY).batches())
+    rows = sum(batch.rows.num_rows for batch in gorgias.sweep(TICKETS, *DAY).batches())
     context.add_output_metadata({"rows": rows})
 
 
@@ -217,7 +217,7 @@ def test_making_a_sweep_requests_nothing(sandbox: Sandbox) -> None:
 
 
 def rows_read(gorgias: GorgiasResource, entity: Entity, end: datetime) -> int:
-    return sum(batch.num_rows for batch in gorgias.sweep(entity, end - timedelta(days=1), end).batches())
+    return sum(batch.rows.num_rows for batch in gorgias.sweep(entity, end - timedelta(days=1), end).batches())
 
 
 @pytest.mark.parametrize(("look_back_days", "rows"), [({}, 0), ({"satisfaction_surveys": 80}, 1), ({"tickets": 80}, 0)])

@@ -1,10 +1,11 @@
 """Merging in DuckDB: one file, one writing process at a time, opened late and closed at once."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 import duckdb
@@ -13,31 +14,31 @@ import tenacity
 from dagster_duckdb import DuckDBIOManager
 from pydantic import Field
 
-from gorgias_assets.columns import ADDED_COLUMNS, EXTRACTED_AT
-from gorgias_assets.entities import Column, Kind
+from gorgias_assets.columns import ADDED_COLUMNS, DELETED_AT, EXTRACTED_AT, MERGED_INTO
+from gorgias_assets.entities import Column
+from gorgias_assets.gone import Tombstone
+from gorgias_assets.io_managers import duckdb_sweeps as sweeps
+from gorgias_assets.io_managers.duckdb_sql import TYPES, columns_of, count, literal, name_of, quoted, scalar
 from gorgias_assets.io_managers.frames import cast_columns
 from gorgias_assets.io_managers.merging import MergingIOManager
 from gorgias_assets.io_managers.warehouse import (
+    Candidates,
     Dimension,
     Merged,
+    Saved,
     Slice,
     Table,
     Warehouse,
     WarehouseError,
 )
-from gorgias_assets.sweeps import Window
+from gorgias_assets.windows import Window
+
+T = TypeVar("T")
 
 # A batch is one row group, which DuckDB then writes once and leaves alone. In row groups of its default size, 122,880,
 # every batch would be merged with the ones before and compressed again, in several times the memory.
 ROW_GROUP_ROWS = 4_096
 
-_TYPES = {
-    Kind.INTEGER: "BIGINT",
-    Kind.BOOLEAN: "BOOLEAN",
-    Kind.STRING: "VARCHAR",
-    Kind.DATETIME: "TIMESTAMP WITH TIME ZONE",
-    Kind.JSON: "JSON",
-}
 _HOLDER = re.compile(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
 _MOTHERDUCK = "md:"
 _ATTEMPTS_BEFORE_TELLING = 20  # about three seconds
@@ -80,24 +81,58 @@ class DuckDBWarehouse(Warehouse):
         self._connection_config = {"threads": 1, **connection_config}
         self._lock_timeout_seconds = lock_timeout_seconds
 
-    def merge(self, table: Table, columns: Sequence[Column], rows: pa.Table) -> Merged:
+    def merge(
+        self, table: Table, columns: Sequence[Column], rows: pa.Table, passed: pa.Table, saved: Saved | None = None
+    ) -> Merged:
         with self._transaction(rows) as connection:
             _ensure_table(connection, table, (*columns, *ADDED_COLUMNS))
-            before = _count(connection, table)
-            assignments = ", ".join(f"{_quoted(name)} = source.{_quoted(name)}" for name in rows.column_names)
-            merged = _scalar(
-                connection,
-                f"MERGE INTO {_name(table)} AS target USING {_ROWS} AS source ON target.id = source.id "
-                f"WHEN MATCHED AND source.{EXTRACTED_AT} >= target.{EXTRACTED_AT} THEN UPDATE SET {assignments} "
-                "WHEN NOT MATCHED THEN INSERT BY NAME",
-            )
-            total = _count(connection, table)
-        return Merged(rows=merged, new=total - before, total=total)
+            before = count(connection, table)
+            merged = _merge(connection, table, rows.column_names, "WHEN NOT MATCHED THEN INSERT BY NAME")
+            total = count(connection, table)
+            refreshed = 0
+            if passed.num_rows:
+                connection.register(_ROWS, passed)
+                refreshed = _merge(connection, table, passed.column_names)
+            if saved:
+                sweeps.save(connection, table, saved)
+        return Merged(rows=merged, new=total - before, refreshed=refreshed, total=total)
+
+    def saved_position(self, table: Table, key: str) -> str | None:
+        return self._ask(table, lambda connection: sweeps.saved_position(connection, table, key), None)
+
+    def forget_position(self, table: Table, key: str) -> None:
+        with self._transaction() as connection:
+            sweeps.forget_position(connection, table, key)
+
+    def has_unread(self, table: Table, since: datetime) -> bool:
+        return self._ask(table, lambda connection: sweeps.has_unread(connection, table, since), False)
+
+    def note_candidates(
+        self, table: Table, covered: tuple[str, datetime | None, datetime | None], ids: Collection[int], since: datetime
+    ) -> None:
+        with self._transaction() as connection:
+            sweeps.note_candidates(connection, table, covered, ids, since)
+
+    def candidates(self, table: Table, fields: Sequence[str], limit: int) -> Candidates:
+        return self._ask(
+            table, lambda connection: sweeps.candidates(connection, table, fields, limit), Candidates([], 0)
+        )
+
+    def settle_candidates(
+        self, table: Table, looked_at: Collection[int], gone: Sequence[Tombstone], along: Mapping[Table, str]
+    ) -> int:
+        with self._transaction() as connection:
+            return sweeps.settle_candidates(connection, table, looked_at, gone, along)
+
+    def rows_touched(self, table: Table, touch_fields: Sequence[str], windows: Sequence[Window]) -> list[int]:
+        return self._ask(
+            table, lambda connection: sweeps.rows_touched(connection, table, touch_fields, windows), [0] * len(windows)
+        )
 
     def replace(self, table: Table, rows: pa.Table, where: Slice) -> int:
         condition = _condition(where)
         with self._transaction(rows) as connection, _values_kept_out_of_errors(table):
-            existing = _columns(connection, table)
+            existing = columns_of(connection, table)
             if EXTRACTED_AT in existing and EXTRACTED_AT not in rows.column_names:
                 raise WarehouseError(
                     f"{table} holds rows merged from Gorgias, which this asset would replace; give the asset another "
@@ -105,34 +140,44 @@ class DuckDBWarehouse(Warehouse):
                 )
             if not rows.column_names:  # an empty frame that does not even say which columns it would have
                 if existing:
-                    connection.execute(f"DELETE FROM {_name(table)} WHERE {condition}")
-                return _count(connection, table) if existing else 0
+                    connection.execute(f"DELETE FROM {name_of(table)} WHERE {condition}")
+                return count(connection, table) if existing else 0
             _fit(connection, table, rows, existing)
-            if outside := _scalar(connection, f"SELECT count(*) FROM {_ROWS} WHERE ({condition}) IS NOT TRUE"):
+            if outside := scalar(connection, f"SELECT count(*) FROM {_ROWS} WHERE ({condition}) IS NOT TRUE"):
                 raise WarehouseError(
                     f"{outside:,} of {rows.num_rows:,} rows for {table} lie outside the partition being written, so a "
                     "later run would add them again. Return rows of the partition alone, or correct 'partition_expr'."
                 )
-            connection.execute(f"DELETE FROM {_name(table)} WHERE {condition}")
-            connection.execute(f"INSERT INTO {_name(table)} BY NAME SELECT * FROM {_ROWS}")
-            return _count(connection, table)
+            connection.execute(f"DELETE FROM {name_of(table)} WHERE {condition}")
+            connection.execute(f"INSERT INTO {name_of(table)} BY NAME SELECT * FROM {_ROWS}")
+            return count(connection, table)
 
     def read(self, table: Table, where: Slice, columns: Sequence[str] | None = None) -> pa.Table:
-        selected = ", ".join(map(_quoted, columns)) if columns else "*"
+        selected = ", ".join(map(quoted, columns)) if columns else "*"
         missing = WarehouseError(f"There is no table {table} in {self._database}; materialise its asset first.")
-        if not self._database.startswith(_MOTHERDUCK) and not Path(self._database).exists():
+        if not self._exists():
             raise missing
         with self._connection(read_only=True) as connection:
-            if not _columns(connection, table):
+            if not columns_of(connection, table):
                 raise missing
-            query = f"SELECT {selected} FROM {_name(table)} WHERE {_condition(where)}"
+            query = f"SELECT {selected} FROM {name_of(table)} WHERE {_condition(where)}"
             return connection.sql(query).to_arrow_table()
 
+    def _ask(self, table: Table, question: Callable[[duckdb.DuckDBPyConnection], T], without_table: T) -> T:
+        """The answer from the table, or what holds where there is none yet."""
+        if not self._exists():
+            return without_table
+        with self._connection(read_only=True) as connection:
+            return question(connection) if columns_of(connection, table) else without_table
+
+    def _exists(self) -> bool:
+        return self._database.startswith(_MOTHERDUCK) or Path(self._database).exists()
+
     @contextmanager
-    def _transaction(self, rows: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _transaction(self, rows: pa.Table | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection on which `rows` can be selected from; committed unless the block raises."""
         with self._connection(read_only=False) as connection:
-            if rows.column_names:
+            if rows is not None and rows.column_names:
                 connection.register(_ROWS, rows)
             connection.begin()
             yield connection
@@ -166,7 +211,7 @@ class DuckDBWarehouse(Warehouse):
             connection = duckdb.connect(":memory:", config=self._connection_config)
             options = "READ_ONLY" if read_only else f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}"
             try:
-                connection.execute(f"ATTACH {_literal(self._database)} AS {_CATALOG} ({options})")
+                connection.execute(f"ATTACH {literal(self._database)} AS {_CATALOG} ({options})")
             except duckdb.Error:
                 connection.close()
                 raise
@@ -196,25 +241,41 @@ def _is_in_use(error: BaseException) -> bool:
     return isinstance(error, duckdb.Error) and any(conflict in str(error) for conflict in conflicts)
 
 
+def _merge(connection: duckdb.DuckDBPyConnection, table: Table, names: Sequence[str], otherwise: str = "") -> int:
+    """Merge `_ROWS` by id, and return how many rows that changed or added."""
+    assignments = ", ".join(f"{quoted(name)} = source.{quoted(name)}" for name in names)
+    return scalar(
+        connection,
+        f"MERGE INTO {name_of(table)} AS target USING {_ROWS} AS source ON target.id = source.id "
+        f"WHEN MATCHED AND source.{EXTRACTED_AT} >= target.{EXTRACTED_AT} THEN UPDATE SET {assignments} {otherwise}",
+    )
+
+
 def _ensure_table(connection: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[Column]) -> None:
     """Create the table, or add the columns that it lacks; raise `WarehouseError` where a type differs."""
-    existing = _columns(connection, table)
+    existing = columns_of(connection, table)
     if not existing:
-        declared = ", ".join(f"{_quoted(column.name)} {_TYPES[column.kind]}" for column in columns)
-        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_quoted(table.schema)}")
-        connection.execute(f"CREATE TABLE {_name(table)} ({declared})")
+        declared = ", ".join(f"{quoted(column.name)} {TYPES[column.kind]}" for column in columns)
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(table.schema)}")
+        connection.execute(f"CREATE TABLE {name_of(table)} ({declared})")
     for column in columns:
-        wanted, found = _TYPES[column.kind], existing.get(column.name)
+        wanted, found = TYPES[column.kind], existing.get(column.name)
         if found is None:
             if existing:
-                connection.execute(f"ALTER TABLE {_name(table)} ADD COLUMN {_quoted(column.name)} {wanted}")
-            comment = _literal(column.description)
-            connection.execute(f"COMMENT ON COLUMN {_name(table)}.{_quoted(column.name)} IS {comment}")
+                connection.execute(f"ALTER TABLE {name_of(table)} ADD COLUMN {quoted(column.name)} {wanted}")
+            comment = literal(column.description)
+            connection.execute(f"COMMENT ON COLUMN {name_of(table)}.{quoted(column.name)} IS {comment}")
         elif found != wanted:
             raise WarehouseError(
                 f"Column {column.name!r} of {table} is {found}, not {wanted}: this table was made by something else. "
                 "Rename it, or choose another schema."
             )
+    living = Table(table.schema, f"{table.name}_live")
+    if not columns_of(connection, living):
+        connection.execute(
+            f"CREATE VIEW {name_of(living)} AS "
+            f"SELECT * EXCLUDE ({DELETED_AT}, {MERGED_INTO}) FROM {name_of(table)} WHERE {DELETED_AT} IS NULL"
+        )
 
 
 def _fit(connection: duckdb.DuckDBPyConnection, table: Table, rows: pa.Table, existing: Mapping[str, str]) -> None:
@@ -223,7 +284,7 @@ def _fit(connection: duckdb.DuckDBPyConnection, table: Table, rows: pa.Table, ex
     rows = rows.rename_columns([spelling.get(name.lower(), name) for name in rows.column_names])
     connection.register(_ROWS, rows)
     _ensure_columns_of_rows(connection, table, existing)
-    schema = connection.sql(f"SELECT * FROM {_name(table)} LIMIT 0").to_arrow_table().schema
+    schema = connection.sql(f"SELECT * FROM {name_of(table)} LIMIT 0").to_arrow_table().schema
     connection.register(_ROWS, cast_columns(rows, schema, table))
 
 
@@ -231,11 +292,11 @@ def _ensure_columns_of_rows(connection: duckdb.DuckDBPyConnection, table: Table,
     """Create the table after the rows to write, or add the columns that it lacks."""
     typed = {name: kind for name, kind, *_ in connection.execute(f"DESCRIBE SELECT * FROM {_ROWS}").fetchall()}
     if not existing:
-        declared = ", ".join(f"{_quoted(name)} {kind}" for name, kind in typed.items())
-        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_quoted(table.schema)}")
-        connection.execute(f"CREATE TABLE {_name(table)} ({declared})")
+        declared = ", ".join(f"{quoted(name)} {kind}" for name, kind in typed.items())
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(table.schema)}")
+        connection.execute(f"CREATE TABLE {name_of(table)} ({declared})")
     for name in typed.keys() - existing.keys() if existing else ():
-        connection.execute(f"ALTER TABLE {_name(table)} ADD COLUMN {_quoted(name)} {typed[name]}")
+        connection.execute(f"ALTER TABLE {name_of(table)} ADD COLUMN {quoted(name)} {typed[name]}")
 
 
 @contextmanager
@@ -250,26 +311,6 @@ def _values_kept_out_of_errors(table: Table) -> Iterator[None]:
         ) from None
 
 
-def _columns(connection: duckdb.DuckDBPyConnection, table: Table) -> dict[str, str]:
-    """The table's columns and their types in order; empty where there is no such table."""
-    return dict(
-        connection.execute(
-            "SELECT column_name, data_type FROM duckdb_columns() "
-            "WHERE database_name = current_database() AND schema_name = ? AND table_name = ? ORDER BY column_index",
-            [table.schema, table.name],
-        ).fetchall()
-    )
-
-
-def _count(connection: duckdb.DuckDBPyConnection, table: Table) -> int:
-    return _scalar(connection, f"SELECT count(*) FROM {_name(table)}")
-
-
-def _scalar(connection: duckdb.DuckDBPyConnection, query: str) -> int:
-    ((value,),) = connection.execute(query).fetchall()
-    return int(value)
-
-
 def _condition(where: Slice) -> str:
     return " AND ".join(f"({_any_of(dimension)})" for dimension in where) or "true"
 
@@ -281,20 +322,6 @@ def _any_of(dimension: Dimension) -> str:
 
 def _term(expression: str, item: Window | str) -> str:
     if isinstance(item, str):
-        return f"CAST({expression} AS VARCHAR) = {_literal(item)}"
+        return f"CAST({expression} AS VARCHAR) = {literal(item)}"
     moment = f"CAST({expression} AS TIMESTAMPTZ)"
     return f"{moment} >= '{item.start.isoformat()}' AND {moment} < '{item.end.isoformat()}'"
-
-
-def _name(table: Table) -> str:
-    if table.schema.lower() in ("memory", "temp", "system"):
-        raise WarehouseError(f"DuckDB has a database of its own named {table.schema!r}; choose another schema.")
-    return f"{_quoted(table.schema)}.{_quoted(table.name)}"
-
-
-def _quoted(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

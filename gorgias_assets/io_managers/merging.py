@@ -1,5 +1,7 @@
 """The IO manager: sweeps are merged batch by batch, frames replace their partition."""
 
+import re
+from contextlib import closing
 from time import monotonic
 from typing import Any
 
@@ -8,21 +10,26 @@ import pandas as pd
 import pyarrow as pa
 
 from gorgias_assets.client import Rejected
+from gorgias_assets.entities import ENTITIES
+from gorgias_assets.gone import named_gone, tombstone
 from gorgias_assets.io_managers.frames import NULLABLE_TYPES, arrow_frame
 from gorgias_assets.io_managers.reporting import (
+    GoneRows,
     ProgressLog,
     column_schema,
+    gone_metadata,
     preview_metadata,
-    rows_per_partition,
+    resumption,
     sweep_metadata,
     table_metadata,
     warn_of_extra_fields,
 )
-from gorgias_assets.io_managers.slices import asset_name, slice_of
-from gorgias_assets.io_managers.warehouse import Merged, Table, Warehouse, WarehouseError
+from gorgias_assets.io_managers.slices import asset_name, slice_of, windows_of
+from gorgias_assets.io_managers.warehouse import Merged, Saved, Table, Warehouse, WarehouseError
 from gorgias_assets.sweeps import Sweep
 
 PREVIEW_ROWS = 5
+LOOKUPS_SETTLED_TOGETHER = 100
 
 
 class MergingIOManager(dg.IOManager):
@@ -66,30 +73,79 @@ class MergingIOManager(dg.IOManager):
         raise WarehouseError(f"{table} can be loaded as a pandas DataFrame or an Arrow table, not as {wanted}.")
 
     def _merge(self, context: dg.OutputContext, sweep: Sweep) -> None:
-        table, entity, started = self._table(context), sweep.entity, monotonic()
-        report = ProgressLog(context, sweep)
-        merged, preview = Merged(0, 0, 0), None
+        table, started = self._table(context), monotonic()
         try:
-            for batch in sweep.batches(self._warehouse.batch_rows, on_page=report):
-                result = self._warehouse.merge(table, entity.columns, newest_by_id(batch))
-                merged = Merged(merged.rows + result.rows, merged.new + result.new, result.total)
-                preview = preview if preview is not None and preview.num_rows else batch.slice(0, PREVIEW_ROWS)
+            merged, preview = self._read(context, sweep, table)
+            gone = self._find_gone(context, sweep, table)
         except Rejected as error:
             raise dg.Failure(str(error), allow_retries=False) from None
+        self._warehouse.forget_position(table, sweep.key)
         context.log.info(
             f"{table}: {merged.rows:,} rows merged, {merged.new:,} of them new, with {sweep.progress.calls:,} calls"
         )
         warn_of_extra_fields(context, sweep)
         context.add_output_metadata(
-            {**table_metadata(table, merged.total), **sweep_metadata(sweep, merged, monotonic() - started)}
+            {
+                **table_metadata(table, merged.total),
+                **sweep_metadata(sweep, merged, monotonic() - started),
+                **gone_metadata(gone),
+            }
         )
-        keys = context.asset_partition_keys if context.has_asset_partitions else []
-        for key, rows in rows_per_partition(sweep, keys, context).items():
+        windows = windows_of(context)
+        touched = self._warehouse.rows_touched(table, sweep.entity.touch_fields, list(windows.values()))
+        for key, rows in zip(windows, touched, strict=True):
             context.step_context.add_asset_metadata({"dagster/partition_row_count": rows}, partition_key=key)
         context.step_context.add_asset_metadata(  # once for a range: a year of them would be megabytes of events
-            {"dagster/column_schema": column_schema(entity.columns), **preview_metadata(entity, preview)},
-            partition_key=max(keys, default=None),
+            {"dagster/column_schema": column_schema(sweep.entity.columns), **preview_metadata(sweep.entity, preview)},
+            partition_key=max(windows, default=None),
         )
+
+    def _read(self, context: dg.OutputContext, sweep: Sweep, table: Table) -> tuple[Merged, pa.Table]:
+        """Merge the sweep batch by batch, from where an earlier attempt was interrupted."""
+        position = self._warehouse.saved_position(table, sweep.key)
+        if position and sweep.resume(position):
+            context.log.info(f"{table}: {resumption(sweep)}")
+        report, merged, preview = ProgressLog(context, sweep), Merged(0, 0, 0, 0), None
+        for batch in sweep.batches(self._warehouse.batch_rows, on_page=report):
+            result = self._warehouse.merge(
+                table,
+                sweep.entity.columns,
+                newest_by_id(batch.rows),
+                newest_by_id(batch.passed),
+                Saved(sweep.key, batch.position),
+            )
+            merged += result
+            preview = preview if preview is not None and preview.num_rows else batch.rows.slice(0, PREVIEW_ROWS)
+        return merged, preview
+
+    def _find_gone(self, context: dg.OutputContext, sweep: Sweep, table: Table) -> GoneRows:
+        """Mark the rows that the complete sweep has not read, and that Gorgias says are gone."""
+        since, entity, progress = sweep.position.started_at, sweep.entity, sweep.progress
+        if not self._warehouse.has_unread(table, since):
+            return GoneRows()
+        found = GoneRows()
+        along = {
+            Table(table.schema, other.name): other.goes_with[1]
+            for other in ENTITIES
+            if other.goes_with and other.goes_with[0] == entity.name
+        }
+        with closing(sweep.connect()) as client:
+            try:
+                named = set() if sweep.is_full else named_gone(client, entity, sweep.window, progress)
+            except Rejected as error:
+                named = set()
+                context.log.warning(f"{table}: deletions are found later, as events cannot be read. {error}")
+            self._warehouse.note_candidates(table, sweep.covered(), named, since)
+            most = max(sweep.max_lookups, progress.calls)
+            fields = ["id", *re.findall(r"{(\w+)}", entity.below)]
+            candidates = self._warehouse.candidates(table, fields, most)
+            for begin in range(0, len(candidates.rows), LOOKUPS_SETTLED_TOGETHER):
+                rows = candidates.rows[begin : begin + LOOKUPS_SETTLED_TOGETHER]
+                looked = {row["id"]: tombstone(client, entity, row, progress) for row in rows}
+                gone = [stone for stone in looked.values() if stone is not None]
+                found.add(gone, self._warehouse.settle_candidates(table, looked, gone, along), len(looked))
+        found.waiting = candidates.waiting
+        return found
 
     def _replace(self, context: dg.OutputContext, rows: pa.Table) -> None:
         table = self._table(context)

@@ -1,7 +1,7 @@
 """What a run tells: its progress in the log, and what a materialisation's metadata says. No row of a customer's."""
 
 from collections.abc import Iterable, Sequence
-from datetime import date
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from gorgias_assets.columns import ADDED_COLUMNS, EXTRACTED_AT
 from gorgias_assets.entities import Column, Entity, Kind
+from gorgias_assets.gone import Tombstone
 from gorgias_assets.io_managers.warehouse import Merged, Table
 from gorgias_assets.sweeps import Sweep
 
@@ -55,6 +56,9 @@ def sweep_metadata(sweep: Sweep, merged: Merged, seconds: float) -> dict[str, An
         "window": str(sweep.window),
         "rows_merged": merged.rows,
         "rows_new": merged.new,
+        "rows_refreshed": merged.refreshed,
+        "seek": progress.seek,
+        **({"resumed_from": sweep.resumed_from.isoformat()} if sweep.resumed_from else {}),
         "pages": progress.pages,
         "api_calls": progress.calls,
         "retries": progress.retries,
@@ -63,13 +67,42 @@ def sweep_metadata(sweep: Sweep, merged: Merged, seconds: float) -> dict[str, An
     }
 
 
-def rows_per_partition(sweep: Sweep, keys: Sequence[str], context: dg.OutputContext) -> dict[str, int]:
-    """How many rows were touched in each partition: of one alone, or of a range of days."""
-    if len(keys) == 1:
-        return {keys[0]: sweep.progress.rows_touched}
-    if keys and isinstance(context.asset_partitions_def, dg.DailyPartitionsDefinition):
-        return {day: sweep.progress.rows_per_day[date.fromisoformat(day)] for day in keys}
-    return {}
+def resumption(sweep: Sweep) -> str:
+    begun = f"an attempt that began at {sweep.position.started_at:%Y-%m-%d %H:%M:%S} UTC was interrupted"
+    if not sweep.resumed_from:
+        return begun
+    return f"{begun}; it had read back to {sweep.resumed_from:%Y-%m-%d %H:%M:%S} UTC, and this one goes on from there"
+
+
+@dataclass
+class GoneRows:
+    """What came of looking for rows that a sweep has not read.
+
+    `looked_for` one by one, of which `deleted` and `merged` into another are gone; `along` are rows of other tables
+    that went with them, and `waiting` those that the next run looks for.
+    """
+
+    looked_for: int = 0
+    deleted: int = 0
+    merged: int = 0
+    along: int = 0
+    waiting: int = 0
+
+    def add(self, gone: Sequence[Tombstone], along: int, looked_for: int) -> None:
+        merged = sum(tombstone.is_merged for tombstone in gone)
+        self.looked_for += looked_for
+        self.deleted += len(gone) - merged
+        self.merged += merged
+        self.along += along
+
+
+def gone_metadata(gone: GoneRows) -> dict[str, int]:
+    return {
+        "rows_looked_for": gone.looked_for,
+        "rows_gone": gone.deleted + gone.merged,
+        "rows_gone_along": gone.along,
+        "rows_to_look_for": gone.waiting,
+    }
 
 
 def warn_of_extra_fields(context: dg.OutputContext, sweep: Sweep) -> None:

@@ -6,7 +6,7 @@ from typing import Any, cast
 import dagster as dg
 
 from gorgias_assets.io_managers.warehouse import Dimension, Slice, WarehouseError
-from gorgias_assets.sweeps import Window
+from gorgias_assets.windows import Window
 
 
 def slice_of(context: dg.OutputContext | dg.InputContext, metadata: Any) -> Slice:
@@ -49,6 +49,16 @@ def _dimension(expression: str | Sequence[str], partitions: dg.PartitionsDefinit
             window = Window(windows.pop().start, window.end)
         windows.append(window)
     return Dimension(expressions, tuple(windows))
+
+
+def windows_of(context: dg.OutputContext) -> dict[str, Window]:
+    """The window of each of the context's partitions, by key; none where they are no windows of time."""
+    if not context.has_asset_partitions:
+        return {}
+    partitions = context.asset_partitions_def
+    if not isinstance(partitions, dg.TimeWindowPartitionsDefinition):
+        return {}
+    return {key: Window.of(*partitions.time_window_for_partition_key(key)) for key in context.asset_partition_keys}
 
 
 def asset_name(context: dg.OutputContext | dg.InputContext) -> str:

@@ -1,13 +1,16 @@
 """What a warehouse does for this project, and what its parts are called; each engine's module says only how."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
 
 from gorgias_assets.entities import Column
-from gorgias_assets.sweeps import Window
+from gorgias_assets.gone import Tombstone
+from gorgias_assets.windows import Window
 
 
 class WarehouseError(Exception):
@@ -39,11 +42,35 @@ Slice = tuple[Dimension, ...]
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge did: rows inserted or updated, those inserted, and rows in the table afterwards."""
+    """What a merge did: rows inserted or updated, those inserted, others refreshed, and rows in the table then."""
 
     rows: int
     new: int
+    refreshed: int
     total: int
+
+    def __add__(self, later: "Merged") -> "Merged":
+        return Merged(self.rows + later.rows, self.new + later.new, self.refreshed + later.refreshed, total=later.total)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A sweep's position, and the key under which another attempt finds it beside the table."""
+
+    key: str
+    position: str
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Rows that may be gone: some of them, with the fields that were asked for, and how many more there are."""
+
+    rows: list[dict[str, Any]]
+    waiting: int
+
+
+POSITION_KEPT = timedelta(days=1)
+"""For how long a position is good. Later a sweep had better begin anew: half of what it would hold is old by then."""
 
 
 class Warehouse(ABC):
@@ -55,12 +82,54 @@ class Warehouse(ABC):
     batch_rows: int
 
     @abstractmethod
-    def merge(self, table: Table, columns: Sequence[Column], rows: pa.Table) -> Merged:
+    def merge(
+        self, table: Table, columns: Sequence[Column], rows: pa.Table, passed: pa.Table, saved: Saved | None = None
+    ) -> Merged:
         """Merge `rows`, unique by `id`, into the table by `id`: the one with the newer `_extracted_at` stays.
 
-        The table is created with `columns` and the added ones, or gets those that it lacks; columns of a user's own
-        are left alone.
+        Of `passed`, unique by `id`, too, only those are merged that the table has. The position is `saved` in the same
+        transaction. The table and a view of its living rows are created with `columns` and the added ones, or the table
+        gets those that it lacks; columns of a user's own are left alone.
         """
+
+    @abstractmethod
+    def saved_position(self, table: Table, key: str) -> str | None:
+        """The position that a sweep of this key has saved with its last batch, if that is not too old."""
+
+    @abstractmethod
+    def forget_position(self, table: Table, key: str) -> None:
+        """The sweep is complete. Positions that are too old are forgotten as well."""
+
+    @abstractmethod
+    def has_unread(self, table: Table, since: datetime) -> bool:
+        """Whether the table has living rows that no request since then has read."""
+
+    @abstractmethod
+    def note_candidates(
+        self, table: Table, covered: tuple[str, datetime | None, datetime | None], ids: Collection[int], since: datetime
+    ) -> None:
+        """Note the living rows that no request since then has read, and that should have been: they may be gone.
+
+        That is the rows whose field `covered[0]` lies in `[covered[1], covered[2])`, and those of `ids`.
+        """
+
+    @abstractmethod
+    def candidates(self, table: Table, fields: Sequence[str], limit: int) -> Candidates:
+        """The rows noted longest ago that have neither been read since nor found to be gone."""
+
+    @abstractmethod
+    def settle_candidates(
+        self, table: Table, looked_at: Collection[int], gone: Sequence[Tombstone], along: Mapping[Table, str]
+    ) -> int:
+        """Mark the rows that are `gone`, unless they were read later, and note those looked at no more.
+
+        A row of another table that belongs to one that is gone and was not merged, by the field that `along` gives, is
+        marked as well. Returns how many of those there were.
+        """
+
+    @abstractmethod
+    def rows_touched(self, table: Table, touch_fields: Sequence[str], windows: Sequence[Window]) -> list[int]:
+        """How many living rows were touched in each window; a row touched in two windows counts in both."""
 
     @abstractmethod
     def replace(self, table: Table, rows: pa.Table, where: Slice) -> int:

@@ -1,0 +1,79 @@
+"""What Gorgias says of rows that are gone: its events name some, and a look for a single row tells for sure.
+
+Lists have no tombstones. A row is called gone only when its own path says so, never because it is absent from a list.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from gorgias_assets.client import Found, GorgiasClient, Presence
+from gorgias_assets.entities import Entity
+from gorgias_assets.reading import Progress
+from gorgias_assets.windows import Window
+
+_MOST_MOVES = 3
+
+
+@dataclass(frozen=True)
+class Tombstone:
+    """A row that is gone: when it was found to be, and the id that took its place, where one did."""
+
+    id: int
+    found_at: datetime
+    merged_into: int | None = None
+    is_merged: bool = False
+
+
+def named_gone(client: GorgiasClient, entity: Entity, window: Window, progress: Progress) -> set[int]:
+    """Ids that the window's events of deletion and merging name, those of survivors among them.
+
+    `/events` is the one list with a filter for time, and is kept for 12 months
+    (developers.gorgias.com/reference/list-events). An event of a merge names the row that is gone in its data,
+    recorded as `{"source_customer_id": …}`, after one of that row's deletion.
+    """
+    if not entity.gone_events:
+        return set()
+    filters = [("types", kind) for kind in entity.gone_events]
+    filters += [
+        ("created_datetime[gte]", window.start.isoformat()),
+        ("created_datetime[lt]", window.end.isoformat()),
+    ]
+    ids: set[int] = set()
+    for page in client.pages("/events", order_by="created_datetime:desc", filters=filters):
+        progress.pages += 1
+        progress.count(page)
+        for event in page.rows:
+            data = event.get("data")
+            named = [event.get("object_id"), *(data.values() if isinstance(data, dict) else ())]
+            ids.update(value for value in named if type(value) is int and abs(value) < 2**63)
+    return ids
+
+
+def tombstone(client: GorgiasClient, entity: Entity, row: Mapping[str, Any], progress: Progress) -> Tombstone | None:
+    """Look for a row by its `id` and the fields that its path takes; None while it lives.
+
+    A row below another one, as a message is below its ticket, moves with it when that is merged, and is followed.
+    """
+    path = entity.object_path.format_map(row)
+    for _ in range(_MOST_MOVES):
+        found = client.find(path)
+        progress.count(found)
+        if found.presence is Presence.ALIVE:
+            return None
+        if found.presence is Presence.GONE:
+            return Tombstone(row["id"], found.requested_at)
+        moved = _fields_of(entity, found)
+        if moved.get("id") != row["id"]:
+            return Tombstone(row["id"], found.requested_at, moved.get("id"), is_merged=True)
+        path = entity.object_path.format_map(moved)
+    return None
+
+
+def _fields_of(entity: Entity, found: Found) -> dict[str, int]:
+    """The fields of the entity's path in the location that an answer gives; none where it gives no such path."""
+    pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>\\d{1,18})", re.escape(entity.object_path))
+    match = re.search(rf"{pattern}/?$", found.location or "")
+    return {name: int(value) for name, value in match.groupdict().items()} if match else {}

@@ -1,0 +1,394 @@
+"""Reading the spans of a sweep: in order, from where they were left, and side by side where answers are slow.
+
+Each span is read by one chain of cursors. Its order is verified on every page, since a span ends at the first page that
+shows that nothing older can belong to it, and that is only right while the list keeps its order.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import compress, pairwise
+from threading import RLock
+
+import pyarrow as pa
+
+from gorgias_assets.client import CursorRefused, GorgiasClient, Page, Request, Untrusted
+from gorgias_assets.columns import Row, moment_of, moments, type_rows
+from gorgias_assets.entities import Entity
+from gorgias_assets.read_ahead import Ahead
+from gorgias_assets.seeks import Sought, seek
+from gorgias_assets.spans import Position, Span
+from gorgias_assets.windows import Window
+
+READERS = 4  # of one sweep, at most
+SLOW_SECONDS = 0.15  # an answer that takes longer leaves room in the budget, which is at most four calls a second
+PAGES_WORTH_SHARING = 12
+MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass
+class Progress:
+    """What a sweep has read so far, which runs a little ahead of what it has yielded.
+
+    - `pages`, `calls`: list answers read, and requests made, failed attempts and looks for single rows included.
+    - `retries`: failed attempts among the calls.
+    - `rows_read`, `rows_touched`: rows in those answers, and those of them that belong to the window.
+    - `waited_seconds`: time spent waiting for the budget, of all readers together.
+    - `newest`, `reached`: the order field of the newest row, and of the last row read.
+    - `extra_fields`: how often each field went to `_extra`.
+    - `seek`: whether the window was reached without reading what is newer.
+    - `complete`: every row of the window has been read.
+    """
+
+    pages: int = 0
+    calls: int = 0
+    retries: int = 0
+    rows_read: int = 0
+    rows_touched: int = 0
+    waited_seconds: float = 0.0
+    newest: datetime | None = None
+    reached: datetime | None = None
+    extra_fields: Counter[str] = field(default_factory=Counter)
+    seek: str = "not needed"
+    complete: bool = False
+
+    def count(self, request: Request) -> None:
+        self.calls += request.calls
+        self.retries += request.calls - 1
+        self.waited_seconds += request.waited
+
+
+@dataclass(frozen=True)
+class TypedPage:
+    """A page of a span: the rows that belong to the window, the others, and where the span stands behind it.
+
+    `size` is what the rows weigh at most, in bytes.
+    """
+
+    span: Span
+    touched: pa.Table
+    passed: pa.Table
+    cursor: str | None
+    reached: datetime | None
+    is_last: bool
+    size: int
+
+
+@dataclass
+class _Course:
+    """How the reading of a span goes: the order field of its first and its last row so far, and the pages between."""
+
+    first: datetime | None = None
+    last: datetime | None = None
+    pages: int = 0
+    is_over: bool = False
+
+    def pages_until(self, moment: datetime) -> float:
+        """How many more pages it takes to get there, if they hold as much time each as those so far."""
+        if self.first is None or self.last is None or self.first == self.last:
+            return 0.0
+        return self.pages * max(timedelta(0), self.last - moment) / (self.first - self.last)
+
+
+class Reading:
+    """The threads' side of a sweep. The position is changed and looked at under its lock."""
+
+    def __init__(
+        self,
+        entity: Entity,
+        window: Window,
+        position: Position,
+        progress: Progress,
+        connect: Callable[[], GorgiasClient],
+        can_seek: bool,
+    ) -> None:
+        self._lock = RLock()
+        self._entity = entity
+        self._window = window
+        self._position = position
+        self._progress = progress
+        self._connect = connect
+        self._can_seek = can_seek
+        self._courses: dict[Span, _Course] = {}
+        self._sought: dict[Span, Page] = {}  # first pages that a seek has read
+        self._oldest: dict[str, datetime] = {}  # the order field of a list's last row
+        self._is_helping = False
+        self._clients: list[GorgiasClient] = []
+        self._is_closed = False
+        self.ahead: Ahead[TypedPage] | None = None
+
+    def close(self) -> None:
+        """End what the threads are waiting for; nothing more is requested."""
+        with self._lock:
+            self._is_closed = True
+            for client in self._clients:
+                client.close()
+
+    def pages(self) -> Iterator[TypedPage]:
+        """Read the spans that no other reader has taken, one after the other."""
+        with closing(self._client()) as client:
+            while (span := self._take()) is not None:
+                yield from self._span(client, span)
+
+    def advance(self, page: TypedPage) -> None:
+        """Take `page` for merged in the position."""
+        with self._lock:
+            page.span.cursor, page.span.reached = page.cursor, page.reached
+            if page.is_last:
+                self._position.spans[:] = [span for span in self._position.spans if span is not page.span]
+
+    def position_text(self) -> str:
+        with self._lock:
+            return self._position.dump()
+
+    @property
+    def share_done(self) -> float:
+        """How much of the spans has been read, from 0 to 1, by time."""
+        with self._lock:
+            done = left = timedelta(0)
+            for span, course in self._courses.items():
+                if course.first is not None and course.last is not None:
+                    bottom = span.bottom or self._oldest.get(span.order) or course.last
+                    done += course.first - max(bottom, course.last)
+                    left += timedelta(0) if course.is_over else max(timedelta(0), course.last - bottom)
+            for span in self._position.spans:
+                if span.bottom and span not in self._courses and (begin := span.reached or span.top):
+                    left += max(timedelta(0), begin - span.bottom)
+            return done / (done + left) if done + left else 0.0
+
+    def _client(self) -> GorgiasClient:
+        client = self._connect()
+        with self._lock:
+            self._clients.append(client)
+            if self._is_closed:
+                client.close()
+        return client
+
+    def _take(self) -> Span | None:
+        with self._lock:
+            for span in self._position.spans:
+                if span not in self._courses:
+                    self._courses[span] = _Course()
+                    return span
+        return None
+
+    def _span(self, client: GorgiasClient, span: Span) -> Iterator[TypedPage]:
+        """The span's pages, down to the first that reaches below its bottom."""
+        course = self._courses[span]
+        for page, keys in self._in_order(client, span):
+            with self._lock:
+                course.pages += 1
+                if keys:
+                    course.first, course.last = course.first or keys[0], keys[-1]
+                is_below = bool(keys and span.bottom and keys[-1] < span.bottom)
+                course.is_over = is_below or page.next_cursor is None
+            yield self._typed(span, page, course)
+            if course.is_over or self._has_sought_window(client, span, course):
+                return
+            self._ask_for_help(span, page, course)
+
+    def _in_order(self, client: GorgiasClient, span: Span) -> Iterator[tuple[Page, list[datetime]]]:
+        """Pages from where the span stands, with their rows' order field; a refused cursor costs calls, no rows."""
+        page, reached = self._first(client, span), None
+        seen: set[str] = set()
+        refused_at: datetime | None = None
+        while True:
+            keys = moments(page.rows, span.order)
+            if any(older < newer for older, newer in pairwise([reached, *keys] if reached else keys)):
+                raise Untrusted(
+                    f"GET {self._entity.path}: rows are not in the order of {span.order}, newest first, so rows "
+                    "could be missed. Nothing was lost; try again, and report it if it stays."
+                )
+            reached = keys[-1] if keys else reached
+            yield page, keys
+            if page.next_cursor is None:
+                return
+            if page.next_cursor in seen:
+                raise Untrusted(
+                    f"GET {self._entity.path}: a cursor came again, so the list would have no end. Try again later."
+                )
+            seen.add(page.next_cursor)
+            try:
+                page = self._ask(client, f"{span.order}:desc", page.next_cursor)
+            except CursorRefused:
+                if reached is None or (refused_at is not None and reached >= refused_at):
+                    raise
+                refused_at = reached
+                page, from_newest = self._reach(client, span, reached + MICROSECOND)
+                reached = None if from_newest else reached
+                seen.clear()
+
+    def _first(self, client: GorgiasClient, span: Span) -> Page:
+        """The page at which the span's reading begins or goes on."""
+        if page := self._sought.pop(span, None):
+            return page
+        if span.cursor is not None:
+            try:
+                page = self._ask(client, f"{span.order}:desc", span.cursor)
+            except CursorRefused:
+                pass
+            else:
+                if self._continues(client, span, page):
+                    return page
+        moment = span.reached + MICROSECOND if span.reached else span.top
+        return self._reach(client, span, moment)[0] if moment else self._newest(client, span)
+
+    def _continues(self, client: GorgiasClient, span: Span, page: Page) -> bool:
+        """Whether the answer to an old cursor begins where that stood."""
+        if span.reached is None:
+            return False
+        if page.rows:
+            return max(moments(page.rows, span.order), default=span.reached) <= span.reached
+        return page.next_cursor is not None or self._find_oldest(client, span.order) >= span.reached
+
+    def _find_oldest(self, client: GorgiasClient, order: str) -> datetime:
+        """The order field of the list's last row; the end of time where it has none."""
+        keys = moments(self._ask(client, f"{order}:asc", None).rows, order)
+        with self._lock:
+            return self._oldest.setdefault(order, min(keys, default=datetime.max.replace(tzinfo=UTC)))
+
+    def _reach(self, client: GorgiasClient, span: Span, moment: datetime) -> tuple[Page, bool]:
+        """The page at which the rows begin that are older than `moment`, else the newest, and which of them it is."""
+        sought = self._seek(client, span.order, moment)
+        return (sought.page, False) if sought else (self._newest(client, span), True)
+
+    def _newest(self, client: GorgiasClient, span: Span) -> Page:
+        if span.bottom is None:
+            self._find_oldest(client, span.order)
+        page = self._ask(client, f"{span.order}:desc", None)
+        with self._lock:
+            span.top = None
+            newest = next(iter(moments(page.rows, span.order)), None)
+            self._position.newest = self._position.newest or newest
+            self._progress.newest = self._progress.newest or newest
+        return page
+
+    def _seek(self, client: GorgiasClient, order: str, moment: datetime) -> Sought | None:
+        if not self._can_seek:
+            return None
+        sought = seek(partial(self._ask, client), order, moment)
+        with self._lock:
+            if sought is None:
+                self._can_seek = False
+                self._progress.seek = "refused, walked"
+            elif sought.oldest:
+                self._oldest[order] = sought.oldest
+        return sought
+
+    def _has_sought_window(self, client: GorgiasClient, span: Span, course: _Course) -> bool:
+        """Put spans that begin at the window's end in the place of one from the newest row, if that saves calls."""
+        entity, window = self._entity, self._window
+        if span.top is not None or span.is_again or span.order != entity.order or span.bottom is None:
+            return False
+        orders = list(dict.fromkeys([entity.creation_order, entity.order]))
+        top = window.end + (entity.look_ahead if len(orders) == 1 else timedelta(0))
+        saved, window_pages = course.pages_until(top), course.pages_until(span.bottom) - course.pages_until(top)
+        if not self._can_seek or saved <= 2 * len(orders) + (len(orders) - 1) * window_pages + 1:
+            return False
+        found: dict[Span, Page] = {}
+        for order in orders:
+            sought = self._seek(client, order, top)
+            if sought is None:
+                return False
+            found[Span(order, top, span.bottom)] = sought.page
+        with self._lock:
+            course.is_over = True
+            self._sought |= found
+            self._position.spans[:] = [*(other for other in self._position.spans if other is not span), *found]
+            self._position.was_sought = True
+            self._progress.seek = "used"
+        return True
+
+    def _ask_for_help(self, span: Span, page: Page, course: _Course) -> None:
+        """Start another reader where answers are so slow that one chain of cursors leaves the budget unused."""
+        with self._lock:
+            bottom = span.bottom or self._oldest.get(span.order)
+            if (
+                self.ahead is None
+                or self._is_helping
+                or self.ahead.readers >= READERS
+                or page.waited
+                or page.seconds < SLOW_SECONDS
+                or not self._can_seek
+                or bottom is None
+                or course.pages_until(max(bottom, self._oldest.get(span.order, bottom))) < PAGES_WORTH_SHARING
+            ):
+                return
+            self._is_helping = True
+            self.ahead.also(self._help(span, course))
+
+    def _help(self, span: Span, course: _Course) -> Iterator[TypedPage]:
+        """Read a span that waits, or the older half of the one whose reader asked; then what else there is."""
+        with closing(self._client()) as client:
+            try:
+                part = self._take() or self._half_of(client, span, course)
+            finally:
+                self._is_helping = False
+            while part is not None:
+                yield from self._span(client, part)
+                part = self._take()
+
+    def _half_of(self, client: GorgiasClient, span: Span, course: _Course) -> Span | None:
+        """Cut the span in two, and give the older part, unless its reader has come there meanwhile."""
+        with self._lock:
+            bottom = max(filter(None, (span.bottom, self._oldest.get(span.order))))
+            if course.last is None or course.is_over or course.last <= bottom:
+                return None
+            middle = course.last - (course.last - bottom) / 2
+        sought = self._seek(client, span.order, middle)
+        if sought is None:
+            return None
+        with self._lock:
+            if not sought.page.rows or course.is_over or course.last <= middle:
+                return None
+            half = Span(span.order, middle, span.bottom, is_again=span.is_again)
+            span.bottom = middle
+            self._position.spans.append(half)
+            self._courses[half] = _Course()
+            self._sought[half] = sought.page
+            return half
+
+    def _ask(self, client: GorgiasClient, order_by: str, cursor: str | None) -> Page:
+        try:
+            page = client.page(self._entity.path, order_by=order_by, cursor=cursor)
+        except CursorRefused as refused:
+            with self._lock:
+                self._progress.calls += refused.calls
+                self._progress.retries += refused.calls - 1
+            raise
+        with self._lock:
+            self._progress.pages += 1
+            self._progress.rows_read += len(page.rows)
+            self._progress.count(page)
+        return page
+
+    def _typed(self, span: Span, page: Page, course: _Course) -> TypedPage:
+        is_touched = [self._is_touched(row, span) for row in page.rows]
+        touched, passed = (
+            type_rows(list(compress(page.rows, chosen)), self._entity.columns, page.requested_at)
+            for chosen in (is_touched, [not yes for yes in is_touched])
+        )
+        with self._lock:
+            self._progress.rows_touched += touched.table.num_rows
+            self._progress.extra_fields += touched.extra_fields
+            self._progress.reached = course.last or self._progress.reached
+        return TypedPage(span, touched.table, passed.table, page.next_cursor, course.last, course.is_over, page.size)
+
+    def _is_touched(self, row: Row, span: Span) -> bool:
+        """Whether something happened to the row in the window, or nobody can tell as a touch is unreadable.
+
+        In a window that was sought in two orders, what was created in it is read, and so counted, in that order.
+        """
+        touches = {name: moment_of(row, name) for name in self._entity.touch_fields if row.get(name) is not None}
+        created = touches.get(self._entity.creation_order)
+        if (
+            created
+            and self._position.was_sought
+            and span.order != self._entity.creation_order
+            and created in self._window
+        ):
+            return False
+        return not touches or any(touch is None or touch in self._window for touch in touches.values())

@@ -1,0 +1,65 @@
+"""What is left to read of a sweep: spans of a list, and the position from which an interrupted sweep goes on.
+
+A span is read newest first by one chain of cursors. A sweep begins with one span, from the newest row to the window's
+beginning; a seek puts a shorter one in its place, and readers side by side cut one in two. Whatever the spans are, they
+hold every row that is still to be read, so they are all that has to be kept beside the rows that were read.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Self
+
+VERSION = 1  # of a position's text
+
+
+@dataclass(eq=False)
+class Span:
+    """The rows of the list by `order` that lie in `[bottom, top)`; no `top`: from the newest, no `bottom`: to the last.
+
+    - `cursor`, `reached`: where its reading has come to, and the order field of the last row before that.
+    - `is_again`: it reads once more what has changed since an interrupted sweep began.
+    """
+
+    order: str
+    top: datetime | None
+    bottom: datetime | None
+    cursor: str | None = None
+    reached: datetime | None = None
+    is_again: bool = False
+
+
+@dataclass
+class Position:
+    """Where a sweep stands.
+
+    - `started_at`: when its first attempt began, by this machine's clock.
+    - `spans`: what is left; none when everything has been read.
+    - `newest`: the order field of the newest row then, by Gorgias's clock; None where there was no row.
+    - `was_sought`: the window was reached without reading what is newer.
+    """
+
+    started_at: datetime
+    spans: list[Span]
+    newest: datetime | None = None
+    was_sought: bool = False
+
+    def dump(self) -> str:
+        """The position as JSON."""
+        return json.dumps({"version": VERSION, **asdict(self)}, default=datetime.isoformat)
+
+    @classmethod
+    def load(cls, text: str) -> Self | None:
+        """What `dump` wrote; None where another version of this project wrote it."""
+        try:
+            fields = json.loads(text)
+            if fields.pop("version") != VERSION:
+                return None
+            spans = [Span(**_with_moments(span, "top", "bottom", "reached")) for span in fields.pop("spans")]
+            return cls(spans=spans, **_with_moments(fields, "started_at", "newest"))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return None
+
+
+def _with_moments(fields: dict[str, Any], *names: str) -> dict[str, Any]:
+    return fields | {name: datetime.fromisoformat(fields[name]) for name in names if fields[name] is not None}

@@ -1,0 +1,30 @@
+"""Windows of time."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Self
+
+
+@dataclass(frozen=True)
+class Window:
+    """A half-open interval `[start, end)` of aware UTC datetimes."""
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if not self.start.utcoffset() == self.end.utcoffset() == timedelta(0):
+            raise ValueError("A window's start and end must be aware datetimes in UTC.")
+        if self.start >= self.end:
+            raise ValueError(f"A window must end after it starts; got {self}.")
+
+    @classmethod
+    def of(cls, start: datetime, end: datetime) -> Self:
+        """The window between two aware datetimes of any time zone."""
+        return cls(start.astimezone(UTC), end.astimezone(UTC))
+
+    def __contains__(self, moment: datetime) -> bool:
+        return self.start <= moment < self.end
+
+    def __str__(self) -> str:
+        return f"[{self.start.isoformat()}, {self.end.isoformat()})"
