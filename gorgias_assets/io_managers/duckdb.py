@@ -18,6 +18,7 @@ from gorgias_assets.columns import ADDED_COLUMNS, DELETED_AT, EXTRACTED_AT, MERG
 from gorgias_assets.entities import Column
 from gorgias_assets.gone import Tombstone
 from gorgias_assets.io_managers import duckdb_sweeps as sweeps
+from gorgias_assets.io_managers.duckdb_faults import FAULTS, has_damaged_log, is_missing, meaning
 from gorgias_assets.io_managers.duckdb_sql import TYPES, columns_of, count, literal, name_of, quoted, scalar
 from gorgias_assets.io_managers.frames import cast_columns
 from gorgias_assets.io_managers.merging import MergingIOManager
@@ -171,7 +172,7 @@ class DuckDBWarehouse(Warehouse):
             return question(connection) if columns_of(connection, table) else without_table
 
     def _exists(self) -> bool:
-        return self._database.startswith(_MOTHERDUCK) or Path(self._database).exists()
+        return self._database.startswith(_MOTHERDUCK) or not is_missing(self._database)
 
     @contextmanager
     def _transaction(self, rows: pa.Table | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -196,10 +197,14 @@ class DuckDBWarehouse(Warehouse):
             connection = opening(self._open, read_only)
         except tenacity.RetryError as error:
             raise WarehouseError(self._in_use_message(str(error.last_attempt.exception()))) from None
-        except duckdb.IOException as error:
+        except duckdb.IOException as error:  # MotherDuck's
             raise WarehouseError(f"{self._database} cannot be opened; correct the warehouse URI. {error}") from None
         try:
             yield connection
+        except FAULTS as error:
+            if self._database.startswith(_MOTHERDUCK):
+                raise
+            raise WarehouseError(meaning(error, self._database)) from None
         finally:
             connection.close()
 
@@ -209,16 +214,23 @@ class DuckDBWarehouse(Warehouse):
             connection = duckdb.connect(self._database, config=self._connection_config)
         else:
             connection = duckdb.connect(":memory:", config=self._connection_config)
-            options = "READ_ONLY" if read_only else f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}"
             try:
-                connection.execute(f"ATTACH {literal(self._database)} AS {_CATALOG} ({options})")
-            except duckdb.Error:
+                self._attach(connection, read_only)
+            except (duckdb.Error, OSError) as error:
                 connection.close()
-                raise
+                if _is_in_use(error):
+                    raise
+                raise WarehouseError(meaning(error, self._database)) from None
             connection.execute(f"USE {_CATALOG}")
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET python_enable_replacements = false")
         return connection
+
+    def _attach(self, connection: duckdb.DuckDBPyConnection, read_only: bool) -> None:
+        if not is_missing(self._database) and has_damaged_log(self._database):
+            raise duckdb.IOException("Corrupt WAL file")  # as DuckDB says of damage further on
+        options = "READ_ONLY" if read_only else f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}"
+        connection.execute(f"ATTACH {literal(self._database)} AS {_CATALOG} (TYPE duckdb, {options})")
 
     def _tell_of_waiting(self, state: tenacity.RetryCallState) -> None:
         if state.attempt_number == _ATTEMPTS_BEFORE_TELLING:
