@@ -1,11 +1,11 @@
 """Merging in DuckDB: one file, one writing process at a time, opened late and closed at once."""
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import dagster as dg
 import duckdb
@@ -227,10 +227,28 @@ class DuckDBWarehouse(Warehouse):
         return connection
 
     def _attach(self, connection: duckdb.DuckDBPyConnection, read_only: bool) -> None:
-        if not is_missing(self._database) and has_damaged_log(self._database):
+        if is_missing(self._database):
+            if not read_only:
+                self._create(connection)
+        elif has_damaged_log(self._database):
             raise duckdb.IOException("Corrupt WAL file")  # as DuckDB says of damage further on
         options = "READ_ONLY" if read_only else f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}"
         connection.execute(f"ATTACH {literal(self._database)} AS {_CATALOG} (TYPE duckdb, {options})")
+
+    def _create(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Put a whole empty file in place at once, unless another process is first.
+
+        DuckDB writes a new file piece by piece: what a kill or a full disk leaves of it can never be opened, nor can
+        another process open it meanwhile.
+        """
+        if not is_missing(f"{self._database}.wal"):
+            return  # a log that has lost its file: DuckDB removes it when it creates the file itself
+        with TemporaryDirectory(prefix=".duckdb-", dir=Path(self._database).parent) as folder:
+            new = Path(folder) / "new"
+            connection.execute(f"ATTACH {literal(str(new))} AS new")
+            connection.execute("DETACH new")
+            with suppress(OSError):  # there is a file by now, or there are no links here, and DuckDB creates it
+                Path(self._database).hardlink_to(new)
 
     def _tell_of_waiting(self, state: tenacity.RetryCallState) -> None:
         if state.attempt_number == _ATTEMPTS_BEFORE_TELLING:
