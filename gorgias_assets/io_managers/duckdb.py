@@ -19,6 +19,7 @@ from gorgias_assets.entities import Column
 from gorgias_assets.gone import Tombstone
 from gorgias_assets.io_managers import duckdb_sweeps as sweeps
 from gorgias_assets.io_managers.duckdb_faults import FAULTS, has_damaged_log, is_missing, meaning
+from gorgias_assets.io_managers.duckdb_faults import FAULTS, has_damaged_log, is_missing, meaning
 from gorgias_assets.io_managers.duckdb_sql import TYPES, columns_of, count, literal, name_of, quoted, scalar
 from gorgias_assets.io_managers.frames import cast_columns
 from gorgias_assets.io_managers.merging import MergingIOManager
@@ -201,8 +202,8 @@ class DuckDBWarehouse(Warehouse):
             raise WarehouseError(f"{self._database} cannot be opened; correct the warehouse URI. {error}") from None
         try:
             yield connection
-        except FAULTS as error:
-            if self._database.startswith(_MOTHERDUCK):
+        except duckdb.Error as error:
+            if self._database.startswith(_MOTHERDUCK) or not is_fault(error):
                 raise
             raise WarehouseError(meaning(error, self._database)) from None
         finally:

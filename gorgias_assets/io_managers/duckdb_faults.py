@@ -6,8 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-# What a statement raises because of the file it works on, and not because of what it says.
-FAULTS = (
+_FAULTS = (
     duckdb.IOException,
     duckdb.TransactionException,
     duckdb.SerializationException,
@@ -60,6 +59,11 @@ _UNKNOWN = (
     "again; if it stays, try another duckdb package than {version}."
 )
 _LOG_START = b"d\0b"  # DuckDB begins each log with an entry for its version, in every version so far
+
+
+def is_fault(error: duckdb.Error) -> bool:
+    """Whether a statement failed because of the file it works on, and not because of what it says."""
+    return isinstance(error, _FAULTS) or type(error) is duckdb.Error  # DuckDB 2 forgets the type while Arrow is read
 
 
 def meaning(error: Exception, file: str) -> str:
