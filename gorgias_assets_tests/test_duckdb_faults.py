@@ -50,7 +50,7 @@ def merge(
             "_extracted_at": pa.array([extracted_at] * size, pa.timestamp("us", "UTC")),
         }
     )
-    DuckDBWarehouse(str(database), config, patience).merge(LETTERS, COLUMNS, rows)
+    DuckDBWarehouse(str(database), config, patience).merge(LETTERS, COLUMNS, rows, rows.slice(0, 0))
 
 
 def read(database: Path) -> dict[int, int]:

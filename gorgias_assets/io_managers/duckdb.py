@@ -1,11 +1,12 @@
 """Merging in DuckDB: one file, one writing process at a time, opened late and closed at once."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 import duckdb
@@ -18,8 +19,7 @@ from gorgias_assets.columns import ADDED_COLUMNS, DELETED_AT, EXTRACTED_AT, MERG
 from gorgias_assets.entities import Column
 from gorgias_assets.gone import Tombstone
 from gorgias_assets.io_managers import duckdb_sweeps as sweeps
-from gorgias_assets.io_managers.duckdb_faults import FAULTS, has_damaged_log, is_missing, meaning
-from gorgias_assets.io_managers.duckdb_faults import FAULTS, has_damaged_log, is_missing, meaning
+from gorgias_assets.io_managers.duckdb_faults import has_damaged_log, is_fault, is_missing, meaning
 from gorgias_assets.io_managers.duckdb_sql import TYPES, columns_of, count, literal, name_of, quoted, scalar
 from gorgias_assets.io_managers.frames import cast_columns
 from gorgias_assets.io_managers.merging import MergingIOManager
