@@ -12,6 +12,7 @@ demo: .venv/installed  ## materialise a simulated account's last days into gorgi
 
 dev: .venv/installed  ## the Dagster UI, on GORGIAS_URI when it is set (here or in .env), else on a simulated account
 	@mkdir -p .dagster/real .dagster/simulated
+	@for home in .dagster/real .dagster/simulated; do cp dagster.yaml $$home/; done
 	@if [ -n "$$GORGIAS_URI" ] || grep -qs '^GORGIAS_URI=.' .env; then \
 		echo "Dagster on the account of GORGIAS_URI"; \
 		DAGSTER_HOME=$(CURDIR)/.dagster/real exec $(BIN)/dg dev; \

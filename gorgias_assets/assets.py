@@ -30,18 +30,25 @@ def build_assets(
     *,
     entities: Sequence[Entity] = ENTITIES,
     io_manager_key: str = "io_manager",
+    retry_policy: dg.RetryPolicy | None = None,
 ) -> list[dg.AssetsDefinition]:
     """The assets `gorgias/<entity>`, partitioned by UTC day from `start_date` (`YYYY-MM-DD`).
 
+    `retry_policy` is for outages and for step processes that crash: another attempt goes on where the last one stopped.
     They need a `GorgiasResource` under the key `gorgias`, and under `io_manager_key` one of this project's IO managers.
     """
     partitions = daily_partitions(start_date)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # `backfill_policy` is in beta; one run per backfill needs it
-        return [_build_asset(entity, partitions, io_manager_key) for entity in entities]
+        return [_build_asset(entity, partitions, io_manager_key, retry_policy) for entity in entities]
 
 
-def _build_asset(entity: Entity, partitions: dg.DailyPartitionsDefinition, io_manager_key: str) -> dg.AssetsDefinition:
+def _build_asset(
+    entity: Entity,
+    partitions: dg.DailyPartitionsDefinition,
+    io_manager_key: str,
+    retry_policy: dg.RetryPolicy | None,
+) -> dg.AssetsDefinition:
     @dg.asset(
         key=[GROUP, entity.name],
         group_name=GROUP,
@@ -50,6 +57,7 @@ def _build_asset(entity: Entity, partitions: dg.DailyPartitionsDefinition, io_ma
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         io_manager_key=io_manager_key,
+        retry_policy=retry_policy,
         metadata={
             "partition_expr": list(entity.touch_fields),
             "dagster/column_schema": column_schema(entity.columns),

@@ -46,8 +46,11 @@ warehouse_uri = setting("WAREHOUSE_URI", "duckdb:///gorgias.duckdb", str, "text"
 schema = setting("GORGIAS_SCHEMA", "gorgias", str, "text")
 api_url = setting("GORGIAS_API_URL", "", str, "text")
 
+# For outages and crashed step processes. A retried run's step goes on where the last one stopped.
+retry_policy = dg.RetryPolicy(max_retries=3, delay=60, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+
 defs = dg.Definitions(
-    assets=build_assets(start_date.isoformat()),
+    assets=build_assets(start_date.isoformat(), retry_policy=retry_policy),
     jobs=[gorgias_job, full_sweep_job],
     schedules=[daily_schedule(daily_at), full_sweep_schedule(daily_partitions(start_date.isoformat()))],
     resources={

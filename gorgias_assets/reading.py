@@ -116,6 +116,7 @@ class Reading:
         self._sought: dict[Span, Page] = {}  # first pages that a seek has read
         self._oldest: dict[str, datetime] = {}  # the order field of a list's last row
         self._is_helping = False
+        self._is_shared = False
         self._clients: list[GorgiasClient] = []
         self._is_closed = False
         self.ahead: Ahead[TypedPage] | None = None
@@ -274,14 +275,22 @@ class Reading:
             if sought is None:
                 self._can_seek = False
                 self._progress.seek = "refused, walked"
-            elif sought.oldest:
+                return None
+            self._progress.seek = "used"
+            if sought.oldest:
                 self._oldest[order] = sought.oldest
         return sought
 
     def _has_sought_window(self, client: GorgiasClient, span: Span, course: _Course) -> bool:
         """Put spans that begin at the window's end in the place of one from the newest row, if that saves calls."""
         entity, window = self._entity, self._window
-        if span.top is not None or span.is_again or span.order != entity.order or span.bottom is None:
+        if (
+            span.top is not None
+            or span.is_again
+            or span.order != entity.order
+            or span.bottom is None
+            or self._is_shared
+        ):
             return False
         orders = list(dict.fromkeys([entity.creation_order, entity.order]))
         top = window.end + (entity.look_ahead if len(orders) == 1 else timedelta(0))
@@ -299,7 +308,6 @@ class Reading:
             self._sought |= found
             self._position.spans[:] = [*(other for other in self._position.spans if other is not span), *found]
             self._position.was_sought = True
-            self._progress.seek = "used"
         return True
 
     def _ask_for_help(self, span: Span, page: Page, course: _Course) -> None:
@@ -347,6 +355,7 @@ class Reading:
             half = Span(span.order, middle, span.bottom, is_again=span.is_again)
             span.bottom = middle
             self._position.spans.append(half)
+            self._is_shared = True
             self._courses[half] = _Course()
             self._sought[half] = sought.page
             return half

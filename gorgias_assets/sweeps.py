@@ -96,6 +96,8 @@ class Sweep:
         self.resumed_from = max((span.reached for span in earlier.spans if span.reached), default=earlier.newest)
         if again := self._changed_since(earlier):
             earlier.spans.append(again)
+        if earlier.was_sought:
+            self.progress.seek = "used"
         self.position = earlier
         return True
 
