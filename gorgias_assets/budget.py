@@ -5,27 +5,35 @@ an OAuth app, the same counts per 10 s on Enterprise plans (developers.gorgias.c
 says how full it is, in `X-Gorgias-Account-Api-Call-Limit: used/limit`. The bucket is the only thing that processes and
 runs on one account have in common, so pacing follows it and nothing else: no process needs to know of another.
 
-The drain is taken for the documented slowest. Where it is faster the next answer shows a lower level than expected and
-the calls after it need not wait, so the whole refill is used on every plan.
+The drain is taken for the documented slowest, and what a call costs is measured: by how much the level rises for each
+answer here, that drain apart. A process that is alone on the slowest plan finds 1, since its own calls are all there
+are; on a plan that drains twice as fast it finds 1/2. Next to seven others it finds 8, and so leaves room for the calls
+of theirs that it will not see. A call is made when its cost fits below the share. Processes that each wait until their
+cost has drained share the refill and hold the level without a word between them.
 """
 
 import math
 import re
 import time
 from collections.abc import Mapping
-from threading import Event
+from threading import Event, Lock
 
 _HEADER = "X-Gorgias-Account-Api-Call-Limit"
 _USED_OF_LIMIT = re.compile(r"\s*(\d{1,9})\s*/\s*([1-9]\d{0,8})\s*")
 _ASSUMED_LIMIT = 40
 _DRAIN_SECONDS = 20.0
+_LEAST_COST = 0.5  # on the documented fastest plan
+_MEMORY_SECONDS = 20.0  # after so long, what was measured counts for a third
+_ANSWERS_PER_CALL_IN_FLIGHT = 4
+_LOOK_AGAIN_SECONDS = 0.05
 
 
 class Budget:
     """Keeps the account's bucket at or below `max_share` of its limit; what is above that belongs to everybody else.
 
-    `acquire()` before each call, `observe()` after each answer, from one thread at a time. `waited_seconds` is what
-    `acquire()` has slept so far.
+    Threads may share one. `acquire()` before each call, and after it either `observe()`, with the answer's headers, or
+    `release()`, when no answer came: until then the call counts as being in flight. `waited_seconds` is what all calls
+    so far have waited.
     """
 
     def __init__(self, max_share: float = 0.8) -> None:
@@ -33,43 +41,71 @@ class Budget:
             raise ValueError(f"max_share is a share of the account's calls, above 0 and up to 1; got {max_share}.")
         self.waited_seconds = 0.0
         self._max_share = max_share
+        self._lock = Lock()
         self._limit = _ASSUMED_LIMIT
-        self._used = 0.0
-        self._used_at = time.monotonic()
-        self._closed_until = self._used_at
+        self._level = 0.0
+        self._level_at = self._closed_until = time.monotonic()
+        self._in_flight = 0
+        self._answers = self._rise = 0.0  # how many lately, and what the level rose by, the drain apart
 
-    def acquire(self, patience: float = math.inf, stop: Event | None = None) -> None:
+    def acquire(self, patience: float = math.inf, stop: Event | None = None) -> float:
         """Sleep until one more call leaves the bucket at or below its share, or until `stop` is set.
 
-        Raises TimeoutError, without sleeping, when that would take longer than `patience` seconds.
+        Returns the seconds slept; the call is in flight then, also when it was stopped. Raises TimeoutError as soon as
+        it is clear that it would take longer than `patience` seconds.
         """
-        room = max(1.0, self._limit * self._max_share)
-        until_room = (self._used_now() + 1 - room) / self._drain_per_second
-        seconds = max(until_room, self._closed_until - time.monotonic())
-        if seconds > patience:
-            raise TimeoutError
-        if seconds > 0:
-            (stop or Event()).wait(seconds)
-            self.waited_seconds += seconds
+        stop, waited = stop or Event(), 0.0
+        while True:
+            with self._lock:
+                seconds = self._seconds_until_room()
+                if seconds <= 0 or stop.is_set():
+                    self._in_flight += 1
+                    self.waited_seconds += waited
+                    return waited
+            if waited + seconds > patience:
+                raise TimeoutError
+            started = time.monotonic()
+            stop.wait(min(seconds, _LOOK_AGAIN_SECONDS))  # another thread's answer may change it
+            waited += time.monotonic() - started
 
     def observe(self, headers: Mapping[str, str]) -> None:
         """Take the level from an answer's headers, a case-insensitive mapping.
 
         Without the header the level is what was used here, in a bucket of 40.
         """
-        if match := _USED_OF_LIMIT.fullmatch(headers.get(_HEADER, "")):
-            self._used, self._limit = float(match[1]), int(match[2])
-        else:
-            self._used = self._used_now() + 1
-        self._used_at = time.monotonic()
+        with self._lock:
+            now = time.monotonic()
+            elapsed = now - self._level_at
+            drained = max(0.0, self._level - elapsed * self._drain_per_second)
+            self._level = drained + 1
+            if match := _USED_OF_LIMIT.fullmatch(headers.get(_HEADER, "")):
+                self._level, self._limit = float(match[1]), int(match[2])
+            rise = self._level - drained if self._answers else 1.0  # the first level is news, no rise
+            memory = math.exp(-elapsed / _MEMORY_SECONDS)
+            self._answers, self._rise = self._answers * memory + 1, self._rise * memory + rise
+            self._level_at = now
+            self._in_flight = max(0, self._in_flight - 1)
+
+    def release(self) -> None:
+        """Give a call back that got no answer."""
+        with self._lock:
+            self._in_flight -= 1
 
     def close_for(self, seconds: float) -> None:
         """Let no call through for so long: Gorgias said so in `Retry-after`."""
-        self._closed_until = time.monotonic() + seconds
+        with self._lock:
+            self._closed_until = max(self._closed_until, time.monotonic() + seconds)
 
     @property
     def _drain_per_second(self) -> float:
         return self._limit / _DRAIN_SECONDS
 
-    def _used_now(self) -> float:
-        return max(0.0, self._used - (time.monotonic() - self._used_at) * self._drain_per_second)
+    def _seconds_until_room(self) -> float:
+        if self._in_flight > self._answers / _ANSWERS_PER_CALL_IN_FLIGHT:  # nobody knows yet how many others there are
+            return _LOOK_AGAIN_SECONDS
+        cost = max(_LEAST_COST, (self._rise + 1) / (self._answers + 1))
+        excess = self._level - max(1.0, self._limit * self._max_share)
+        if excess > 0:
+            excess *= min(cost, 2.0)  # somebody else's calls: give way for longer than they take to drain
+        room_at = self._level_at + (excess + cost * (self._in_flight + 1)) / self._drain_per_second
+        return max(room_at, self._closed_until) - time.monotonic()

@@ -202,7 +202,7 @@ class GorgiasClient:
     def _ask(self, path: str, parameters: Parameters, read: Callable[["_Answer"], Read]) -> tuple[Read, Request]:
         """What `read` makes of the answer; `read` raises `_Retry` where it cannot be trusted."""
         deadline = monotonic() + self._patience
-        waited_before = self._budget.waited_seconds
+        waited = 0.0
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Retry),
             wait=tenacity.wait_random_exponential(multiplier=1, max=60),
@@ -214,7 +214,7 @@ class GorgiasClient:
         try:
             for attempt in attempts:
                 with attempt:
-                    self._budget.acquire(deadline - monotonic(), self._closed)
+                    waited += self._budget.acquire(deadline - monotonic(), self._closed)
                     requested_at, started = datetime.now(UTC), monotonic()
                     answer = self._get(path, parameters, deadline)
                     result = read(answer)
@@ -227,15 +227,16 @@ class GorgiasClient:
         return result, Request(
             requested_at=requested_at,
             calls=attempts.statistics["attempt_number"],
-            waited=self._budget.waited_seconds - waited_before,
+            waited=waited,
             seconds=monotonic() - started,
         )
 
     def _get(self, path: str, parameters: Parameters, deadline: float) -> "_Answer":
-        """One attempt: an answer that need not be tried again, or `_Retry`."""
-        if self._closed.is_set():
-            raise _Retry("reading was stopped")
+        """One attempt: an answer that need not be tried again, or `_Retry`. Its call was acquired."""
+        observed = False
         try:
+            if self._closed.is_set():
+                raise _Retry("reading was stopped")
             with self._session.get(
                 self._api_url + path,
                 params=parameters,
@@ -244,12 +245,16 @@ class GorgiasClient:
                 stream=True,
             ) as answer:
                 self._budget.observe(answer.headers)
+                observed = True
                 self._check_status(answer)
                 return _Answer(answer.status_code, _read_body(answer, deadline), answer.headers.get("Location"))
         except (requests.Timeout, urllib3.exceptions.TimeoutError):
             raise _Retry("no answer in time") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError):
             raise _Retry("the connection failed") from None
+        finally:
+            if not observed:
+                self._budget.release()
 
     def _check_status(self, answer: requests.Response) -> None:
         status = answer.status_code
