@@ -34,8 +34,9 @@ fix: .venv/installed  ## format, and mend what ruff can
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-bench: .venv/installed  ## what a backfill of 200,000 messages costs, and one of its last quarter
+bench: .venv/installed  ## what a backfill of 200,000 messages costs, and one of its last quarter; what processes get of the calls
 	$(BIN)/python -m gorgias_assets_tests.benchmark
+	$(BIN)/python -m gorgias_assets_tests.budget_benchmark
 
 sandbox: .venv/installed  ## a simulated account on http://127.0.0.1:8765/api until Ctrl-C
 	$(SANDBOX)
