@@ -1,9 +1,10 @@
 """The budget against a real bucket: the level it keeps, the right of way it gives, and life without a header."""
 
+import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import islice, pairwise
 
@@ -11,12 +12,13 @@ import pytest
 from requests.structures import CaseInsensitiveDict
 
 from gorgias_assets.budget import Budget
-from gorgias_assets.client import GorgiasClient, Page
+from gorgias_assets.client import GorgiasClient, Page, Unavailable
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.bucket import Bucket
 from gorgias_assets.sandbox.faults import Fault
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.uri import GorgiasUri
+from gorgias_assets_tests.budget_benchmark import shares
 
 MANY_PAGES = 45
 LIMIT, PERIOD = 40, 20.0  # Gorgias's own, for an API key
@@ -39,6 +41,33 @@ def reading(sandbox: Sandbox, max_share: float) -> Generator[Page, None, None]:
     uri, budget = GorgiasUri.parse(sandbox.uri), Budget(max_share)
     with closing(GorgiasClient(uri, api_url=sandbox.api_url, budget=budget, patience=30)) as client:
         yield from client.pages("/tags", order_by="created_datetime:desc")
+
+
+@contextmanager
+def readers(sandbox: Sandbox, budgets: int, threads: int = 4) -> Iterator[None]:
+    """So many threads per budget read the list over and over until the block ends."""
+    uri = GorgiasUri.parse(sandbox.uri)
+
+    def read(client: GorgiasClient) -> None:
+        with suppress(Unavailable):
+            while True:
+                for _ in client.pages("/tags", order_by="created_datetime:desc"):
+                    pass
+
+    with ThreadPoolExecutor(budgets * threads) as pool:
+        clients = [
+            GorgiasClient(uri, api_url=sandbox.api_url, budget=budget, patience=30)
+            for budget in [Budget() for _ in range(budgets)]
+            for _ in range(threads)
+        ]
+        try:
+            reads = [pool.submit(read, client) for client in clients]
+            yield
+        finally:
+            for client in clients:
+                client.close()
+        for done in reads:
+            done.result()
 
 
 def filled(bucket: Bucket, calls: int) -> Bucket:
@@ -101,6 +130,47 @@ def test_two_readers_of_one_account_share_it_without_a_429(account: Account) -> 
     assert [len(pages) for pages in read] == [6, 6]
     assert {request.status for request in sandbox.requests} == {200}
     assert max(levels) <= 0.8 * LIMIT + 3
+
+
+def test_eight_processes_of_four_threads_use_the_refill_without_a_429() -> None:
+    got = shares(80, PERIOD, latency=0.05, processes=8, threads=4, seconds=12)
+    assert got.refused == 0
+    assert got.of_refill >= 0.95
+    assert got.highest <= 0.8 * 80 + 8
+
+
+def test_threads_that_share_a_budget_hold_the_level_of_a_plan_that_drains_twice_as_fast(account: Account) -> None:
+    bucket, share, drain = filled(Bucket(LIMIT, PERIOD / 2), 28), 0.8 * LIMIT, 2 * LIMIT / PERIOD
+    with Sandbox(account, bucket=bucket, latency=0.1) as sandbox, readers(sandbox, budgets=1):
+        time.sleep(1.5)
+        levels, calls = [], len(sandbox.requests)
+        for _ in range(100):
+            levels.append(bucket.used)
+            time.sleep(0.05)
+        calls, seconds = len(sandbox.requests) - calls, 5
+    assert {request.status for request in sandbox.requests} == {200}
+    assert share - 5 <= min(levels) <= max(levels) <= share + 1
+    assert calls >= 0.95 * drain * seconds
+
+
+def test_readers_give_way_while_somebody_else_keeps_the_level_above_the_share_and_take_over_after(
+    account: Account,
+) -> None:
+    bucket, share = filled(Bucket(LIMIT, PERIOD / 2), 28), 0.8 * LIMIT
+    with Sandbox(account, bucket=bucket, latency=0.05) as sandbox, readers(sandbox, budgets=2):
+        time.sleep(2)
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            bucket.take(max(0, int(share) + 4 - bucket.used))
+            time.sleep(0.02)
+        theirs = [request for request in sandbox.requests if until - 4 <= request.started < until]
+        time.sleep(6)
+        resumed = [request for request in sandbox.requests if request.started >= until]
+        level = bucket.used
+    assert len(theirs) <= 4  # to look whether there is room again; 16 calls drained
+    assert len(resumed) >= 12  # of 24
+    assert level >= share - 8
+    assert {request.status for request in sandbox.requests} == {200}
 
 
 def test_a_bucket_that_is_full_when_the_reading_begins_costs_waiting_and_no_rows(account: Account) -> None:
@@ -167,3 +237,45 @@ def test_a_share_of_less_than_one_call_still_makes_one_call_at_a_time() -> None:
     budget.observe(CaseInsensitiveDict({HEADER: "1/40"}))
     budget.acquire()
     assert budget.waited_seconds == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_wait_ends_at_once_when_it_is_stopped() -> None:
+    budget, stop = Budget(), threading.Event()
+    budget.observe(CaseInsensitiveDict({HEADER: "40/40"}))
+    with ThreadPoolExecutor(4) as waiting:
+        waits = [waiting.submit(budget.acquire, stop=stop) for _ in range(4)]
+        time.sleep(0.5)
+        assert not any(wait.done() for wait in waits)
+        stopped = time.monotonic()
+        stop.set()
+        waited = [wait.result() for wait in waits]
+        assert time.monotonic() - stopped < 0.2
+    assert waited == [pytest.approx(0.5, abs=0.2)] * 4
+    assert budget.waited_seconds == pytest.approx(sum(waited))
+
+
+def test_one_call_at_a_time_until_answers_tell_how_full_the_bucket_is() -> None:
+    budget = Budget()
+    assert budget.acquire() == 0.0
+    with pytest.raises(TimeoutError):
+        budget.acquire(patience=0.2)
+    for _ in range(5):
+        budget.observe(CaseInsensitiveDict({HEADER: "1/40"}))
+        assert budget.acquire() == 0.0
+    assert budget.acquire(patience=0.2) == 0.0
+
+
+def test_a_call_without_an_answer_is_given_back() -> None:
+    budget = Budget()
+    for _ in range(3):
+        assert budget.acquire() == 0.0
+        budget.release()
+
+
+@pytest.mark.parametrize("fault", ["reset", 503])
+def test_a_failed_attempt_holds_no_call_back(account: Account, fault: str | int) -> None:
+    with Sandbox(account) as sandbox:
+        sandbox.faults.append(Fault(fault, times=2))
+        read = pages(sandbox, 2)
+    assert [page.calls for page in read] == [3, 1]
+    assert [page.waited for page in read] == [0.0, 0.0]
