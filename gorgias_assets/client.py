@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from enum import Enum
 from importlib.metadata import version
 from threading import Event
@@ -83,12 +84,14 @@ class _Retry(Exception):
 class Request:
     """What it took to get one answer.
 
-    - `requested_at`: when the request that was answered was sent, aware UTC.
+    - `requested_at`: when the request that was answered was sent, aware UTC; `answered_at`: when it was answered, by
+      Gorgias's clock and to the second, or by this machine's where the answer has no `Date`.
     - `calls`: requests made, failed attempts included; `waited`: seconds spent waiting for the budget.
     - `seconds`: from that request to the end of its answer.
     """
 
     requested_at: datetime
+    answered_at: datetime
     calls: int
     waited: float
     seconds: float
@@ -119,11 +122,12 @@ class _Refused(Exception):
 
 @dataclass(frozen=True)
 class _Answer:
-    """A status below 500, its body, and its `Location`."""
+    """A status below 500, its body, its `Location`, and its `Date`."""
 
     status: int
     body: bytes
     location: str | None
+    date: datetime
 
 
 class Presence(Enum):
@@ -226,6 +230,7 @@ class GorgiasClient:
             raise self._rejected(path, parameters, refused.status, attempts.statistics["attempt_number"]) from None
         return result, Request(
             requested_at=requested_at,
+            answered_at=answer.date,
             calls=attempts.statistics["attempt_number"],
             waited=waited,
             seconds=monotonic() - started,
@@ -247,7 +252,8 @@ class GorgiasClient:
                 self._budget.observe(answer.headers)
                 observed = True
                 self._check_status(answer)
-                return _Answer(answer.status_code, _read_body(answer, deadline), answer.headers.get("Location"))
+                body, headers = _read_body(answer, deadline), answer.headers
+                return _Answer(answer.status_code, body, headers.get("Location"), _date(headers))
         except (requests.Timeout, urllib3.exceptions.TimeoutError):
             raise _Retry("no answer in time") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError):
@@ -290,6 +296,13 @@ def _read_body(answer: requests.Response, deadline: float) -> bytes:
         if monotonic() > deadline:
             raise _Retry("the answer took too long")
     return bytes(body)
+
+
+def _date(headers: Mapping[str, str]) -> datetime:
+    try:
+        return parsedate_to_datetime(headers["Date"]).astimezone(UTC)
+    except (KeyError, ValueError):
+        return datetime.now(UTC)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:

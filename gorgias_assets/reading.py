@@ -262,9 +262,7 @@ class Reading:
         page = self._ask(client, f"{span.order}:desc", None)
         with self._lock:
             span.top = None
-            newest = next(iter(moments(page.rows, span.order)), None)
-            self._position.newest = self._position.newest or newest
-            self._progress.newest = self._progress.newest or newest
+            self._progress.newest = self._progress.newest or next(iter(moments(page.rows, span.order)), None)
         return page
 
     def _seek(self, client: GorgiasClient, order: str, moment: datetime) -> Sought | None:
@@ -369,6 +367,7 @@ class Reading:
                 self._progress.retries += refused.calls - 1
             raise
         with self._lock:
+            self._position.first_answer_at = self._position.first_answer_at or page.answered_at
             self._progress.pages += 1
             self._progress.rows_read += len(page.rows)
             self._progress.count(page)

@@ -35,13 +35,13 @@ class Position:
 
     - `started_at`: when its first attempt began, by this machine's clock.
     - `spans`: what is left; none when everything has been read.
-    - `newest`: the order field of the newest row then, by Gorgias's clock; None where there was no row.
+    - `first_answer_at`: when it got its first answer, by Gorgias's clock.
     - `was_sought`: the window was reached without reading what is newer.
     """
 
     started_at: datetime
     spans: list[Span]
-    newest: datetime | None = None
+    first_answer_at: datetime | None = None
     was_sought: bool = False
 
     def dump(self) -> str:
@@ -56,7 +56,7 @@ class Position:
             if fields.pop("version") != VERSION:
                 return None
             spans = [Span(**_with_moments(span, "top", "bottom", "reached")) for span in fields.pop("spans")]
-            return cls(spans=spans, **_with_moments(fields, "started_at", "newest"))
+            return cls(spans=spans, **_with_moments(fields, "started_at", "first_answer_at"))
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
 

@@ -21,6 +21,7 @@ from gorgias_assets.spans import Position, Span
 from gorgias_assets.windows import Window
 
 BATCH_ROWS = 10_000
+OVERLAP = timedelta(minutes=10)  # in which what has happened may not be in a list yet
 BATCH_BYTES = 24 * 2**20  # of bodies; bounds memory where bodies are long
 READ_AHEAD_BYTES = 6 * 2**20
 
@@ -93,7 +94,7 @@ class Sweep:
         if earlier is None:
             return False
         earlier.spans = [span for span in earlier.spans if not span.is_again]
-        self.resumed_from = max((span.reached for span in earlier.spans if span.reached), default=earlier.newest)
+        self.resumed_from = max((span.reached for span in earlier.spans if span.reached), default=self.window.start)
         if again := self._changed_since(earlier):
             earlier.spans.append(again)
         if earlier.was_sought:
@@ -153,14 +154,14 @@ class Sweep:
         In a list that is read by change, what was touched has jumped ahead of it. In one that is read by creation,
         something can only have happened in the window if that had not ended yet.
         """
-        if earlier.newest is None or earlier.was_sought:
+        if earlier.first_answer_at is None or earlier.was_sought:
             return None
-        if self.entity.order != self.entity.creation_order:
-            return Span(self.entity.order, None, earlier.newest, is_again=True)
-        if earlier.newest < self.window.end:
-            bottom = max(earlier.newest, self.window.start) - self._look_back
-            return Span(self.entity.order, None, bottom, is_again=True)
-        return None
+        since = earlier.first_answer_at - OVERLAP
+        if self.entity.order == self.entity.creation_order:
+            if since >= self.window.end:
+                return None
+            since = max(since, self.window.start) - self._look_back
+        return Span(self.entity.order, None, since, is_again=True)
 
 
 def _count(tables: list[pa.Table]) -> int:

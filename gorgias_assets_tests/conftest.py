@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,10 @@ class Project:
             "gorgias": GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url, patience_minutes=0.1),
             "io_manager": GorgiasDuckDBIOManager(database=str(database), schema="gorgias", lock_timeout_seconds=20),
         }
-        self.instance = dg.DagsterInstance.ephemeral()
+
+    @cached_property
+    def instance(self) -> dg.DagsterInstance:
+        return dg.DagsterInstance.ephemeral()
 
     def materialize(
         self, first: str, last: str | None = None, select: Sequence[str] = (), raise_on_error: bool = True

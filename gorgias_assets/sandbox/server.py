@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.message import Message
+from email.utils import format_datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
@@ -170,7 +171,8 @@ class Connection(BaseHTTPRequestHandler):
         if due.status == 0:
             self._reset()
             return
-        headers = {"Content-Type": due.content_type, "Content-Length": len(due.body), **due.headers}
+        date = format_datetime(self.server.sandbox.account.now, usegmt=True)
+        headers = {"Date": date, "Content-Type": due.content_type, "Content-Length": len(due.body), **due.headers}
         lines = [f"HTTP/1.1 {due.status} {HTTPStatus(due.status).phrase}", *(f"{k}: {v}" for k, v in headers.items())]
         body = due.body[: int(len(due.body) * due.sent)]
         self.wfile.write("\r\n".join([*lines, "", ""]).encode() + body)
