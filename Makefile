@@ -5,7 +5,7 @@ BIN := .venv/bin
 SANDBOX := $(BIN)/python -m gorgias_assets.sandbox
 SOURCES := gorgias_assets gorgias_assets_tests
 
-.PHONY: demo dev test check fix bench sandbox clean
+.PHONY: demo dev test soak check fix bench sandbox clean
 
 demo: .venv/installed  ## materialise a simulated account's last days into gorgias.duckdb and show what is in it
 	$(SANDBOX) --port 0 --run $(BIN)/python -m gorgias_assets.sandbox.demo
@@ -24,6 +24,9 @@ dev: .venv/installed  ## the Dagster UI, on GORGIAS_URI when it is set (here or 
 test: .venv/installed  ## all tests
 	$(BIN)/pytest
 
+soak: .venv/installed  ## the tests that take minutes: a month of a living account with faults and kills, a run that Dagster retries
+	$(BIN)/pytest -m soak -n 0 -s
+
 check: .venv/installed  ## everything that can be checked without running it; writes nothing
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
@@ -34,8 +37,9 @@ fix: .venv/installed  ## format, and mend what ruff can
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-bench: .venv/installed  ## what a backfill of 200,000 messages costs, and one of its last quarter; what processes get of the calls
+bench: .venv/installed  ## what a backfill costs, what old days and kills cost in calls, what processes get of the budget; five minutes
 	$(BIN)/python -m gorgias_assets_tests.benchmark
+	$(BIN)/python -m gorgias_assets_tests.calls_benchmark
 	$(BIN)/python -m gorgias_assets_tests.budget_benchmark
 
 sandbox: .venv/installed  ## a simulated account on http://127.0.0.1:8765/api until Ctrl-C
