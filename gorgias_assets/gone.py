@@ -11,7 +11,7 @@ from typing import Any
 
 from gorgias_assets.client import Found, GorgiasClient, Presence
 from gorgias_assets.entities import Entity
-from gorgias_assets.reading import Progress
+from gorgias_assets.progress import Progress
 from gorgias_assets.windows import Window
 
 _MOST_MOVES = 3

@@ -1,64 +1,28 @@
-"""Reading the spans of a sweep: in order, from where they were left, and side by side where answers are slow.
+"""Reading the spans of a sweep: one after the other, or side by side where answers are slow, and where a seek pays.
 
-Each span is read by one chain of cursors. Its order is verified on every page, since a span ends at the first page that
-shows that nothing older can belong to it, and that is only right while the list keeps its order.
+Each span is read by one chain of cursors, in one of the threads that fill what is ahead of the merge.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from functools import partial
-from itertools import compress, pairwise
-from threading import RLock
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import compress
 
 import pyarrow as pa
 
-from gorgias_assets.client import CursorRefused, GorgiasClient, Page, Request, Untrusted
-from gorgias_assets.columns import Row, moment_of, moments, type_rows
+from gorgias_assets.client import GorgiasClient, Page
+from gorgias_assets.columns import Row, moment_of, type_rows
 from gorgias_assets.entities import Entity
+from gorgias_assets.lists import EntityList
+from gorgias_assets.progress import Progress
 from gorgias_assets.read_ahead import Ahead
-from gorgias_assets.seeks import Sought, seek
 from gorgias_assets.spans import Position, Span
 from gorgias_assets.windows import Window
 
 READERS = 4  # of one sweep, at most
 SLOW_SECONDS = 0.15  # an answer that takes longer leaves room in the budget, which is at most four calls a second
 PAGES_WORTH_SHARING = 12
-MICROSECOND = timedelta(microseconds=1)
-
-
-@dataclass
-class Progress:
-    """What a sweep has read so far, which runs a little ahead of what it has yielded.
-
-    - `pages`, `calls`: list answers read, and requests made, failed attempts and looks for single rows included.
-    - `retries`: failed attempts among the calls.
-    - `rows_read`, `rows_touched`: rows in those answers, and those of them that belong to the window.
-    - `waited_seconds`: time spent waiting for the budget, of all readers together.
-    - `newest`, `reached`: the order field of the newest row, and of the last row read.
-    - `extra_fields`: how often each field went to `_extra`.
-    - `seek`: whether the window was reached without reading what is newer.
-    - `complete`: every row of the window has been read.
-    """
-
-    pages: int = 0
-    calls: int = 0
-    retries: int = 0
-    rows_read: int = 0
-    rows_touched: int = 0
-    waited_seconds: float = 0.0
-    newest: datetime | None = None
-    reached: datetime | None = None
-    extra_fields: Counter[str] = field(default_factory=Counter)
-    seek: str = "not needed"
-    complete: bool = False
-
-    def count(self, request: Request) -> None:
-        self.calls += request.calls
-        self.retries += request.calls - 1
-        self.waited_seconds += request.waited
 
 
 @dataclass(frozen=True)
@@ -105,16 +69,15 @@ class Reading:
         connect: Callable[[], GorgiasClient],
         can_seek: bool,
     ) -> None:
-        self._lock = RLock()
+        self._list = EntityList(entity, position, progress, can_seek)
+        self._lock = self._list.lock
         self._entity = entity
         self._window = window
         self._position = position
         self._progress = progress
         self._connect = connect
-        self._can_seek = can_seek
         self._courses: dict[Span, _Course] = {}
         self._sought: dict[Span, Page] = {}  # first pages that a seek has read
-        self._oldest: dict[str, datetime] = {}  # the order field of a list's last row
         self._is_helping = False
         self._is_shared = False
         self._clients: list[GorgiasClient] = []
@@ -152,7 +115,7 @@ class Reading:
             done = left = timedelta(0)
             for span, course in self._courses.items():
                 if course.first is not None and course.last is not None:
-                    bottom = span.bottom or self._oldest.get(span.order) or course.last
+                    bottom = span.bottom or self._list.oldest.get(span.order) or course.last
                     done += course.first - max(bottom, course.last)
                     left += timedelta(0) if course.is_over else max(timedelta(0), course.last - bottom)
             for span in self._position.spans:
@@ -179,7 +142,7 @@ class Reading:
     def _span(self, client: GorgiasClient, span: Span) -> Iterator[TypedPage]:
         """The span's pages, down to the first that reaches below its bottom."""
         course = self._courses[span]
-        for page, keys in self._in_order(client, span):
+        for page, keys in self._list.pages(client, span, self._sought.pop(span, None)):
             with self._lock:
                 course.pages += 1
                 if keys:
@@ -190,94 +153,6 @@ class Reading:
             if course.is_over or self._has_sought_window(client, span, course):
                 return
             self._ask_for_help(span, page, course)
-
-    def _in_order(self, client: GorgiasClient, span: Span) -> Iterator[tuple[Page, list[datetime]]]:
-        """Pages from where the span stands, with their rows' order field; a refused cursor costs calls, no rows."""
-        page, reached = self._first(client, span), None
-        seen: set[str] = set()
-        refused_at: datetime | None = None
-        while True:
-            keys = moments(page.rows, span.order)
-            if any(older < newer for older, newer in pairwise([reached, *keys] if reached else keys)):
-                raise Untrusted(
-                    f"GET {self._entity.path}: rows are not in the order of {span.order}, newest first, so rows "
-                    "could be missed. Nothing was lost; try again, and report it if it stays."
-                )
-            reached = keys[-1] if keys else reached
-            yield page, keys
-            if page.next_cursor is None:
-                return
-            if page.next_cursor in seen:
-                raise Untrusted(
-                    f"GET {self._entity.path}: a cursor came again, so the list would have no end. Try again later."
-                )
-            seen.add(page.next_cursor)
-            try:
-                page = self._ask(client, f"{span.order}:desc", page.next_cursor)
-            except CursorRefused:
-                if reached is None or (refused_at is not None and reached >= refused_at):
-                    raise
-                refused_at = reached
-                page, from_newest = self._reach(client, span, reached + MICROSECOND)
-                reached = None if from_newest else reached
-                seen.clear()
-
-    def _first(self, client: GorgiasClient, span: Span) -> Page:
-        """The page at which the span's reading begins or goes on."""
-        if page := self._sought.pop(span, None):
-            return page
-        if span.cursor is not None:
-            try:
-                page = self._ask(client, f"{span.order}:desc", span.cursor)
-            except CursorRefused:
-                pass
-            else:
-                if self._continues(client, span, page):
-                    return page
-        moment = span.reached + MICROSECOND if span.reached else span.top
-        return self._reach(client, span, moment)[0] if moment else self._newest(client, span)
-
-    def _continues(self, client: GorgiasClient, span: Span, page: Page) -> bool:
-        """Whether the answer to an old cursor begins where that stood."""
-        if span.reached is None:
-            return False
-        if page.rows:
-            return max(moments(page.rows, span.order), default=span.reached) <= span.reached
-        return page.next_cursor is not None or self._find_oldest(client, span.order) >= span.reached
-
-    def _find_oldest(self, client: GorgiasClient, order: str) -> datetime:
-        """The order field of the list's last row; the end of time where it has none."""
-        keys = moments(self._ask(client, f"{order}:asc", None).rows, order)
-        with self._lock:
-            return self._oldest.setdefault(order, min(keys, default=datetime.max.replace(tzinfo=UTC)))
-
-    def _reach(self, client: GorgiasClient, span: Span, moment: datetime) -> tuple[Page, bool]:
-        """The page at which the rows begin that are older than `moment`, else the newest, and which of them it is."""
-        sought = self._seek(client, span.order, moment)
-        return (sought.page, False) if sought else (self._newest(client, span), True)
-
-    def _newest(self, client: GorgiasClient, span: Span) -> Page:
-        if span.bottom is None:
-            self._find_oldest(client, span.order)
-        page = self._ask(client, f"{span.order}:desc", None)
-        with self._lock:
-            span.top = None
-            self._progress.newest = self._progress.newest or next(iter(moments(page.rows, span.order)), None)
-        return page
-
-    def _seek(self, client: GorgiasClient, order: str, moment: datetime) -> Sought | None:
-        if not self._can_seek:
-            return None
-        sought = seek(partial(self._ask, client), order, moment)
-        with self._lock:
-            if sought is None:
-                self._can_seek = False
-                self._progress.seek = "refused, walked"
-                return None
-            self._progress.seek = "used"
-            if sought.oldest:
-                self._oldest[order] = sought.oldest
-        return sought
 
     def _has_sought_window(self, client: GorgiasClient, span: Span, course: _Course) -> bool:
         """Put spans that begin at the window's end in the place of one from the newest row, if that saves calls."""
@@ -293,11 +168,11 @@ class Reading:
         orders = list(dict.fromkeys([entity.creation_order, entity.order]))
         top = window.end + (entity.look_ahead if len(orders) == 1 else timedelta(0))
         saved, window_pages = course.pages_until(top), course.pages_until(span.bottom) - course.pages_until(top)
-        if not self._can_seek or saved <= 2 * len(orders) + (len(orders) - 1) * window_pages + 1:
+        if not self._list.can_seek or saved <= 2 * len(orders) + (len(orders) - 1) * window_pages + 1:
             return False
         found: dict[Span, Page] = {}
         for order in orders:
-            sought = self._seek(client, order, top)
+            sought = self._list.seek(client, order, top)
             if sought is None:
                 return False
             found[Span(order, top, span.bottom)] = sought.page
@@ -311,16 +186,16 @@ class Reading:
     def _ask_for_help(self, span: Span, page: Page, course: _Course) -> None:
         """Start another reader where answers are so slow that one chain of cursors leaves the budget unused."""
         with self._lock:
-            bottom = span.bottom or self._oldest.get(span.order)
+            bottom = span.bottom or self._list.oldest.get(span.order)
             if (
                 self.ahead is None
                 or self._is_helping
                 or self.ahead.readers >= READERS
                 or page.waited
                 or page.seconds < SLOW_SECONDS
-                or not self._can_seek
+                or not self._list.can_seek
                 or bottom is None
-                or course.pages_until(max(bottom, self._oldest.get(span.order, bottom))) < PAGES_WORTH_SHARING
+                or course.pages_until(max(bottom, self._list.oldest.get(span.order, bottom))) < PAGES_WORTH_SHARING
             ):
                 return
             self._is_helping = True
@@ -340,11 +215,11 @@ class Reading:
     def _half_of(self, client: GorgiasClient, span: Span, course: _Course) -> Span | None:
         """Cut the span in two, and give the older part, unless its reader has come there meanwhile."""
         with self._lock:
-            bottom = max(filter(None, (span.bottom, self._oldest.get(span.order))))
+            bottom = max(filter(None, (span.bottom, self._list.oldest.get(span.order))))
             if course.last is None or course.is_over or course.last <= bottom:
                 return None
             middle = course.last - (course.last - bottom) / 2
-        sought = self._seek(client, span.order, middle)
+        sought = self._list.seek(client, span.order, middle)
         if sought is None:
             return None
         with self._lock:
@@ -357,21 +232,6 @@ class Reading:
             self._courses[half] = _Course()
             self._sought[half] = sought.page
             return half
-
-    def _ask(self, client: GorgiasClient, order_by: str, cursor: str | None) -> Page:
-        try:
-            page = client.page(self._entity.path, order_by=order_by, cursor=cursor)
-        except CursorRefused as refused:
-            with self._lock:
-                self._progress.calls += refused.calls
-                self._progress.retries += refused.calls - 1
-            raise
-        with self._lock:
-            self._position.first_answer_at = self._position.first_answer_at or page.answered_at
-            self._progress.pages += 1
-            self._progress.rows_read += len(page.rows)
-            self._progress.count(page)
-        return page
 
     def _typed(self, span: Span, page: Page, course: _Course) -> TypedPage:
         is_touched = [self._is_touched(row, span) for row in page.rows]

@@ -15,8 +15,9 @@ import pyarrow as pa
 from gorgias_assets.client import GorgiasClient, GorgiasError
 from gorgias_assets.columns import type_rows
 from gorgias_assets.entities import Entity
+from gorgias_assets.progress import Progress
 from gorgias_assets.read_ahead import read_ahead
-from gorgias_assets.reading import Progress, Reading
+from gorgias_assets.reading import Reading
 from gorgias_assets.spans import Position, Span
 from gorgias_assets.windows import Window
 

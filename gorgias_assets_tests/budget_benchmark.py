@@ -9,10 +9,12 @@ import argparse
 import multiprocessing
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 
@@ -100,7 +102,36 @@ def shares(limit: int, period: float, latency: float, processes: int, threads: i
     return got
 
 
-HEADINGS = ("account", "latency ms", "processes", "threads", "% of refill", "highest", "share", "429s")
+def share_of_one_sweep(limit: int, period: float, latency: float, seconds: float) -> Shares:
+    """What one sweep of one entity gets, which shares its list among readers where answers are slow."""
+    from gorgias_assets.entities import TICKETS
+    from gorgias_assets.resources import GorgiasResource
+    from gorgias_assets.sandbox.account import Account
+    from gorgias_assets.sandbox.bucket import Bucket
+    from gorgias_assets.sandbox.objects import KINDS
+    from gorgias_assets.sandbox.server import Sandbox
+
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    account, bucket, levels = Account(now=now), Bucket(limit, period), [0]
+    moments = (now - timedelta(minutes=number) for number in range(40_000))
+    rows = ({"created_datetime": at, "updated_datetime": at, "id": n} for n, at in enumerate(moments, 1))
+    account.insert_many("tickets", ({**KINDS["tickets"].blank, **row} for row in rows))
+    with Sandbox(account, bucket=bucket, latency=latency, gzip=False) as sandbox:
+        sandbox.after_page = lambda _: levels.append(bucket.used)
+        resource = GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url, max_share=MAX_SHARE)
+        batches = resource.sweep(TICKETS, now - timedelta(days=365), now).batches(rows=100)
+        reading = threading.Thread(target=lambda: [None for _ in batches], daemon=True)
+        reading.start()
+        time.sleep(BURST_SECONDS + SETTLING_SECONDS)
+        calls, started = len(levels), time.monotonic()
+        time.sleep(seconds)
+        calls, seconds = len(levels) - calls, time.monotonic() - started
+        refused = sum(request.status == 429 for request in sandbox.requests)
+        assert reading.is_alive(), "the list is too short"
+        return Shares(calls / (seconds * limit / period), max(levels), refused)
+
+
+HEADINGS = ("account", "latency ms", "processes", "% of refill", "highest", "share", "429s")
 
 
 def main() -> None:
@@ -111,20 +142,21 @@ def main() -> None:
     chosen = parser.parse_args()
     print("".join(f"{heading:>12}" for heading in HEADINGS))
     for latency in (0.05, 0.5):
-        for processes in chosen.processes:
+        measurements: dict[str, Callable[[int, float], Shares]] = {
+            f"{processes}": partial(
+                shares, latency=latency, processes=processes, threads=chosen.threads, seconds=chosen.seconds
+            )
+            for processes in chosen.processes
+        }
+        measurements["one sweep"] = partial(share_of_one_sweep, latency=latency, seconds=chosen.seconds)
+        for what, measure in measurements.items():
             with ThreadPoolExecutor(len(ACCOUNTS)) as accounts:
-                measured = accounts.map(
-                    lambda account, latency=latency, processes=processes: shares(
-                        *account, latency, processes, chosen.threads, chosen.seconds
-                    ),
-                    ACCOUNTS,
-                )
+                measured = accounts.map(lambda account, measure=measure: measure(*account), ACCOUNTS)
                 for (limit, period), got in zip(ACCOUNTS, measured, strict=True):
                     figures = (
                         f"{limit}/{period:.0f} s",
                         f"{latency * 1000:.0f}",
-                        f"{processes}",
-                        f"{chosen.threads}",
+                        what,
                         f"{got.of_refill:.1%}",
                         f"{got.highest}",
                         f"{limit * MAX_SHARE:.0f}",
