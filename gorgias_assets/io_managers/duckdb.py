@@ -301,12 +301,22 @@ def _ensure_table(connection: duckdb.DuckDBPyConnection, table: Table, columns: 
                 f"Column {column.name!r} of {table} is {found}, not {wanted}: this table was made by something else. "
                 "Rename it, or choose another schema."
             )
-    living = Table(table.schema, f"{table.name}_live")
-    if not columns_of(connection, living):
-        connection.execute(
-            f"CREATE VIEW {name_of(living)} AS "
-            f"SELECT * EXCLUDE ({DELETED_AT}, {MERGED_INTO}) FROM {name_of(table)} WHERE {DELETED_AT} IS NULL"
-        )
+    _ensure_view_of_living(connection, table)
+
+
+def _ensure_view_of_living(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+    """Put a view beside the table, unless there is something of that name.
+
+    It names the table without the schema, and DuckDB looks for it in the view's own: in a file that is named as the
+    schema is, the schema's name would be ambiguous.
+    """
+    ((database,),) = connection.execute("SELECT current_database()").fetchall()
+    connection.execute(f"USE {quoted(database)}.{quoted(table.schema)}")
+    connection.execute(
+        f"CREATE VIEW IF NOT EXISTS {quoted(f'{table.name}_live')} AS "
+        f"SELECT * EXCLUDE ({DELETED_AT}, {MERGED_INTO}) FROM {quoted(table.name)} WHERE {DELETED_AT} IS NULL"
+    )
+    connection.execute(f"USE {quoted(database)}")
 
 
 def _fit(connection: duckdb.DuckDBPyConnection, table: Table, rows: pa.Table, existing: Mapping[str, str]) -> None:
