@@ -65,6 +65,7 @@ def note_candidates(
     since: datetime,
 ) -> None:
     field, start, end = covered
+    _drop_candidates(connection, table)
     candidates = _ensured(connection, table, CANDIDATES)
     connection.execute(
         f"INSERT INTO {candidates} SELECT ?, id, ? FROM {name_of(table)} "
@@ -104,6 +105,13 @@ def settle_candidates(
             f"WHERE id = $id AND {EXTRACTED_AT} < $at",
             {"at": tombstone.found_at, "into": tombstone.merged_into, "id": tombstone.id},
         )
+    _drop_candidates(connection, table, looked_at)
+    deleted = {tombstone.id: tombstone.found_at for tombstone in gone if not tombstone.is_merged}
+    return sum(_mark_along(connection, other, field, deleted) for other, field in along.items())
+
+
+def _drop_candidates(connection: Connection, table: Table, looked_at: Collection[int] = ()) -> None:
+    """Those that were looked at, that were read since they were noted, and that are gone."""
     candidates = _ensured(connection, table, CANDIDATES)
     connection.execute(
         f"DELETE FROM {candidates} WHERE table_name = ? AND (id IN (SELECT unnest(?)) OR id IN "
@@ -111,8 +119,6 @@ def settle_candidates(
         f"WHERE noted.table_name = ? AND (stored.{EXTRACTED_AT} >= noted.noted_at OR {DELETED_AT} IS NOT NULL)))",
         [table.name, list(looked_at), table.name],
     )
-    deleted = {tombstone.id: tombstone.found_at for tombstone in gone if not tombstone.is_merged}
-    return sum(_mark_along(connection, other, field, deleted) for other, field in along.items())
 
 
 def _mark_along(connection: Connection, table: Table, field: str, deleted: Mapping[int, datetime]) -> int:
