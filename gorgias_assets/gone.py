@@ -66,6 +66,8 @@ def tombstone(client: GorgiasClient, entity: Entity, row: Mapping[str, Any], pro
         if found.presence is Presence.GONE:
             return Tombstone(row["id"], found.requested_at)
         moved = _fields_of(entity, found)
+        if not moved and entity.below:
+            return None  # what it is below was merged, and it went with it; where to is not said
         if moved.get("id") != row["id"]:
             return Tombstone(row["id"], found.requested_at, moved.get("id"), is_merged=True)
         path = entity.object_path.format_map(moved)

@@ -120,6 +120,7 @@ EFFECTS: dict[str, Callable[[Case], Answer]] = {
     "expired_cursor": lambda _: refusal(400),
     "stuck_cursor": lambda case: case.leading_to(case.sent["cursor"]),
     "empty_page": Case.emptied,
+    "no_location": lambda case: replace(case.due, headers={}),
     "wrong_order": lambda case: case.spoilt(data=case.page.get("data", [])[::-1]),
 }
 NEED_A_CURSOR = ("expired_cursor", "stuck_cursor")
