@@ -14,7 +14,7 @@ from gorgias_assets.entities import Entity
 from gorgias_assets.progress import Progress
 from gorgias_assets.windows import Window
 
-_MOST_MOVES = 3
+_MOST_MOVES = 20
 
 
 @dataclass(frozen=True)
