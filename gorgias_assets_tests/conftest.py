@@ -52,9 +52,15 @@ class Project:
         return dg.DagsterInstance.ephemeral()
 
     def materialize(
-        self, first: str, last: str | None = None, select: Sequence[str] = (), raise_on_error: bool = True
+        self,
+        first: str,
+        last: str | None = None,
+        select: Sequence[str] = (),
+        raise_on_error: bool = True,
+        full: bool = False,
     ) -> dg.ExecuteInProcessResult:
         """Materialise the day `first`, or the days to `last` in one run, of the named entities or all."""
+        selected = select or [asset.key.path[-1] for asset in self.assets]
         days = (
             {"partition_key": first}
             if last is None
@@ -65,7 +71,10 @@ class Project:
             selection=[dg.AssetKey(["gorgias", name]) for name in select] or None,
             instance=self.instance,
             resources=self.resources,
-            run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
+            run_config={
+                "loggers": {"console": {"config": {"log_level": "ERROR"}}},
+                "ops": {f"gorgias__{name}": {"config": {"full": full}} for name in selected},
+            },
             raise_on_error=raise_on_error,
             **days,
         )
