@@ -134,6 +134,7 @@ def test_rows_older_or_newer_than_the_interval_are_not_looked_for(project, accou
 def test_an_attempt_that_resumes_does_not_look_for_what_the_first_one_has_read(project, account, sandbox):
     """Batches are of 4,096 rows."""
     ids = create(account, TICKET_MESSAGES, 5000, ticket_id=7)
+    newer_page(account, TICKET_MESSAGES)
     project.materialize(DAY, select=["ticket_messages"])
     configure(project, seek=False)
     sandbox.faults.append(Fault(500, skip=45, times=None))
@@ -167,6 +168,19 @@ def test_a_row_that_a_replay_of_its_day_does_not_read_is_looked_for_and_marked(p
     assert before < deleted_at == extracted_at < datetime.now(UTC)
     assert noted(project) == []
     assert counts(project.materialize(DAY, select=[entity.name]), entity) == (0, 0, 0, 0)
+
+
+def test_a_deleted_message_is_noticed_as_long_as_the_look_back_reaches_it(project, account):
+    beyond, within = (
+        create(account, TICKET_MESSAGES, 2, datetime(2025, 3, day, 23, tzinfo=UTC), ticket_id=7) for day in (9, 10)
+    )
+    create(account, TICKET_MESSAGES, 100, datetime(2025, 3, 12, tzinfo=UTC), ticket_id=7)
+    project.materialize("2025-03-09", DAY, select=["ticket_messages"])
+    remove(account, TICKET_MESSAGES, [beyond[0], within[0]])
+    project.materialize("2025-03-13", select=["ticket_messages"])
+    assert gone(project, TICKET_MESSAGES) == {within[0]: None}
+    project.materialize("2025-03-12", select=["ticket_messages"])
+    assert gone(project, TICKET_MESSAGES) == {beyond[0]: None, within[0]: None}
 
 
 @pytest.mark.parametrize("entity", [TICKETS, CUSTOMERS], ids=lambda entity: entity.name)
