@@ -1,198 +1,426 @@
-"""Weeks of a living account, with faults and kills: the tables end as the account is.
+"""A living account, read every night for days amid faults and kills: what the tables hold in the end, and what not yet.
 
-Every night at 00:30 the day before is materialised, while the shop goes on between two pages. What Gorgias does not
-show as a change is named here, and nothing else may differ; after a full sweep nothing may differ at all.
+`make test` lives through a week; `make soak` through a month, with runs killed by SIGKILL.
 """
 
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
+from threading import RLock
+from time import monotonic, sleep
+from types import SimpleNamespace
+from typing import Any
 
-import dagster as dg
 import pytest
 
-from gorgias_assets.assets import build_assets
-from gorgias_assets.entities import ENTITIES, Entity
-from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
+from gorgias_assets.columns import Row
+from gorgias_assets.entities import CUSTOMERS, ENTITIES, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS, Entity
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.faults import Fault
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.sandbox.shop import Shop
-from gorgias_assets_tests.conftest import FIRST_DAY, SILENT_FIELDS, Project
+from gorgias_assets_tests.conftest import FIRST_DAY, Project
 
-OPENED = datetime.combine(date.fromisoformat(FIRST_DAY), datetime.min.time(), UTC)
-PASSING = (500, 429, "reset", "truncated", "html", "broken_json", "null_data", "empty_page", "expired_cursor")
-LASTING = (503, "reset", "html", "null_data", "wrong_order")
-RUN_AT = timedelta(minutes=30)
+OPENED = datetime.fromisoformat(FIRST_DAY).replace(tzinfo=UTC)
+DAY, HALF_PAST_MIDNIGHT = timedelta(days=1), timedelta(minutes=30)
+
+BODY = {"body_text", "body_html", "stripped_text", "stripped_html"}
+MAY_DIFFER: Mapping[Entity, set[str]] = {
+    CUSTOMERS: {"custom_fields"},
+    TICKETS: {"custom_fields", "messages_count", "excerpt", "customer", "assignee_user", "assignee_team", "tags"},
+    TICKET_MESSAGES: BODY
+    | {"sender", "receiver", "ticket_id", "uri", "intents"}
+    | {"sent_datetime", "failed_datetime", "last_sending_error", "opened_datetime"},
+    SATISFACTION_SURVEYS: {"score", "scored_datetime", "body_text", "sent_datetime"},
+}
+"""What may change without a sign of it in the list, once a row is out of the daily runs' reach, until a full sweep.
+
+A customer or a ticket is out of reach when it was read after its last change, a message or a survey when the look-back
+is over. Of messages and surveys there may also be some that are missing, created further in the past than the look-back
+reaches, and some that are not marked, gone when it was over.
+"""
+
+PASSING = [500, 502, 503, 429, "reset", "truncated", "html", "broken_json", "null_data", "empty_page", "expired_cursor"]
+ENDING = ["wrong_order", "stuck_cursor", 400, 403]
+NO_EVENTS = "/api/[!e]*"  # where events are refused, the run goes on, and that day's deletions wait for a full sweep
+
+RUN = "from gorgias_assets_tests.test_long_run import run_alone; run_alone()"
 
 
-class LongRun:
-    """A shop, the project that follows it night after night, and what befell it."""
+def project_of(sandbox: Any, database: Path, look_back_days: Mapping[str, int]) -> Project:
+    project = Project(sandbox, database)
+    project.resources["gorgias"] = GorgiasResource(
+        uri=sandbox.uri, api_url=sandbox.api_url, patience_minutes=0.025, look_back_days=dict(look_back_days)
+    )
+    return project
 
-    def __init__(self, sandbox: Sandbox, folder: Path, seed: int, tickets_per_day: int) -> None:
-        self.random = Random(seed)
-        self.shop = Shop(sandbox.account, seed=seed, tickets_per_day=tickets_per_day)
-        self.project = Project(sandbox, folder / "warehouse.duckdb")
-        self.sandbox, self.account = sandbox, sandbox.account
-        self.counted: Counter[str] = Counter()
-        self.everybody_rests_from = datetime.max.replace(tzinfo=UTC)
 
-    def night_after(self, day: date, run: Callable[[str], bool]) -> None:
-        """Live until the night, then run the day until a run succeeds."""
-        midnight = datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC)
-        self.live(midnight + RUN_AT)
-        while True:
-            self.counted["runs"] += 1
-            self.let_something_go_wrong()
-            if run(day.isoformat()):
-                break
-            self.counted["failed or killed"] += 1
-        self.sandbox.faults.clear()
+def run_alone() -> None:
+    """One day's run in a process of its own, which may be killed."""
+    uri, api_url, database, messages, surveys, day = sys.argv[1:]
+    look_back_days = {"ticket_messages": int(messages), "satisfaction_surveys": int(surveys)}
+    sandbox = SimpleNamespace(uri=uri, api_url=api_url, account=None)
+    project_of(sandbox, Path(database), look_back_days).materialize(day)
 
-    def live(self, until: datetime) -> None:
-        self.shop.live(until=min(until, self.everybody_rests_from))
-        self.account.now = max(self.account.now, until)
 
-    def let_something_go_wrong(self) -> None:
-        faults = [
-            Fault(self.random.choice(PASSING), skip=self.random.randrange(12), retry_after=1)
-            for _ in range(self.random.randrange(3))
-        ]
-        if self.random.random() < 0.3:
-            faults.append(Fault(self.random.choice(LASTING), skip=self.random.randrange(12), times=None))
-        self.counted["faults"] += len(faults)
-        self.sandbox.faults[:] = faults
+class Mischief:
+    """Whatever can happen to any row of an account, of any age, beside what a shop does by itself."""
 
-    def in_this_process(self, day: str) -> bool:
-        return self.project.materialize(day, raise_on_error=False).success
+    def __init__(self, account: Account, random: Random) -> None:
+        self.account, self._random = account, random
+        self._strangers: list[int] = []  # customers that the shop does not know
+        self._ids: dict[str, list[int]] = {}
+        self.happened: Counter[str] = Counter()
+        self.look()
 
-    def in_a_process_that_may_be_killed(self, day: str) -> bool:
-        made = len(self.sandbox.requests)
-        command = [sys.executable, "-W", "ignore", __file__, self.sandbox.uri, self.sandbox.api_url]
-        command += [str(self.project.database), day]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            if self.random.random() < 0.5:
-                while len(self.sandbox.requests) == made and process.poll() is None:
-                    time.sleep(0.01)
-                time.sleep(self.random.uniform(0, 1.5))
-                process.kill()
-            return process.wait() == 0
+    def look(self) -> None:
+        for kind in ("customers", "tickets", "messages", "satisfaction_surveys", "tags", "teams", "users"):
+            self._ids[kind] = [row["id"] for row in self.account.rows(kind)]
 
-    @contextmanager
-    def others_at_work(self) -> Iterator[None]:
-        """The shop goes on while pages are read, a minute a page."""
-        self.sandbox.after_page = lambda _: self.live(self.account.now + timedelta(minutes=1))
-        yield
-        self.sandbox.after_page = None
+    def __call__(self) -> None:
+        happening = self._random.choice([name for name in vars(type(self)) if name.startswith("_happens_")])
+        with self.account.lock:
+            getattr(self, happening)()
+        self.happened[happening.removeprefix("_happens_").replace("_", " ")] += 1
 
-    def full_sweep(self, last: date) -> None:
-        result = dg.materialize(
-            self.project.assets,
-            instance=self.project.instance,
-            resources=self.project.resources,
-            run_config={
-                "ops": {f"gorgias__{entity.name}": {"config": {"full": True}} for entity in ENTITIES},
-                "loggers": {"console": {"config": {"log_level": "ERROR"}}},
-            },
-            tags={
-                "dagster/asset_partition_range_start": FIRST_DAY,
-                "dagster/asset_partition_range_end": last.isoformat(),
-            },
+    def _any(self, kind: str, number: int = 1) -> Iterator[int]:
+        """Ids of that many rows that are there, or as many as there are."""
+        there = [row_id for row_id in self._ids[kind] if self.account.has(kind, row_id)]
+        return iter(self._random.sample(there, min(number, len(there))))
+
+    def _ago(self, days: float) -> datetime:
+        return self.account.now - self._random.uniform(0, days) * DAY
+
+    def _happens_a_stranger_comes(self) -> None:
+        self._strangers.append(self.account.create("customers", name="A Stranger")["id"])
+        ticket = self.account.create("tickets", customer={"id": self._strangers[-1]}, subject="Hello?")["id"]
+        self.account.create("messages", ticket_id=ticket, sender={"id": self._strangers[-1]}, body_text="Hello?")
+
+    def _happens_strangers_are_merged(self) -> None:
+        if len(self._strangers) > 1:
+            source = self._strangers.pop(self._random.randrange(len(self._strangers)))
+            self.account.merge("customers", source, self._random.choice(self._strangers))
+
+    def _happens_a_stranger_is_deleted(self) -> None:
+        if self._strangers:
+            self.account.delete("customers", self._strangers.pop(self._random.randrange(len(self._strangers))))
+
+    def _happens_a_customer_is_renamed(self) -> None:
+        for customer in self._any("customers"):
+            self.account.update("customers", customer, name=f"Name {self._random.random()}")
+
+    def _happens_a_customer_gets_a_custom_field(self) -> None:
+        for customer in self._any("customers"):
+            self.account.update("customers", customer, custom_fields=self._field())
+
+    def _happens_a_ticket_gets_a_custom_field(self) -> None:
+        for ticket in self._any("tickets"):
+            self.account.update("tickets", ticket, custom_fields=self._field())
+
+    def _happens_a_ticket_is_edited(self) -> None:
+        for ticket in self._any("tickets"):
+            self.account.update("tickets", ticket, priority=self._random.choice(["low", "high", "critical"]))
+
+    def _happens_a_ticket_is_deleted(self) -> None:
+        for ticket in self._any("tickets"):
+            self.account.delete("tickets", ticket)
+
+    def _happens_tickets_are_merged(self) -> None:
+        pair = [*self._any("tickets", 2)]
+        if len(pair) == 2:
+            self.account.merge("tickets", *pair)
+
+    def _happens_a_tag_is_renamed(self) -> None:
+        for tag in self._any("tags"):
+            self.account.update("tags", tag, name=f"tag {self._random.random()}")
+
+    def _happens_a_team_is_renamed(self) -> None:
+        for team in self._any("teams"):
+            self.account.update("teams", team, name=f"team {self._random.random()}")
+
+    def _happens_an_agent_is_renamed(self) -> None:
+        for user in self._any("users"):
+            self.account.update("users", user, name=f"agent {self._random.random()}")
+
+    def _happens_messages_are_rewritten(self) -> None:
+        for message in self._any("messages", 3):
+            self.account.update("messages", message, body_text=f"rewritten {self._random.random()}")
+
+    def _happens_messages_are_opened(self) -> None:
+        for message in self._any("messages", 3):
+            self.account.update("messages", message, opened_datetime=self.account.now)
+
+    def _happens_a_message_fails_late(self) -> None:
+        for message in self._any("messages"):
+            self.account.update(
+                "messages", message, failed_datetime=self.account.now, last_sending_error={"error": "Gave up"}
+            )
+
+    def _happens_messages_are_deleted(self) -> None:
+        for message in self._any("messages", 2):
+            self.account.delete("messages", message)
+
+    def _happens_a_message_is_imported(self) -> None:
+        for ticket in self._any("tickets"):
+            self.account.create(
+                "messages", ticket_id=ticket, body_text="of old", imported=True, created_datetime=self._ago(20)
+            )
+
+    def _happens_a_ticket_is_imported(self) -> None:
+        at = self._ago(60)
+        ticket = self.account.create("tickets", subject="of old", created_datetime=at, status="closed")["id"]
+        self.account.create("messages", ticket_id=ticket, body_text="of old", imported=True, created_datetime=at)
+
+    def _happens_a_survey_is_imported(self) -> None:
+        for ticket in self._any("tickets"):
+            self.account.create("satisfaction_surveys", ticket_id=ticket, created_datetime=self._ago(20))
+
+    def _happens_a_survey_is_scored(self) -> None:
+        for survey in self._any("satisfaction_surveys"):
+            self.account.update(
+                "satisfaction_surveys", survey, score=self._random.randint(1, 5), scored_datetime=self.account.now
+            )
+
+    def _field(self) -> Row:
+        return {"7": {"id": 7, "value": self._random.random()}}
+
+
+class Watch:
+    """What the daily runs can know: each row as it was before the last run that reaches it."""
+
+    def __init__(self, project: Project, look_back_days: Mapping[str, int]) -> None:
+        self._project = project
+        self._look_back = {entity: timedelta(days=look_back_days.get(entity.name, 0)) for entity in ENTITIES}
+        self._reached: dict[Entity, dict[int, Row]] = {entity: {} for entity in ENTITIES}
+        self._noticed: dict[Entity, dict[int, bool]] = {entity: {} for entity in ENTITIES}
+        self.differing: Counter[str] = Counter()
+
+    def look(self, start: datetime) -> None:
+        """Before the run of the day from `start` on."""
+        for entity in ENTITIES:
+            stored, live = self._living(entity), self._project.live_rows(entity)
+            bottom = start - self._look_back[entity]
+            for row_id, row in live.items():
+                touches = [row[field] for field in entity.touch_fields if row[field]]
+                if row[entity.order] >= bottom and (
+                    row_id in stored or any(start <= touch < start + DAY for touch in touches)
+                ):
+                    self._reached[entity][row_id] = row
+            for row_id in stored.keys() - live.keys():
+                is_in_reach = bool(entity.gone_events) or stored[row_id] >= bottom
+                self._noticed[entity].setdefault(row_id, is_in_reach)
+
+    def compare(self) -> None:
+        """The table is the account, but for what a daily run cannot know; those are counted."""
+        deleted = {row_id for row_id in self._project.table(TICKETS) if self._is_deleted(row_id)}
+        for entity in ENTITIES:
+            table, live, living = self._project.table(entity), self.account_rows(entity), self._living(entity)
+            reached, noticed = self._reached[entity], self._noticed[entity]
+            assert not live.keys() & (table.keys() - living.keys()), f"{entity.name} that live are marked as gone"
+            missing = live.keys() - living.keys()
+            assert not missing & reached.keys(), f"{entity.name} are missing"
+            assert not missing or entity in (TICKET_MESSAGES, SATISFACTION_SURVEYS), entity.name
+            unmarked = living.keys() - live.keys()
+            assert not [row_id for row_id in unmarked if noticed.get(row_id, True)], f"{entity.name} are not marked"
+            assert not unmarked or entity is TICKET_MESSAGES, entity.name
+            assert not [i for i in unmarked if table[i]["ticket_id"] in deleted], "messages of deleted tickets"
+            self.differing[f"{entity.name} missing"] += len(missing)
+            self.differing[f"{entity.name} not marked"] += len(unmarked)
+            for row_id in living.keys() & live.keys():
+                before, now = reached.get(row_id, {}), live[row_id]
+                self.differing[f"{entity.name} in any field"] += table[row_id] != now
+                for name in now:
+                    if table[row_id][name] != now[name]:
+                        assert name in MAY_DIFFER[entity], f"{entity.name}.{name} of {row_id}"
+                        assert before.get(name, ...) != now[name], f"{entity.name}.{name} of {row_id} did not change"
+                        self.differing[f"{entity.name}.{name}"] += 1
+
+    def compare_exactly(self) -> None:
+        for entity in ENTITIES:
+            live = self.account_rows(entity)
+            assert self._living(entity).keys() == live.keys(), entity.name
+            table = self._project.table(entity)
+            assert {row_id: table[row_id] for row_id in live} == live, entity.name
+            merged = dict(
+                self._project.query(f"SELECT id, _merged_into FROM gorgias.{entity.name} WHERE _merged_into NOT NULL")
+            )
+            into = {row_id: self._project.account.merged_into(entity.name, row_id) for row_id in table}
+            assert merged == {row_id: survivor for row_id, survivor in into.items() if survivor}, entity.name
+
+    def account_rows(self, entity: Entity) -> dict[int, Row]:
+        """The account's rows that were touched since the first partition."""
+        return {
+            row_id: row
+            for row_id, row in self._project.live_rows(entity).items()
+            if any(row[field] and row[field] >= OPENED for field in entity.touch_fields)
+        }
+
+    def _living(self, entity: Entity) -> dict[int, datetime]:
+        if not self._project.database.exists():
+            return {}
+        tables = self._project.query(f"SELECT 1 FROM duckdb_views() WHERE view_name = '{entity.name}_live'")
+        return (
+            dict(self._project.query(f"SELECT id, created_datetime FROM gorgias.{entity.name}_live")) if tables else {}
         )
-        assert result.success
 
-    def differing(self, entity: Entity) -> Counter[str]:
-        """How many rows differ from the account's, by field; `missing` where there is no such row."""
-        stored, differing = self.project.table(entity), Counter[str]()
-        for row_id, row in self.project.live_rows(entity).items():
-            if not any(row[name] and row[name] >= OPENED for name in entity.touch_fields):
-                continue  # of no partition: imported, from before the first one
-            found = stored.get(row_id)
-            if found is None:
-                differing["missing, imported" if row.get("imported") else "missing"] += 1
-                continue
-            until = row["created_datetime"] + entity.look_back
-            for name in (name for name, value in row.items() if found[name] != value):
-                is_late = entity.look_back and name in entity.touch_fields and row[name] and row[name] > until
-                differing["touched after the look-back" if is_late else name] += 1
-        return differing
-
-    def marked(self, entity: Entity) -> tuple[set[int], set[int]]:
-        """Ids in the table that are marked as gone, and those that are not."""
-        rows = self.project.query(f"SELECT id, _deleted_at IS NOT NULL FROM gorgias.{entity.name}")
-        return {row_id for row_id, gone in rows if gone}, {row_id for row_id, gone in rows if not gone}
+    def _is_deleted(self, ticket: int) -> bool:
+        account = self._project.account
+        return not account.has("tickets", ticket) and account.merged_into("tickets", ticket) is None
 
 
-def lives_through(run: LongRun, days: int, kills: bool) -> None:
-    first = OPENED.date()
-    run.everybody_rests_from = OPENED + timedelta(days=days)
-    how = run.in_a_process_that_may_be_killed if kills else run.in_this_process
-    with run.others_at_work():
-        for number in range(days):
-            run.night_after(first + timedelta(days=number), how)
-    last = first + timedelta(days=days)  # when all rest, but for what was begun before
-    run.night_after(last, run.in_this_process if not kills else how)
+@dataclass
+class Life:
+    """Nights of an account.
 
-    for entity in ENTITIES:
-        differing = run.differing(entity)
-        print(f"{entity.name}: rows that differ before a full sweep: {dict(differing) or 'none'}")
-        allowed = SILENT_FIELDS[entity.name] | {"missing, imported", "touched after the look-back"}
-        assert differing.keys() <= allowed, entity.name
-        marked, unmarked = run.marked(entity)
-        living = run.project.live_rows(entity).keys()
-        assert not marked & living, f"{entity.name}: what lives is marked as gone"
-        if entity.name != "ticket_messages":  # whose deletion Gorgias does not tell after the look-back
-            assert unmarked <= living, f"{entity.name}: what is gone is not marked"
-    run.full_sweep(last)
-    for entity in ENTITIES:
-        assert not run.differing(entity), entity.name
-        marked, unmarked = run.marked(entity)
-        assert unmarked <= run.project.live_rows(entity).keys()
-        view = {row_id for (row_id,) in run.project.query(f"SELECT id FROM gorgias.{entity.name}_live")}
-        assert view == unmarked
-        run.counted["rows"] += len(unmarked)
-        run.counted["gone"] += len(marked)
-    run.counted["calls"] = len(run.sandbox.requests)
-    print(", ".join(f"{count:,} {what}" for what, count in run.counted.items()))
-    assert run.counted["gone"]
+    `faults` befall a run on average, and are over when it asks again; `outages`, `kills` and `replays` are shares of
+    runs: of those in which an answer stays away, or that are killed, or that are followed by one of older days.
+    """
+
+    days: int
+    tickets_per_day: float
+    mischiefs_per_day: int
+    look_back_days: Mapping[str, int]
+    folder: Path
+    seed: int
+    faults: float = 1.0
+    outages: float = 0.3
+    kills: float = 0.0
+    replays: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.random = Random(self.seed)
+        self.account = Account(now=OPENED)
+        self.shop = Shop(self.account, seed=self.seed, tickets_per_day=self.tickets_per_day)
+        self.mischief = Mischief(self.account, self.random)
+        self.did: Counter[str] = Counter()
+        self.lock = RLock()
+
+    def live(self) -> None:
+        with Sandbox(self.account) as self.sandbox:
+            self.project = project_of(self.sandbox, self.folder / "warehouse.duckdb", self.look_back_days)
+            self.watch = Watch(self.project, self.look_back_days)
+            for number in range(self.days):
+                start = OPENED + number * DAY
+                self._pass_day(start)
+                self.watch.look(start)
+                self.sandbox.after_page = self._between_pages
+                self._run_until_it_succeeds(start)
+                self.sandbox.after_page = None
+                if self.random.random() < self.replays and number < self.days / 2:  # each repairs what it passes
+                    first, last = sorted(self.random.randrange(number + 1) for _ in range(2))
+                    self._succeed(OPENED + first * DAY, OPENED + last * DAY)
+            for number in range(self.days, self.days + 2):  # what happened during the last runs
+                start = OPENED + number * DAY
+                self.account.now = start + DAY + HALF_PAST_MIDNIGHT
+                self.watch.look(start)
+                self._succeed(start)
+            self.last_day = start
+            self.watch.compare()
+            self.did["calls"] = len(self.sandbox.requests)
+            result = self._succeed(OPENED, self.last_day, full=True)
+            self.did["calls of the full sweep"] = len(self.sandbox.requests) - self.did["calls"]
+            for entity in ENTITIES:
+                metadata = result.asset_materializations_for_node(f"gorgias__{entity.name}")[0].metadata
+                assert metadata["rows_to_look_for"].value == 0
+            self.watch.compare_exactly()
+
+    def told(self) -> str:
+        sizes = {entity.name: len(self.project.table(entity)) for entity in ENTITIES}
+        gone = {
+            name: count
+            for name in sizes
+            for ((count,),) in [self.project.query(f"SELECT count(_deleted_at) FROM gorgias.{name}")]
+        }
+        differing = {what: count for what, count in sorted(self.watch.differing.items()) if count}
+        parts = {
+            "did": dict(self.did),
+            "rows": sizes,
+            "marked as gone": gone,
+            "happened": dict(sorted(self.mischief.happened.items())),
+            "differed before the full sweep": differing,
+        }
+        return "\n".join(f"{what}: {', '.join(f'{n} {c:,}' for n, c in of.items())}" for what, of in parts.items())
+
+    def _pass_day(self, start: datetime) -> None:
+        self.mischief.look()
+        end = start + DAY + HALF_PAST_MIDNIGHT
+        moments = sorted(self.random.uniform(0, 1) for _ in range(self.mischiefs_per_day))
+        begin = self.account.now
+        for share in moments:
+            self.shop.live(until=begin + share * (end - begin))
+            self.mischief()
+        self.shop.live(until=end)
+
+    def _between_pages(self, _: object) -> None:
+        with self.lock:
+            self.shop.live(until=self.account.now + timedelta(seconds=self.random.uniform(0, 90)))
+            if self.random.random() < 0.3:
+                self.mischief()
+
+    def _run_until_it_succeeds(self, start: datetime) -> None:
+        if self.random.random() < self.kills:
+            self._kill(start)
+        for _ in range(3):
+            self._befall()
+            result = self.project.materialize(f"{start:%Y-%m-%d}", raise_on_error=False)
+            self.sandbox.faults.clear()
+            self.did["runs"] += 1
+            if result.success:
+                return
+            self.did["failed runs"] += 1
+        self._succeed(start)
+
+    def _befall(self) -> None:
+        for _ in range(int(self.random.expovariate(1 / self.faults)) if self.faults else 0):
+            what, skip = self.random.choice(PASSING), self.random.randrange(25)
+            self.sandbox.faults.append(Fault(what, skip=skip, retry_after=self.random.choice([None, 0, 1])))
+            self.did["passing faults"] += 1
+        if self.random.random() < self.outages:
+            what = self.random.choice([500, 503, "reset", *ENDING])
+            paths = ["*", "/api/tickets/*", "/api/events", "/api/messages"]
+            path = NO_EVENTS if what in ENDING else self.random.choice(paths)
+            self.sandbox.faults.append(Fault(what, path=path, skip=self.random.randrange(12), times=None))
+            self.did["outages"] += 1
+
+    def _kill(self, start: datetime) -> None:
+        """Run in another process, and kill that as soon as it has sent some requests, or a moment later."""
+        days = (str(self.look_back_days[entity.name]) for entity in (TICKET_MESSAGES, SATISFACTION_SURVEYS))
+        about = [self.sandbox.uri, self.sandbox.api_url, str(self.project.database), *days, f"{start:%Y-%m-%d}"]
+        enough = len(self.sandbox.requests) + self.random.randrange(1, 30)
+        late = self.random.choice([0, self.random.uniform(0, 0.3)])
+        with subprocess.Popen([sys.executable, "-c", RUN, *about], stderr=subprocess.DEVNULL) as process:
+            while process.poll() is None and len(self.sandbox.requests) < enough:
+                sleep(0.001)
+            sleep(late)
+            process.kill()
+        self.did["runs killed" if process.returncode == -9 else "runs that ended before they were killed"] += 1
+
+    def _succeed(self, first: datetime, last: datetime | None = None, full: bool = False) -> Any:
+        self.did["runs"] += 1
+        return self.project.materialize(f"{first:%Y-%m-%d}", last and f"{last:%Y-%m-%d}", full=full)
 
 
-def test_a_week_of_a_living_account_with_faults_ends_in_the_account_s_rows(tmp_path):
-    with Sandbox(Account(now=OPENED)) as sandbox:
-        run = LongRun(sandbox, tmp_path, seed=4, tickets_per_day=25)
-        run.project.resources["gorgias"] = GorgiasResource(
-            uri=sandbox.uri, api_url=sandbox.api_url, patience_minutes=0.02
-        )
-        lives_through(run, days=6, kills=False)
+def test_a_week_of_daily_runs_amid_faults_ends_in_the_account_s_rows_but_for_what_gorgias_does_not_show(tmp_path):
+    look_back_days = {"ticket_messages": 1, "satisfaction_surveys": 2}
+    life = Life(6, 50, 25, look_back_days, tmp_path, seed=0, outages=0.7)
+    life.live()
+    assert life.did["failed runs"]
+    for what in ("tickets in any field", "ticket_messages in any field", "ticket_messages not marked"):
+        assert life.watch.differing[what], "nothing was put to the test"
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_month_of_a_living_account_with_faults_and_kills_ends_in_the_account_s_rows(tmp_path, seed):
-    with Sandbox(Account(now=OPENED), latency=0.02) as sandbox:
-        lives_through(LongRun(sandbox, tmp_path, seed=seed, tickets_per_day=60), days=30, kills=True)
-
-
-def main(uri: str, api_url: str, database: str, day: str) -> None:
-    """One run of a day, in the process that may be killed."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        dg.materialize(
-            build_assets(FIRST_DAY),
-            instance=instance,
-            resources={
-                "gorgias": GorgiasResource(uri=uri, api_url=api_url, patience_minutes=0.05),
-                "io_manager": GorgiasDuckDBIOManager(database=database, schema="gorgias"),
-            },
-            partition_key=day,
-        )
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def test_a_month_of_daily_runs_amid_faults_and_kills_ends_in_the_account_s_rows(tmp_path, capsys):
+    started, look_back_days = monotonic(), {"ticket_messages": 3, "satisfaction_surveys": 7}
+    life = Life(30, 30, 40, look_back_days, tmp_path, seed=1, faults=2, outages=0.4, kills=0.5, replays=0.3)
+    life.live()
+    with capsys.disabled():
+        print(f"\n30 days in {monotonic() - started:,.0f} s\n{life.told()}")
+    assert life.did["runs killed"]
+    assert life.did["failed runs"]
