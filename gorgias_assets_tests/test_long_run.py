@@ -381,7 +381,7 @@ class Life:
             what, skip = self.random.choice(PASSING), self.random.randrange(25)
             self.sandbox.faults.append(Fault(what, skip=skip, retry_after=self.random.choice([None, 0, 1])))
             self.did["passing faults"] += 1
-        if self.random.random() < self.outages:
+        if self.random.random() < self.outages or not self.did["failed runs"]:
             what = self.random.choice([500, 503, "reset", *ENDING])
             paths = ["*", "/api/tickets/*", "/api/events", "/api/messages"]
             path = NO_EVENTS if what in ENDING else self.random.choice(paths)
