@@ -313,7 +313,7 @@ def test_events_that_may_not_be_read_are_a_warning_and_absence_is_noticed_all_th
     assert living(project, TICKETS) == {*old, new}
     assert gone(project, TICKETS) == dict.fromkeys(recent)
     (warning,) = [entry.message for entry in project.log(result) if entry.level == logging.WARNING]
-    assert "deletions are found later, as events cannot be read" in warning
+    assert "events cannot be read, so rows deleted long after their last change wait for a full sweep" in warning
     assert "status 403" in warning
 
 

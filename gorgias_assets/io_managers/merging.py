@@ -134,7 +134,10 @@ class MergingIOManager(dg.IOManager):
                 named = set() if sweep.is_full else named_gone(client, entity, sweep.window, progress)
             except Rejected as error:
                 named = set()
-                context.log.warning(f"{table}: deletions are found later, as events cannot be read. {error}")
+                context.log.warning(
+                    f"{table}: events cannot be read, so rows deleted long after their last change wait for a full "
+                    f"sweep. {error}"
+                )
             self._warehouse.note_candidates(table, sweep.covered(), named, since)
             most = max(sweep.max_lookups, progress.calls)
             fields = ["id", *re.findall(r"{(\w+)}", entity.below)]
