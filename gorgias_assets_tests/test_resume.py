@@ -10,11 +10,11 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from gorgias_assets.client import GorgiasError, Rejected
-from gorgias_assets.entities import ENTITIES, SATISFACTION_SURVEYS, TICKETS, Entity
+from gorgias_assets.entities import ENTITIES, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS, Entity
 from gorgias_assets.io_managers.duckdb import DuckDBWarehouse
 from gorgias_assets.io_managers.merging import newest_by_id
 from gorgias_assets.io_managers.warehouse import POSITION_KEPT, Saved, Table
@@ -68,12 +68,13 @@ class Attempts:
         return self.project.table(self.entity)
 
     def expected(self) -> dict[int, dict[str, Any]]:
-        """The account's rows that something happened to in the window."""
+        """The account's rows that something happened to in the window, as far back as the look-back or a full sweep."""
         start, end = self.window
         return {
             row_id: row
             for row_id, row in self.project.live_rows(self.entity).items()
             if any(row[name] and start <= row[name] < end for name in self.entity.touch_fields)
+            and (self.options.get("full") or row[self.entity.order] >= start - self.entity.look_back)
         }
 
 
@@ -245,7 +246,10 @@ def test_a_run_says_in_its_log_and_its_metadata_from_where_it_went_on(project, a
 FAULTS = (401, 403, 500, "reset", "truncated", "html", "null_data", "wrong_order", "stuck_cursor", "expired_cursor")
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@example(TICKET_MESSAGES, [], [6, 17], 0.0, False, True, 64)  # a message that was opened after the look-back
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate]
+)
 @given(
     entity=st.sampled_from(ENTITIES),
     interruptions=st.lists(
