@@ -280,6 +280,7 @@ def test_interrupted_anywhere_by_any_fault_while_the_account_lives_on_it_still_c
                 swept.attempt(batches=Random(seed).randint(1, 6))
             shop.live(until=account.now + timedelta(minutes=minutes))
         sandbox.faults.clear()
+        swept.resource = swept.resource.model_copy(update={"patience_minutes": 1.0})  # readers wait for each other
         swept.attempt()
         stored, expected = swept.stored(), swept.expected()
         assert expected.keys() <= stored.keys()
