@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from gorgias_assets.client import Rejected
+from gorgias_assets.columns import EXTRACTED_AT
 from gorgias_assets.entities import ENTITIES
 from gorgias_assets.gone import named_gone, tombstone
 from gorgias_assets.io_managers.frames import NULLABLE_TYPES, arrow_frame
@@ -167,6 +168,13 @@ class MergingIOManager(dg.IOManager):
 
 
 def newest_by_id(rows: pa.Table) -> pa.Table:
-    """`rows`, which stand in the order they were read, with only the last of each id."""
-    last = {row_id: position for position, row_id in enumerate(rows["id"].to_pylist())}
-    return rows if len(last) == rows.num_rows else rows.take(sorted(last.values()))
+    """`rows`, in the order they came, with only that one of each id that was read last; of equals, the last.
+
+    Readers side by side may hand over a row as it was after the same row as it is.
+    """
+    ids = rows["id"].to_pylist()
+    if len(set(ids)) == len(ids):
+        return rows
+    read_at = rows[EXTRACTED_AT].to_pylist()
+    newest = {ids[position]: position for position in sorted(range(len(ids)), key=read_at.__getitem__)}
+    return rows.take(sorted(newest.values()))
