@@ -94,8 +94,11 @@ class EntityList:
         return page.next_cursor is not None or self.find_oldest(client, span.order) >= span.reached
 
     def find_oldest(self, client: GorgiasClient, order: str) -> datetime:
-        """The order field of the list's last row; the end of time where it has none."""
-        keys = moments(self._ask(client, f"{order}:asc", None).rows, order)
+        """The order field of the list's last row; the end of time where it has none, and its beginning in doubt."""
+        page = self._ask(client, f"{order}:asc", None)
+        keys = moments(page.rows, order)
+        if not keys and (page.rows or page.next_cursor is not None):
+            return datetime.min.replace(tzinfo=UTC)
         with self.lock:
             return self.oldest.setdefault(order, min(keys, default=datetime.max.replace(tzinfo=UTC)))
 

@@ -21,6 +21,7 @@ from gorgias_assets.spans import Position, Span
 from gorgias_assets.windows import Window
 
 READERS = 4  # of one sweep, at most
+SLOW_ANSWERS = 3  # in a row, before another reader is asked for; a single one may have been held up
 SLOW_SECONDS = 0.15  # an answer that takes longer leaves room in the budget, which is at most four calls a second
 PAGES_WORTH_SHARING = 12
 
@@ -48,6 +49,7 @@ class _Course:
     first: datetime | None = None
     last: datetime | None = None
     pages: int = 0
+    slow_answers: int = 0  # in a row
     is_over: bool = False
 
     def pages_until(self, moment: datetime) -> float:
@@ -100,7 +102,7 @@ class Reading:
     def advance(self, page: TypedPage) -> None:
         """Take `page` for merged in the position."""
         with self._lock:
-            page.span.cursor, page.span.reached = page.cursor, page.reached
+            page.span.cursor, page.span.reached = page.cursor, page.reached or page.span.reached
             if page.is_last:
                 self._position.spans[:] = [span for span in self._position.spans if span is not page.span]
 
@@ -145,6 +147,7 @@ class Reading:
         for page, keys in self._list.pages(client, span, self._sought.pop(span, None)):
             with self._lock:
                 course.pages += 1
+                course.slow_answers = course.slow_answers + 1 if page.seconds >= SLOW_SECONDS else 0
                 if keys:
                     course.first, course.last = course.first or keys[0], keys[-1]
                 is_below = bool(keys and span.bottom and keys[-1] < span.bottom)
@@ -192,7 +195,7 @@ class Reading:
                 or self._is_helping
                 or self.ahead.readers >= READERS
                 or page.waited
-                or page.seconds < SLOW_SECONDS
+                or course.slow_answers < SLOW_ANSWERS
                 or not self._list.can_seek
                 or bottom is None
                 or course.pages_until(max(bottom, self._list.oldest.get(span.order, bottom))) < PAGES_WORTH_SHARING
@@ -248,13 +251,15 @@ class Reading:
     def _is_touched(self, row: Row, span: Span) -> bool:
         """Whether something happened to the row in the window, or nobody can tell as a touch is unreadable.
 
-        In a window that was sought in two orders, what was created in it is read, and so counted, in that order.
+        In a window that was sought in two orders, what was created in it is read, and so counted, in that order, unless
+        it came after that.
         """
         touches = {name: moment_of(row, name) for name in self._entity.touch_fields if row.get(name) is not None}
         created = touches.get(self._entity.creation_order)
         if (
             created
             and self._position.was_sought
+            and not span.is_again
             and span.order != self._entity.creation_order
             and created in self._window
         ):

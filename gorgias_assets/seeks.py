@@ -58,7 +58,9 @@ def cursor_before(moment: datetime) -> str:
 
 def _sought_nothing(ask: AskForPage, page: Page, order: str, moment: datetime) -> Sought | None:
     """`page` has no rows: that is right if the list's oldest row is not older than the moment."""
-    oldest = min(moments(ask(f"{order}:asc", None).rows, order), default=None)
-    if page.next_cursor is not None or (oldest is not None and oldest < moment):
+    first = ask(f"{order}:asc", None)
+    oldest = min(moments(first.rows, order), default=None)
+    is_empty = not first.rows and first.next_cursor is None
+    if page.next_cursor is not None or (oldest < moment if oldest else not is_empty):
         return None
     return Sought(page, oldest)

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Self
 
+from gorgias_assets.columns import parse_datetime
+
 VERSION = 1  # of a position's text
 
 
@@ -56,10 +58,11 @@ class Position:
             if fields.pop("version") != VERSION:
                 return None
             spans = [Span(**_with_moments(span, "top", "bottom", "reached")) for span in fields.pop("spans")]
-            return cls(spans=spans, **_with_moments(fields, "started_at", "first_answer_at"))
+            started_at = parse_datetime(fields.pop("started_at"))
+            return cls(started_at, spans, **_with_moments(fields, "first_answer_at"))
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
 
 
 def _with_moments(fields: dict[str, Any], *names: str) -> dict[str, Any]:
-    return fields | {name: datetime.fromisoformat(fields[name]) for name in names if fields[name] is not None}
+    return fields | {name: parse_datetime(fields[name]) for name in names if fields[name] is not None}

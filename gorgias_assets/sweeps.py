@@ -77,7 +77,7 @@ class Sweep:
     @property
     def key(self) -> str:
         """What sweeps have in common that may go on from each other's positions."""
-        return f"{self.window}, full" if self.is_full else str(self.window)
+        return f"{self.window}, looking back {self._look_back}{', full' * self.is_full}"
 
     @property
     def share_done(self) -> float:
@@ -87,12 +87,13 @@ class Sweep:
         return self._reading.share_done if self._reading else 0.0
 
     def resume(self, position: str) -> bool:
-        """Go on from a position of an earlier attempt, instead of from the beginning; False if it cannot be read.
+        """Go on from a position of an earlier attempt, instead of from the beginning.
 
+        False, and the sweep begins anew, if the position cannot be read, or nothing tells what has changed since then.
         After what that one had left, what has changed since it began is read again.
         """
         earlier = Position.load(position)
-        if earlier is None:
+        if earlier is None or earlier.first_answer_at is None:
             return False
         earlier.spans = [span for span in earlier.spans if not span.is_again]
         self.resumed_from = max((span.reached for span in earlier.spans if span.reached), default=self.window.start)
@@ -125,7 +126,7 @@ class Sweep:
                     passed.append(page.passed)
                     size += page.size
                     on_page()
-                    if size >= BATCH_BYTES or max(_count(touched), _count(passed)) >= rows:
+                    while size >= BATCH_BYTES or max(_count(touched), _count(passed)) >= rows:
                         batch = pa.concat_tables(touched)
                         rest = batch.slice(rows)
                         position = before if rest.num_rows else reading.position_text()
@@ -155,13 +156,17 @@ class Sweep:
         In a list that is read by change, what was touched has jumped ahead of it. In one that is read by creation,
         something can only have happened in the window if that had not ended yet.
         """
-        if earlier.first_answer_at is None or earlier.was_sought:
+        if earlier.first_answer_at is None:
             return None
         since = earlier.first_answer_at - OVERLAP
         if self.entity.order == self.entity.creation_order:
             if since >= self.window.end:
                 return None
             since = max(since, self.window.start) - self._look_back
+            for span in earlier.spans:  # what is left is read from now on anyway
+                begin = span.reached or span.top
+                if begin and (span.bottom is None or span.bottom <= since):
+                    since = max(since, begin)
         return Span(self.entity.order, None, since, is_again=True)
 
 
