@@ -21,18 +21,6 @@ from gorgias_assets.sandbox.server import Sandbox
 
 FIRST_DAY = "2025-03-01"
 
-# What changes without a touch, so that only reading the row again for another reason, or a full sweep, shows it.
-SILENT_FIELDS = {
-    "customers": {"custom_fields"},
-    "tickets": {"customer", "assignee_user", "assignee_team", "tags", "custom_fields", "messages_count", "excerpt"},
-    "ticket_messages": {
-        *("sender", "receiver", "intents"),  # as of the reading, or detected later
-        *("ticket_id", "uri"),  # when its ticket is merged into another
-        *("body_text", "body_html", "stripped_text", "stripped_html"),  # when it is edited
-    },
-    "satisfaction_surveys": set[str](),
-}
-
 
 class Project:
     """Four assets from `FIRST_DAY` on, run by Dagster in this process against a sandbox and into a DuckDB file."""
