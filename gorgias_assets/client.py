@@ -180,7 +180,7 @@ class GorgiasClient:
             page = self.page(path, order_by=order_by, cursor=cursor, filters=filters)
             cursor = page.next_cursor
             if cursor is not None and cursor in seen:
-                raise Untrusted(f"GET {path}: a cursor came again, so the list would have no end. Try again later.")
+                raise endless(path)
             yield page
             if cursor is None:
                 return
@@ -285,6 +285,11 @@ class GorgiasClient:
         return Unavailable(
             f"GET {path}: {reason}, and no answer came in {patience}. What was read is kept; run it again later."
         )
+
+
+def endless(path: str) -> Untrusted:
+    """A list whose cursors go round in a circle."""
+    return Untrusted(f"GET {path}: a cursor came again, so the list would have no end. Try again later.")
 
 
 def _read_body(answer: requests.Response, deadline: float) -> bytes:

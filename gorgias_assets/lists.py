@@ -10,7 +10,7 @@ from functools import partial
 from itertools import pairwise
 from threading import RLock
 
-from gorgias_assets.client import CursorRefused, GorgiasClient, Page, Untrusted
+from gorgias_assets.client import CursorRefused, GorgiasClient, Page, Untrusted, endless
 from gorgias_assets.columns import moments
 from gorgias_assets.entities import Entity
 from gorgias_assets.progress import Progress
@@ -58,9 +58,7 @@ class EntityList:
             if page.next_cursor is None:
                 return
             if page.next_cursor in seen:
-                raise Untrusted(
-                    f"GET {self._entity.path}: a cursor came again, so the list would have no end. Try again later."
-                )
+                raise endless(self._entity.path)
             seen.add(page.next_cursor)
             try:
                 page = self._ask(client, f"{span.order}:desc", page.next_cursor)

@@ -153,12 +153,15 @@ class Reading:
                 is_below = bool(keys and span.bottom and keys[-1] < span.bottom)
                 course.is_over = is_below or page.next_cursor is None
             yield self._typed(span, page, course)
-            if course.is_over or self._has_sought_window(client, span, course):
+            if course.is_over or self._seek_window(client, span, course):
                 return
             self._ask_for_help(span, page, course)
 
-    def _has_sought_window(self, client: GorgiasClient, span: Span, course: _Course) -> bool:
-        """Put spans that begin at the window's end in the place of one from the newest row, if that saves calls."""
+    def _seek_window(self, client: GorgiasClient, span: Span, course: _Course) -> bool:
+        """Put spans that begin at the window's end in the place of one from the newest row, if that saves calls.
+
+        Whether it has.
+        """
         entity, window = self._entity, self._window
         if (
             span.top is not None

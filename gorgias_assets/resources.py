@@ -88,7 +88,7 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
 
         try:
             account = self.account()
-            connect().close()
+            connect().close()  # a wrong URL fails here, and not in a reader's thread
         except InvalidUri as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         days = self.look_back_days.get(entity.name)

@@ -97,7 +97,7 @@ class Sweep:
             return False
         earlier.spans = [span for span in earlier.spans if not span.is_again]
         self.resumed_from = max((span.reached for span in earlier.spans if span.reached), default=self.window.start)
-        if again := self._changed_since(earlier):
+        if again := self._changed_since(earlier.first_answer_at - OVERLAP, earlier.spans):
             earlier.spans.append(again)
         if earlier.was_sought:
             self.progress.seek = "used"
@@ -150,20 +150,17 @@ class Sweep:
             return self.entity.creation_order, bottom, self.window.end
         return self.entity.order, bottom, None
 
-    def _changed_since(self, earlier: Position) -> Span | None:
-        """What may have changed since an earlier attempt began, in the part of the window that it had read.
+    def _changed_since(self, since: datetime, left: list[Span]) -> Span | None:
+        """What may have changed since then in the part of the window that an earlier attempt had read, but for `left`.
 
         In a list that is read by change, what was touched has jumped ahead of it. In one that is read by creation,
         something can only have happened in the window if that had not ended yet.
         """
-        if earlier.first_answer_at is None:
-            return None
-        since = earlier.first_answer_at - OVERLAP
         if self.entity.order == self.entity.creation_order:
             if since >= self.window.end:
                 return None
             since = max(since, self.window.start) - self._look_back
-            for span in earlier.spans:  # what is left is read from now on anyway
+            for span in left:  # which is read from now on anyway
                 begin = span.reached or span.top
                 if begin and (span.bottom is None or span.bottom <= since):
                     since = max(since, begin)

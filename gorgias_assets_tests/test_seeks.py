@@ -186,8 +186,8 @@ DOUBTS: dict[str, Callable[[datetime], datetime | str | None]] = {
     "passed over": lambda _: None,
     "two days too old": lambda moment: moment - timedelta(days=2),
     "two days too new": lambda moment: moment + timedelta(days=2),
-    "older than everything": lambda _: datetime(2001, 1, 1),  # noqa: DTZ001, as a cursor has it
-    "newer than everything": lambda _: datetime(2100, 1, 1),  # noqa: DTZ001
+    "older than everything": lambda moment: moment - timedelta(days=9_000),
+    "newer than everything": lambda moment: moment + timedelta(days=9_000),
 }
 
 
