@@ -104,10 +104,12 @@ class Sweep:
         self.position = earlier
         return True
 
-    def batches(self, rows: int = BATCH_ROWS, on_page: Callable[[], object] = lambda: None) -> Iterator[Batch]:
+    def batches(
+        self, rows: int = BATCH_ROWS, size: int = BATCH_BYTES, on_page: Callable[[], object] = lambda: None
+    ) -> Iterator[Batch]:
         """Typed rows, so many of the window at a time; at least one batch, the last short or empty.
 
-        A batch is shorter, too, where bodies are long: it ends with the page that brings it to `BATCH_BYTES` of them.
+        A batch is shorter, too, where bodies are long: it ends with the page that brings it to `size` bytes of them.
         `on_page` is called after each page, with `progress` up to date. Raises the client's `GorgiasError` after it has
         yielded what was read before.
         """
@@ -115,7 +117,7 @@ class Sweep:
             self.entity, self.window, self.position, self.progress, self.connect, self._can_seek
         )
         none = type_rows([], self.entity.columns, datetime.now(UTC)).table
-        touched, passed, size = [none], [none], 0
+        touched, passed, read = [none], [none], 0
         with read_ahead(reading.pages(), READ_AHEAD_BYTES) as ahead, closing(reading):
             reading.ahead = ahead
             try:
@@ -124,14 +126,14 @@ class Sweep:
                     reading.advance(page)
                     touched.append(page.touched)
                     passed.append(page.passed)
-                    size += page.size
+                    read += page.size
                     on_page()
-                    while size >= BATCH_BYTES or max(_count(touched), _count(passed)) >= rows:
+                    while read >= size or max(_count(touched), _count(passed)) >= rows:
                         batch = pa.concat_tables(touched)
                         rest = batch.slice(rows)
                         position = before if rest.num_rows else reading.position_text()
                         yield Batch(batch.slice(0, rows), pa.concat_tables(passed), position)
-                        touched, passed, size = [rest], [none], 0
+                        touched, passed, read = [rest], [none], 0
             except GorgiasError:
                 yield Batch(pa.concat_tables(touched), pa.concat_tables(passed), reading.position_text())
                 raise

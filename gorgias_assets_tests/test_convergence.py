@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gorgias_assets.entities import ENTITIES, TICKETS
 from gorgias_assets.io_managers.duckdb import DuckDBWarehouse
+from gorgias_assets.io_managers.merging import newest_by_id
 from gorgias_assets.io_managers.warehouse import Table
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.server import Sandbox
@@ -112,6 +113,6 @@ def test_a_row_read_earlier_never_replaces_one_read_later(project, account):
     account.update("tickets", ticket["id"], status="closed")
     project.materialize("2025-03-31", "2025-04-01", select=["tickets"])
     warehouse = DuckDBWarehouse(io_manager.database, {}, 10)
-    merged = warehouse.merge(Table("gorgias", "tickets"), TICKETS.columns, earlier.rows, earlier.passed)
+    merged = warehouse.merge(Table("gorgias", "tickets"), TICKETS.columns, newest_by_id(earlier))
     assert (merged.rows, merged.new) == (0, 0)
     assert project.query("SELECT status FROM gorgias.tickets") == [("closed",)]

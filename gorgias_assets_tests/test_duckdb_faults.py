@@ -48,9 +48,10 @@ def merge(
             "id": ids,
             "text": [PRIVATE + random.Random(i).randbytes(150).hex() for i in ids],
             "_extracted_at": pa.array([extracted_at] * size, pa.timestamp("us", "UTC")),
+            "_is_touched": [True] * size,
         }
     )
-    DuckDBWarehouse(str(database), config, patience).merge(LETTERS, COLUMNS, rows, rows.slice(0, 0))
+    DuckDBWarehouse(str(database), config, patience).merge(LETTERS, COLUMNS, rows)
 
 
 def read(database: Path) -> dict[int, int]:

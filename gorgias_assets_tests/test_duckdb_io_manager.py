@@ -676,7 +676,7 @@ def test_after_a_failed_write_the_file_is_free_for_another_process(database):
 def test_what_a_killed_process_committed_is_loaded(database):
     code = (
         "import os, pyarrow as pa\n"
-        "from gorgias_assets.io_managers.duckdb import DuckDBWarehouse, _ROWS\n"
+        "from gorgias_assets.io_managers.duckdb import DuckDBWarehouse\n"
         f"warehouse = DuckDBWarehouse({str(database)!r}, {{}}, 5)\n"
         "with warehouse._connection(read_only=False) as connection:\n"
         "    connection.execute('CREATE SCHEMA shop; CREATE TABLE shop.orders AS SELECT 1 AS n')\n"

@@ -14,6 +14,7 @@ from dagster._serdes import serialize_value
 
 from gorgias_assets.entities import CUSTOMERS, ENTITIES, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS, Entity
 from gorgias_assets.io_managers.duckdb import DuckDBWarehouse, GorgiasDuckDBIOManager
+from gorgias_assets.io_managers.merging import newest_by_id
 from gorgias_assets.io_managers.warehouse import Table
 from gorgias_assets.partitions import daily_partitions
 from gorgias_assets.resources import GorgiasResource
@@ -444,7 +445,7 @@ def test_a_row_read_before_it_was_found_to_be_gone_does_not_bring_it_back(projec
     remove(account, TICKETS, ids[:1])
     project.materialize(DAY, select=["tickets"])
     warehouse = DuckDBWarehouse(str(project.database), {}, 10)
-    warehouse.merge(Table("gorgias", "tickets"), TICKETS.columns, earlier.rows, earlier.rows)
+    warehouse.merge(Table("gorgias", "tickets"), TICKETS.columns, newest_by_id(earlier))
     assert gone(project, TICKETS) == {ids[0]: None}
 
 
@@ -680,7 +681,7 @@ def test_a_full_sweep_refreshes_rows_outside_of_its_window_and_adds_none(project
     assert not living(project, TICKETS) & {*other}
     assert project.table(TICKETS)[stored]["custom_fields"] == {"2": {"id": 2, "value": "late"}}
     metadata = project.metadata(result, TICKETS)
-    assert (metadata["rows_merged"], metadata["rows_refreshed"]) == (1, 2)
+    assert (metadata["rows_merged"], metadata["rows_new"]) == (3, 1)
 
 
 def test_rows_read_on_the_way_refresh_stored_rows_and_add_none(project, account):
@@ -690,7 +691,7 @@ def test_rows_read_on_the_way_refresh_stored_rows_and_add_none(project, account)
     account.update("messages", stored, body_text="rewritten")
     result = project.materialize("2025-03-09", select=["ticket_messages"])
     metadata = project.metadata(result, TICKET_MESSAGES)
-    assert (metadata["rows_merged"], metadata["rows_refreshed"], metadata["dagster/row_count"]) == (0, 3, 3)
+    assert (metadata["rows_merged"], metadata["rows_new"], metadata["dagster/row_count"]) == (3, 0, 3)
     assert project.table(TICKET_MESSAGES)[stored]["body_text"] == "rewritten"
 
 

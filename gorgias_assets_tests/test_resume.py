@@ -34,7 +34,7 @@ from gorgias_assets.sandbox.faults import EFFECTS, Fault
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sandbox.server import Request, Sandbox
 from gorgias_assets.spans import Position, Span
-from gorgias_assets.sweeps import Sweep
+from gorgias_assets.sweeps import Batch, Sweep
 from gorgias_assets_tests.conftest import Project
 
 DAY = "2025-03-10"
@@ -115,8 +115,8 @@ class Desk:
             sweep.resume(position)
         with closing(sweep.batches(self.batch_rows)) as read:
             for batch in islice(read, batches):
-                rows, passed = newest_by_id(batch.rows), newest_by_id(batch.passed)
-                warehouse.merge(self.table, self.entity.columns, rows, passed, Saved(sweep.key, batch.position))
+                saved = Saved(sweep.key, batch.position)
+                warehouse.merge(self.table, self.entity.columns, newest_by_id(batch), saved)
         if sweep.progress.complete and batches is None:
             warehouse.forget_position(self.table, sweep.key)
         return sweep
@@ -722,9 +722,8 @@ def test_two_attempts_side_by_side_end_in_the_account_s_rows(order):
         batches = {name: sweep.batches(100) for name, sweep in both.items()}
         for name in order:
             for batch in islice(batches[name], 2):
-                warehouse.merge(
-                    desk.table, TICKETS.columns, batch.rows, batch.passed, Saved(both[name].key, batch.position)
-                )
+                saved = Saved(both[name].key, batch.position)
+                warehouse.merge(desk.table, TICKETS.columns, newest_by_id(batch), saved)
             Meddler(desk, seed=1).act(30)
         for reading in batches.values():
             reading.close()
@@ -737,7 +736,16 @@ def test_of_a_row_that_two_readers_have_read_the_state_that_was_read_last_is_kep
     rows = pa.table(
         {"id": [1, 2, 1, 2], "state": ["new", "old", "old", "new"], "_extracted_at": [later, earlier, earlier, later]}
     )
-    assert newest_by_id(rows).to_pydict()["state"] == ["new", "new"]
+    kept = newest_by_id(Batch(rows, rows.slice(0, 0), "")).to_pydict()
+    assert kept["state"] == ["new", "new"]
+
+
+def test_a_row_whose_newest_state_was_read_on_the_way_still_counts_as_touched():
+    def part(state: str, at: datetime) -> pa.Table:
+        return pa.table({"id": [1], "state": [state], "_extracted_at": [at]})
+
+    (kept,) = newest_by_id(Batch(part("old", START), part("new", START + SECOND), "")).to_pylist()
+    assert (kept["state"], kept["_is_touched"]) == ("new", True)
 
 
 def test_a_sought_window_s_rows_that_were_changed_or_imported_between_the_attempts_are_as_they_are_now():

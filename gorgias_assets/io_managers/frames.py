@@ -39,10 +39,13 @@ NULLABLE_TYPES = {
 
 
 def cast_columns(rows: pa.Table, schema: pa.Schema, table: Table) -> pa.Table:
-    """`rows` in the types that `schema` gives their columns; raises `WarehouseError` where a value would change."""
+    """`rows` in the types that `schema` gives their columns; a column that it does not know stays as it is.
+
+    Raises `WarehouseError` where a value would change.
+    """
     for position, name in enumerate(rows.column_names):
-        column, wanted = rows[name], schema.field(name).type
-        if column.type == wanted:
+        column, wanted = rows[name], schema.field(name).type if name in schema.names else None
+        if wanted in (None, column.type):
             continue
         try:
             cast = column.cast(wanted)

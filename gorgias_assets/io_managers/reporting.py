@@ -56,7 +56,6 @@ def sweep_metadata(sweep: Sweep, merged: Merged, seconds: float) -> dict[str, An
         "window": str(sweep.window),
         "rows_merged": merged.rows,
         "rows_new": merged.new,
-        "rows_refreshed": merged.refreshed,
         "seek": progress.seek,
         **({"resumed_from": sweep.resumed_from.isoformat()} if sweep.resumed_from else {}),
         "pages": progress.pages,

@@ -1,4 +1,4 @@
-"""Which rows of a table a run's partitions are."""
+"""Which rows of a table a run's partitions are, and what the run is called."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -63,3 +63,12 @@ def windows_of(context: dg.OutputContext) -> dict[str, Window]:
 
 def asset_name(context: dg.OutputContext | dg.InputContext) -> str:
     return context.asset_key.to_user_string() if context.has_asset_key else str(context.name)
+
+
+def labels_of(context: dg.OutputContext) -> dict[str, str]:
+    """What work for this output is labelled with, so that its costs can be traced: run, asset and partition."""
+    labels = {"asset": asset_name(context)}
+    if context.has_asset_partitions:
+        keys = context.asset_partition_keys
+        labels["partition"] = keys[0] if len(keys) == 1 else f"{keys[0]}_{keys[-1]}"
+    return labels | {"dagster_run_id": context.run_id}

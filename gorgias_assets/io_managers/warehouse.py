@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 
@@ -35,6 +35,10 @@ class Dimension:
     expressions: tuple[str, ...]
     within: tuple[Window, ...] | tuple[str, ...]
 
+    @property
+    def has_windows(self) -> bool:
+        return any(isinstance(item, Window) for item in self.within)
+
 
 # The rows of a table that fulfil every dimension; no dimension, all rows.
 Slice = tuple[Dimension, ...]
@@ -42,15 +46,14 @@ Slice = tuple[Dimension, ...]
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge did: rows inserted or updated, those inserted, others refreshed, and rows in the table then."""
+    """What a merge did: rows inserted or updated, those inserted, and rows in the table then."""
 
     rows: int
     new: int
-    refreshed: int
     total: int
 
     def __add__(self, later: "Merged") -> "Merged":
-        return Merged(self.rows + later.rows, self.new + later.new, self.refreshed + later.refreshed, total=later.total)
+        return Merged(self.rows + later.rows, self.new + later.new, total=later.total)
 
 
 @dataclass(frozen=True)
@@ -69,27 +72,37 @@ class Candidates:
     waiting: int
 
 
+IS_TOUCHED = "_is_touched"
+"""A column of rows to be merged, and of no table: whether the row was touched in the window that is read."""
+
 POSITION_KEPT = timedelta(days=1)
 """For how long a position is good. Later a sweep had better begin anew: half of what it would hold is old by then."""
 
 
 class Warehouse(ABC):
-    """A database that holds tables. Each method is one transaction: done whole, or not at all.
+    """A database that holds tables. A method that fails midway leaves the table as before, or costs calls at most.
 
-    `batch_rows` is how many rows to merge at once.
+    `batch_rows` is how many rows to merge at once, `batch_bytes` how many bytes of bodies.
     """
 
     batch_rows: int
+    batch_bytes: int
+
+    def billed_to(self, labels: Mapping[str, str]) -> Self:  # noqa: ARG002
+        """The same warehouse with a bill of its own, whose work is labelled, where the engine bills at all."""
+        return self
+
+    def bill(self) -> Mapping[str, Any]:
+        """What the work has cost so far, as metadata of a materialisation."""
+        return {}
 
     @abstractmethod
-    def merge(
-        self, table: Table, columns: Sequence[Column], rows: pa.Table, passed: pa.Table, saved: Saved | None = None
-    ) -> Merged:
+    def merge(self, table: Table, columns: Sequence[Column], rows: pa.Table, saved: Saved | None = None) -> Merged:
         """Merge `rows`, unique by `id`, into the table by `id`: the one with the newer `_extracted_at` stays.
 
-        Of `passed`, unique by `id`, too, only those are merged that the table has. The position is `saved` in the same
-        transaction. The table and a view of its living rows are created with `columns` and the added ones, or the table
-        gets those that it lacks; columns of a user's own are left alone.
+        `rows` have the column `_is_touched`; of those where it is false only those are merged that the table has. The
+        position is `saved` once the rows are merged. The table and a view of its living rows are created with `columns`
+        and the added ones, or the table gets those that it lacks; columns of a user's own are left alone.
         """
 
     @abstractmethod
@@ -115,7 +128,7 @@ class Warehouse(ABC):
 
     @abstractmethod
     def candidates(self, table: Table, fields: Sequence[str], limit: int) -> Candidates:
-        """The rows noted longest ago that have neither been read since nor found to be gone."""
+        """The rows noted longest ago, at least one, that have neither been read since nor found to be gone."""
 
     @abstractmethod
     def settle_candidates(

@@ -1,0 +1,76 @@
+"""SQL that every engine here understands, and the words in which their dialects differ."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import ClassVar
+
+from gorgias_assets.columns import EXTRACTED_AT
+from gorgias_assets.entities import Kind
+from gorgias_assets.io_managers.warehouse import IS_TOUCHED, Dimension, Slice, Table
+from gorgias_assets.windows import Window
+
+
+class Dialect(ABC):
+    """An engine's words. Values are written into statements as literals; none of them is a customer's."""
+
+    types: ClassVar[Mapping[Kind, str]]
+    text_type: ClassVar[str]
+    moment_type: ClassVar[str]
+
+    @abstractmethod
+    def quoted(self, identifier: str) -> str: ...
+
+    @abstractmethod
+    def literal(self, text: str) -> str: ...
+
+    @abstractmethod
+    def name_of(self, table: Table) -> str: ...
+
+    @abstractmethod
+    def unnested(self, expressions: Iterable[str], name: str) -> str:
+        """A relation of one column with a row's values, to be joined to the row by a comma."""
+
+    @abstractmethod
+    def inline(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+        """A relation of literals, at least one row of them."""
+
+    def moment(self, at: datetime) -> str:
+        return f"{self.moment_type} '{at.isoformat(sep=' ')}'"
+
+    def null(self, kind: Kind) -> str:
+        return f"CAST(NULL AS {self.types[kind]})"
+
+    def among(self, expression: str, ids: Iterable[int]) -> str:
+        listed = ", ".join(map(str, ids))
+        return f"{expression} IN ({listed})" if listed else "FALSE"
+
+    def within(self, expression: str, windows: Iterable[Window]) -> str:
+        terms = [
+            f"{expression} >= {self.moment(window.start)} AND {expression} < {self.moment(window.end)}"
+            for window in windows
+        ]
+        return " OR ".join(terms) or "FALSE"
+
+    def condition(self, where: Slice) -> str:
+        return " AND ".join(f"({self._any_of(dimension)})" for dimension in where) or "TRUE"
+
+    def merge(self, table: Table, source: str, names: Iterable[str], on: str = "") -> str:
+        """The row of an id that was read later stays; a row that is not touched refreshes another, and adds none."""
+        columns = [self.quoted(name) for name in names if name != IS_TOUCHED]
+        return (
+            f"MERGE INTO {self.name_of(table)} AS target USING {source} AS source ON target.id = source.id{on} "
+            f"WHEN MATCHED AND source.{EXTRACTED_AT} >= target.{EXTRACTED_AT} "
+            f"THEN UPDATE SET {', '.join(f'{column} = source.{column}' for column in columns)} "
+            f"WHEN NOT MATCHED AND source.{IS_TOUCHED} "
+            f"THEN INSERT ({', '.join(columns)}) VALUES ({', '.join(f'source.{column}' for column in columns)})"
+        )
+
+    def _any_of(self, dimension: Dimension) -> str:
+        terms = [self._term(expression, item) for expression in dimension.expressions for item in dimension.within]
+        return " OR ".join(terms) or "FALSE"
+
+    def _term(self, expression: str, item: Window | str) -> str:
+        if isinstance(item, str):
+            return f"CAST({expression} AS {self.text_type}) = {self.literal(item)}"
+        return self.within(f"CAST({expression} AS {self.moment_type})", [item])
