@@ -43,7 +43,7 @@ daily_at = setting("GORGIAS_DAILY_AT", "00:30", time_of_day, "a time of day; set
 max_share = setting("GORGIAS_MAX_SHARE", "0.8", share, "a share; set it to a number above 0 and up to 1")
 seek = setting("GORGIAS_SEEK", "on", switch, "a switch; set it to on or off")
 warehouse_uri = setting("WAREHOUSE_URI", "duckdb:///gorgias.duckdb", str, "text")
-schema = setting("GORGIAS_SCHEMA", "gorgias", str, "text")
+schema = setting("GORGIAS_SCHEMA", "", str, "text")
 api_url = setting("GORGIAS_API_URL", "", str, "text")
 
 # For outages and crashed step processes. A retried run's step goes on where the last one stopped.
@@ -57,6 +57,6 @@ defs = dg.Definitions(
         "gorgias": GorgiasResource(
             uri=dg.EnvVar("GORGIAS_URI"), api_url=api_url or None, max_share=max_share, seek=seek
         ),
-        "io_manager": io_manager_from_uri(warehouse_uri, schema),
+        "io_manager": io_manager_from_uri(warehouse_uri, schema or None),
     },
 )

@@ -1,0 +1,191 @@
+"""BigQuery: rows are loaded into a staging table, free of charge, and merged by one statement a batch."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import dagster as dg
+import grpc
+from google.api_core.exceptions import NotFound
+from google.auth.credentials import AnonymousCredentials, Credentials
+from google.cloud import bigquery
+from google.cloud.bigquery_storage import BigQueryReadClient
+from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
+from pydantic import Field
+
+from gorgias_assets.io_managers.bigquery_credentials import (
+    credentials_of_base64,
+    credentials_of_file,
+    default_credentials,
+)
+from gorgias_assets.io_managers.bigquery_jobs import GOOGLE_ERRORS, Bill, Jobs, meaning
+from gorgias_assets.io_managers.bigquery_session import BigQuerySession
+from gorgias_assets.io_managers.merging import MergingIOManager
+from gorgias_assets.io_managers.sql_warehouse import SqlWarehouse
+from gorgias_assets.io_managers.warehouse import WarehouseError
+
+_LOOPBACK = re.compile(r"http://(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?/?$")
+
+
+class GorgiasBigQueryIOManager(dg.ConfigurableIOManagerFactory):
+    """Merges sweeps, pandas DataFrames and Arrow tables into BigQuery.
+
+    Takes the settings of dagster-gcp's IO managers. `gcp_credentials`, a string or an `EnvVar`, is a resource
+    dependency and no config field, so that the key is in no snapshot, page or event of Dagster's.
+    """
+
+    project: str = Field(description="The Google Cloud project that holds the tables and pays for the jobs.")
+    dataset: str | None = Field(
+        default=None, description="The dataset of the tables; by default the last part of an asset's prefix."
+    )
+    location: str | None = Field(
+        default=None, description="Where a missing dataset is created, EU for example; by default Google's own, US."
+    )
+    credentials_path: str | None = Field(
+        default=None, description="File of a key, instead of application-default credentials."
+    )
+    gcp_credentials: dg.ResourceDependency[str] = None  # type: ignore[assignment]  # may be left out
+    maximum_bytes_billed: int | None = Field(
+        default=None, gt=0, description="A statement that would be billed for more bytes fails, at no cost."
+    )
+    api_endpoint: str | None = Field(
+        default=None,
+        description="URL of a private or regional endpoint of the API, or of an emulator on loopback (http), "
+        "which is sent no credentials.",
+    )
+    storage_endpoint: str | None = Field(
+        default=None,
+        description="Host of a private or regional endpoint, or of an emulator, to read frames from.",
+    )
+
+    def create_io_manager(self, context: dg.InitResourceContext) -> MergingIOManager:  # noqa: ARG002
+        warehouse = BigQueryWarehouse(
+            project=self.project,
+            credentials=self._credentials(),
+            location=self.location,
+            maximum_bytes_billed=self.maximum_bytes_billed,
+            api_endpoint=self.api_endpoint,
+            storage_endpoint=self.storage_endpoint,
+        )
+        return MergingIOManager(warehouse, self.dataset)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        return ((name, value) for name, value in super().__repr_args__() if name != "gcp_credentials")
+
+    def _credentials(self) -> Credentials:
+        if self.api_endpoint and self.api_endpoint.startswith("http:"):
+            if not _LOOPBACK.match(self.api_endpoint):
+                raise WarehouseError(
+                    "BigQuery's api_endpoint must use https; http is for an emulator on loopback only."
+                )
+            return AnonymousCredentials()
+        key = self.gcp_credentials
+        if isinstance(key, dg.EnvVar):
+            key = key.get_value() or ""
+        if key:
+            return credentials_of_base64(key)
+        return credentials_of_file(self.credentials_path) if self.credentials_path else default_credentials()
+
+
+@dataclass(frozen=True)
+class BigQueryWarehouse(SqlWarehouse):
+    """Datasets of one project. A job that fails for a passing reason is tried again for `patience` seconds."""
+
+    project: str
+    credentials: Credentials = field(repr=False)
+    location: str | None = None
+    maximum_bytes_billed: int | None = None
+    api_endpoint: str | None = None
+    storage_endpoint: str | None = None
+    patience: float = 600
+    labels: Mapping[str, str] = field(default_factory=dict)
+    costs: Bill = field(default_factory=Bill)
+
+    # A merge is billed for the days it touches whatever its size, and a table takes so many jobs a day; in memory a
+    # batch is a few times its bodies.
+    batch_rows = 20_000
+    batch_bytes = 64 * 2**20
+
+    def __str__(self) -> str:
+        return f"the project {self.project}"
+
+    def billed_to(self, labels: Mapping[str, str]) -> Self:
+        return replace(self, labels={name: _label(value) for name, value in labels.items()}, costs=Bill())
+
+    def bill(self) -> Mapping[str, Any]:
+        return {
+            "bigquery_bytes_billed": self.costs.bytes_billed,
+            "bigquery_slot_seconds": self.costs.slot_milliseconds / 1000,
+            "bigquery_jobs": self.costs.jobs,
+        }
+
+    @contextmanager
+    def _writing(self, schema: str) -> Iterator[BigQuerySession]:
+        with self._session(schema, creates=True) as session:
+            if session is not None:
+                yield session
+
+    def _reading(self, schema: str) -> AbstractContextManager[BigQuerySession | None]:
+        return self._session(schema, creates=False)
+
+    @contextmanager
+    def _session(self, schema: str, creates: bool) -> Iterator[BigQuerySession | None]:
+        """Jobs in the dataset's location; where it is missing, it is created, or there is nothing to read."""
+        if not re.fullmatch(r"\w+", schema, re.ASCII):
+            raise WarehouseError(f"BigQuery has no dataset named {schema!r}: only letters, digits and _ are allowed.")
+        options = {"api_endpoint": self.api_endpoint} if self.api_endpoint else None
+        try:
+            with closing(bigquery.Client(self.project, self.credentials, client_options=options)) as client:
+                location = self._location_of(client, schema, creates)
+                if location is None:
+                    yield None
+                    return
+                jobs = Jobs(
+                    client,
+                    location,
+                    labels=self.labels,
+                    bill=self.costs,
+                    maximum_bytes_billed=self.maximum_bytes_billed,
+                    patience=self.patience,
+                )
+                yield BigQuerySession(client, schema, jobs, self._storage)
+        except GOOGLE_ERRORS as error:
+            raise WarehouseError(meaning(error)) from None
+
+    def _location_of(self, client: bigquery.Client, schema: str, creates: bool) -> str | None:
+        dataset = bigquery.Dataset(bigquery.DatasetReference(self.project, schema))
+        dataset.location = self.location
+        dataset.description = "Gorgias helpdesk, kept by gorgias-assets"
+        try:
+            found = client.get_dataset(dataset.reference)
+        except NotFound:
+            if not creates:
+                return None
+            found = client.create_dataset(dataset, exists_ok=True)
+        if self.location and found.location.upper() != self.location.upper():
+            raise WarehouseError(
+                f"The dataset {schema} of {self.project} is in {found.location}, not in {self.location}; correct the "
+                "location in the warehouse URI, or name another dataset."
+            )
+        return found.location
+
+    @contextmanager
+    def _storage(self) -> Iterator[Any]:
+        """What frames are read with; None where the API itself must do, as for an emulator without it."""
+        is_emulator = isinstance(self.credentials, AnonymousCredentials)
+        if is_emulator and not self.storage_endpoint:
+            yield None
+        elif is_emulator:
+            with grpc.insecure_channel(self.storage_endpoint) as channel:
+                yield BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=channel))
+        else:
+            options = {"api_endpoint": self.storage_endpoint} if self.storage_endpoint else None
+            with BigQueryReadClient(credentials=self.credentials, client_options=options) as client:
+                yield client
+
+
+def _label(value: str) -> str:
+    """Labels of Google's are up to 63 small letters, digits, dashes and underscores."""
+    return re.sub(r"[^a-z0-9_-]", "_", value.lower())[:63]

@@ -1,0 +1,246 @@
+"""BigQuery's words, and what jobs do with its tables.
+
+Statements are jobs of their own, not one transaction: one that changes a table would be cancelled as soon as another
+run changes the same table, while a single statement is queued behind it
+(cloud.google.com/bigquery/docs/transactions#transaction_concurrency). So rows are merged by one statement, and what
+follows it, such as the position, may be lost to a crash for the price of reading a batch again.
+"""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, date, datetime, time, timedelta
+from tempfile import TemporaryFile
+from typing import Any, ClassVar
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+from google.api_core.exceptions import NotFound
+from google.cloud import bigquery
+
+from gorgias_assets.columns import DELETED_AT, MERGED_INTO
+from gorgias_assets.entities import Column, Kind
+from gorgias_assets.io_managers.bigquery_jobs import Jobs
+from gorgias_assets.io_managers.bigquery_types import arrow_schema, fields_of, loadable, storable_json, type_of
+from gorgias_assets.io_managers.session import Session
+from gorgias_assets.io_managers.sql import Dialect
+from gorgias_assets.io_managers.warehouse import Merged, Table
+from gorgias_assets.windows import Window
+
+STAGING_KEPT = timedelta(days=1)
+PARTITIONED_BY = "created_datetime"
+_MOST_RANGES = 200  # of days that one statement names
+_ROWS_ENCODED = 4_096  # at a time; what they take in memory
+
+
+class BigQueryDialect(Dialect):
+    types: ClassVar = {
+        Kind.INTEGER: "INT64",
+        Kind.BOOLEAN: "BOOL",
+        Kind.STRING: "STRING",
+        Kind.DATETIME: "TIMESTAMP",
+        Kind.JSON: "JSON",
+    }
+    text_type = "STRING"
+    moment_type = "TIMESTAMP"
+
+    def __init__(self, project: str) -> None:
+        self._project = project
+
+    def quoted(self, identifier: str) -> str:
+        return "`" + identifier.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+    def literal(self, text: str) -> str:
+        return json.dumps(text, ensure_ascii=False)  # GoogleSQL knows all the escapes of JSON's strings
+
+    def name_of(self, table: Table) -> str:
+        return self.quoted(f"{self._project}.{table.schema}.{table.name}")
+
+    def unnested(self, expressions: Iterable[str], name: str) -> str:
+        return f"UNNEST([{', '.join(expressions)}]) AS {name}"
+
+    def inline(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+        first, *others = rows
+        named = ", ".join(f"{value} AS {column}" for value, column in zip(first, columns, strict=True))
+        values = [f"STRUCT({named})", *(f"({', '.join(row)})" for row in others)]
+        return f"UNNEST([{', '.join(values)}]) AS {name}"
+
+
+class BigQuerySession(Session):
+    """Jobs in one dataset's location, and requests about its tables."""
+
+    def __init__(
+        self, client: bigquery.Client, dataset: str, jobs: Jobs, storage: Callable[[], AbstractContextManager[Any]]
+    ) -> None:
+        self.dialect: BigQueryDialect = BigQueryDialect(client.project)
+        self._client = client
+        self._dataset = dataset
+        self._jobs = jobs
+        self._storage = storage
+
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        job, rows = self._jobs.query(statement)
+        if job.num_dml_affected_rows is not None:
+            return [(job.num_dml_affected_rows,)]
+        return [row.values() for row in rows]
+
+    def arrow(self, query: str) -> pa.Table:
+        _, rows = self._jobs.query(query)
+        with self._storage() as storage:
+            return rows.to_arrow(bqstorage_client=storage, create_bqstorage_client=False)
+
+    def columns_of(self, table: Table) -> dict[str, str]:
+        found = self._found(table)
+        return {field.name: type_of(field) for field in found.schema} if found else {}
+
+    def schema_of(self, table: Table) -> pa.Schema:
+        return arrow_schema(self._client.get_table(self._reference(table.name)).schema)
+
+    def create(self, table: Table, columns: Sequence[Column]) -> None:
+        schema = [
+            bigquery.SchemaField(column.name, self.dialect.types[column.kind], description=column.description)
+            for column in columns
+        ]
+        self._create(table.name, schema, partitioned_by=PARTITIONED_BY)
+
+    def add(self, table: Table, columns: Sequence[Column]) -> None:
+        words = self.dialect
+        self._alter(
+            table,
+            [
+                f"{words.quoted(column.name)} {words.types[column.kind]} "
+                f"OPTIONS(description={words.literal(column.description)})"
+                for column in columns
+            ],
+        )
+
+    def ensure_view_of_living(self, table: Table) -> None:
+        view = bigquery.Table(self._reference(f"{table.name}_live"))
+        view.view_query = (
+            f"SELECT * EXCEPT ({DELETED_AT}, {MERGED_INTO}) FROM {self.dialect.name_of(table)} "
+            f"WHERE {DELETED_AT} IS NULL"
+        )
+        self._client.create_table(view, exists_ok=True)
+
+    def merge(self, table: Table, rows: pa.Table) -> Merged:
+        found = self._client.get_table(self._reference(table.name))
+        json_columns = [field.name for field in found.schema if field.field_type == "JSON"]
+        with self.staged(storable_json(rows, json_columns)) as staged:
+            source = f"(SELECT {self._selected(rows.column_names, found.schema)} FROM {staged})"
+            statement = self.dialect.merge(table, source, rows.column_names, self._pruning(found, rows))
+            job, _ = self._jobs.query(statement)
+        changed, new = job.num_dml_affected_rows or 0, job.dml_stats.inserted_row_count if job.dml_stats else 0
+        return Merged(rows=changed, new=new, total=self.count(table))
+
+    @contextmanager
+    def staged(self, rows: pa.Table) -> Iterator[str]:
+        rows = loadable(rows)
+        staging = bigquery.Table(self._reference(f"_staging_{uuid4().hex}"), fields_of(rows.schema))
+        staging.expires = datetime.now(UTC) + STAGING_KEPT  # should this process not come to deleting it
+        self._client.create_table(staging)
+        with TemporaryFile() as file:
+            pyarrow.parquet.write_table(rows, file, row_group_size=_ROWS_ENCODED)
+            self._jobs.load(file, file.tell(), staging.reference, staging.schema)
+        yield self.dialect.name_of(Table(self._dataset, staging.table_id))
+        self._client.delete_table(staging, not_found_ok=True)
+
+    def widen(self, table: Table, rows: pa.Table, existing: Mapping[str, str], partitioned_by: str | None) -> None:
+        fields = fields_of(loadable(rows).schema)
+        if not existing:
+            self._create(table.name, fields, partitioned_by)
+        elif lacking := [field for field in fields if field.name not in existing]:
+            self._alter(table, [f"{self.dialect.quoted(field.name)} {type_of(field)}" for field in lacking])
+
+    def overwrite(self, table: Table, source: str, names: Sequence[str], condition: str) -> None:
+        """One statement, since it is atomic and waits for others that change the table."""
+        schema = self._client.get_table(self._reference(table.name)).schema
+        columns = ", ".join(map(self.dialect.quoted, names))
+        self.execute(
+            f"MERGE INTO {self.dialect.name_of(table)} AS target "
+            f"USING (SELECT {self._selected(names, schema)} FROM {source}) AS source ON FALSE "
+            f"WHEN NOT MATCHED BY SOURCE AND ({condition}) THEN DELETE "
+            f"WHEN NOT MATCHED BY TARGET THEN INSERT ({columns}) VALUES ({columns})"
+        )
+
+    @contextmanager
+    def values_kept_out_of_errors(self, table: Table) -> Iterator[None]:  # noqa: ARG002
+        yield  # what leaves the jobs is without values
+
+    def pruning_of(self, table: Table, field: str, ids: Collection[int]) -> str:
+        found = self._client.get_table(self._reference(table.name))
+        if not _is_partitioned(found):
+            return ""
+        days = self.execute(
+            f"SELECT DISTINCT TIMESTAMP_TRUNC({PARTITIONED_BY}, DAY) FROM {self.dialect.name_of(table)} "
+            f"WHERE {self.dialect.among(self.dialect.quoted(field), ids)}"
+        )
+        return self._created_on({day.date() for (day,) in days if day is not None})
+
+    def _pruning(self, table: bigquery.Table, rows: pa.Table) -> str:
+        """The days on which `rows` were created, so that BigQuery reads no more of the table than those.
+
+        A row whose creation was unreadable when it was stored is among those without a day.
+        """
+        if not _is_partitioned(table) or rows[PARTITIONED_BY].null_count:
+            return ""
+        days = pc.unique(rows[PARTITIONED_BY].cast(pa.date32(), safe=False))
+        return self._created_on(set(days.to_pylist()))
+
+    def _created_on(self, days: Collection[date]) -> str:
+        column = f"target.{PARTITIONED_BY}"
+        return f" AND ({column} IS NULL OR {self.dialect.within(column, ranges_of(days))})"
+
+    def _selected(self, names: Sequence[str], schema: Sequence[bigquery.SchemaField]) -> str:
+        """Columns of a staging table in the types of the table they go to."""
+        types = {field.name: type_of(field) for field in schema}
+        return ", ".join(
+            f"PARSE_JSON({name}) AS {name}" if types.get(plain) == "JSON" else name
+            for plain, name in ((name, self.dialect.quoted(name)) for name in names)
+        )
+
+    def _create(self, name: str, schema: Sequence[bigquery.SchemaField], partitioned_by: str | None) -> None:
+        table = bigquery.Table(self._reference(name), schema)
+        types = {field.name: type_of(field) for field in schema}
+        if partitioned_by and types.get(partitioned_by) in ("TIMESTAMP", "DATETIME", "DATE"):
+            table.time_partitioning = bigquery.TimePartitioning(field=partitioned_by)
+        if types.get("id") == "INT64":
+            table.clustering_fields = ["id"]
+        self._client.create_table(table, exists_ok=True)
+
+    def _alter(self, table: Table, columns: Sequence[str]) -> None:
+        added = ", ".join(f"ADD COLUMN IF NOT EXISTS {column}" for column in columns)
+        self.execute(f"ALTER TABLE {self.dialect.name_of(table)} {added}")
+
+    def _found(self, table: Table) -> bigquery.Table | None:
+        try:
+            return self._client.get_table(self._reference(table.name))
+        except NotFound:
+            return None
+
+    def _reference(self, name: str) -> bigquery.TableReference:
+        return bigquery.DatasetReference(self._client.project, self._dataset).table(name)
+
+
+def _is_partitioned(table: bigquery.Table) -> bool:
+    return bool(table.time_partitioning and table.time_partitioning.field == PARTITIONED_BY)
+
+
+def ranges_of(days: Collection[date]) -> list[Window]:
+    """Windows that hold the days, in order, and as few others as `_MOST_RANGES` of them allow."""
+    gap = 1
+    while len(ranges := _joined(days, gap)) > _MOST_RANGES:
+        gap *= 2
+    return ranges
+
+
+def _joined(days: Collection[date], gap: int) -> list[Window]:
+    """The days, in windows between which there are `gap` days or more."""
+    windows: list[Window] = []
+    for day in sorted(days):
+        start = datetime.combine(day, time(), UTC)
+        if windows and start - windows[-1].end < timedelta(days=gap):
+            start = windows.pop().start
+        windows.append(Window(start, datetime.combine(day, time(), UTC) + timedelta(days=1)))
+    return windows
