@@ -1,11 +1,13 @@
 # `make demo` and `make test` need only Python 3.11 or newer, git and make; the rest they install into .venv.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Any of these that runs and is 3.13 or newer; a pyenv shim can be on the PATH and not run.
+PYTHON_BIGQUERY ?= python3.13 python3.14 $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/python)
 BIN := .venv/bin
 SANDBOX := $(BIN)/python -m gorgias_assets.sandbox
 SOURCES := gorgias_assets gorgias_assets_tests
 
-.PHONY: demo dev test soak check fix bench sandbox clean
+.PHONY: demo dev test soak check fix bench sandbox emulator clean
 
 demo: .venv/installed  ## materialise a simulated account's last days into gorgias.duckdb and show what is in it
 	$(SANDBOX) --port 0 --run $(BIN)/python -m gorgias_assets.sandbox.demo
@@ -21,7 +23,7 @@ dev: .venv/installed  ## the Dagster UI, on GORGIAS_URI when it is set (here or 
 		DAGSTER_HOME=$(CURDIR)/.dagster/simulated exec $(SANDBOX) --port 0 --run $(BIN)/dg dev; \
 	fi
 
-test: .venv/installed  ## all tests
+test: .venv/installed .venv-bigquery/installed  ## all tests; those on a BigQuery emulator only where there is Python 3.13
 	$(BIN)/pytest
 
 soak: .venv/installed  ## the tests that take minutes: a month of a living account with faults and kills, a run that Dagster retries
@@ -45,10 +47,23 @@ bench: .venv/installed  ## what a backfill costs, what old days and kills cost i
 sandbox: .venv/installed  ## a simulated account on http://127.0.0.1:8765/api until Ctrl-C
 	$(SANDBOX)
 
+emulator: .venv/installed .venv-bigquery/installed  ## a BigQuery emulator on http://127.0.0.1:9050 until Ctrl-C
+	$(BIN)/python -m gorgias_assets_tests.bigquery_emulator
+
 clean:
-	rm -rf .venv .dagster
+	rm -rf .venv .venv-bigquery .dagster
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
+
+.venv-bigquery/installed: gorgias_assets_tests/bigquery_emulator/requirements.txt
+	@for python in $(PYTHON_BIGQUERY); do \
+		$$python -c 'import sys; sys.exit(sys.version_info < (3, 13))' 2>/dev/null || continue; \
+		$$python -m venv --clear .venv-bigquery && \
+		.venv-bigquery/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $< && \
+		touch $@; \
+		exit; \
+	done; \
+	echo "There is no Python 3.13 or newer: tests on a BigQuery emulator will be skipped"
