@@ -1,6 +1,5 @@
-"""The assets on a simulated account and a DuckDB file: what most tests are about."""
+"""The assets on a simulated account and in a warehouse: what most tests are about."""
 
-import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -8,32 +7,37 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import duckdb
 import pytest
 
 from gorgias_assets.assets import build_assets
 from gorgias_assets.columns import Row, parse_datetime
 from gorgias_assets.entities import ENTITIES, Entity, Kind
-from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.server import Sandbox
+from gorgias_assets_tests.bigquery_emulator import Emulator, missing
+from gorgias_assets_tests.engines import BigQueryProject, DuckDBFile, Engine
 
 FIRST_DAY = "2025-03-01"
 
 
 class Project:
-    """Four assets from `FIRST_DAY` on, run by Dagster in this process against a sandbox and into a DuckDB file."""
+    """Four assets from `FIRST_DAY` on, run by Dagster in this process against a sandbox and into a warehouse."""
 
-    def __init__(self, sandbox: Sandbox, database: Path, entities: Sequence[Entity] = ENTITIES) -> None:
+    def __init__(self, sandbox: Sandbox, engine: Path | Engine, entities: Sequence[Entity] = ENTITIES) -> None:
         self.sandbox = sandbox
         self.account = sandbox.account
-        self.database = database
+        self.engine = DuckDBFile(engine) if isinstance(engine, Path) else engine
         self.assets = build_assets(FIRST_DAY, entities=entities)
         self.resources = {
             "gorgias": GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url, patience_minutes=0.1),
-            "io_manager": GorgiasDuckDBIOManager(database=str(database), schema="gorgias", lock_timeout_seconds=20),
+            "io_manager": self.engine.io_manager("gorgias"),
         }
+
+    @property
+    def database(self) -> Path:
+        assert isinstance(self.engine, DuckDBFile)
+        return self.engine.file
 
     @cached_property
     def instance(self) -> dg.DagsterInstance:
@@ -77,19 +81,17 @@ class Project:
         return list(self.instance.all_logs(result.run_id))
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        with duckdb.connect(str(self.database), read_only=True) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            return connection.execute(sql).fetchall()
+        return self.engine.query(sql)
 
     def table(self, entity: Entity) -> dict[int, Row]:
         """The rows of an entity's table by id, as the API would show them: JSON decoded, added columns left out."""
         names = [column.name for column in entity.columns]
         json_names = {column.name for column in entity.columns if column.kind is Kind.JSON}
-        rows = self.query(f'SELECT {", ".join(names)} FROM gorgias."{entity.name}"')
+        rows = self.query(f"SELECT {', '.join(names)} FROM gorgias.{entity.name}")
         assert len(rows) == len({row[0] for row in rows}), "an id is in the table twice"
         return {
             row[0]: {
-                name: json.loads(value) if name in json_names and value is not None else value
+                name: self.engine.json(value) if name in json_names and value is not None else value
                 for name, value in zip(names, row, strict=True)
             }
             for row in rows
@@ -128,6 +130,26 @@ def sandbox(account: Account) -> Iterator[Sandbox]:
         yield sandbox
 
 
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[Emulator]:
+    reason = missing()
+    if reason:
+        pytest.skip(reason)
+    with Emulator() as emulator:
+        yield emulator
+
+
 @pytest.fixture
-def project(sandbox: Sandbox, tmp_path: Path) -> Project:
-    return Project(sandbox, tmp_path / "warehouse.duckdb")
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """A DuckDB file, or what `on_each_warehouse` says."""
+    if getattr(request, "param", "duckdb") == "duckdb":
+        yield DuckDBFile(tmp_path / "warehouse.duckdb")
+    else:
+        project = BigQueryProject(request.getfixturevalue("emulator"))
+        yield project
+        project.clear()
+
+
+@pytest.fixture
+def project(sandbox: Sandbox, engine: Engine) -> Project:
+    return Project(sandbox, engine)

@@ -124,8 +124,8 @@ class BigQueryWarehouse(SqlWarehouse):
     @contextmanager
     def _writing(self, schema: str) -> Iterator[BigQuerySession]:
         with self._session(schema, creates=True) as session:
-            if session is not None:
-                yield session
+            assert session is not None  # its dataset is there by now
+            yield session
 
     def _reading(self, schema: str) -> AbstractContextManager[BigQuerySession | None]:
         return self._session(schema, creates=False)
@@ -164,12 +164,13 @@ class BigQueryWarehouse(SqlWarehouse):
             if not creates:
                 return None
             found = client.create_dataset(dataset, exists_ok=True)
-        if self.location and found.location.upper() != self.location.upper():
+        location = found.location or self.location or "US"
+        if self.location and location.upper() != self.location.upper():
             raise WarehouseError(
-                f"The dataset {schema} of {self.project} is in {found.location}, not in {self.location}; correct the "
+                f"The dataset {schema} of {self.project} is in {location}, not in {self.location}; correct the "
                 "location in the warehouse URI, or name another dataset."
             )
-        return found.location
+        return location
 
     @contextmanager
     def _storage(self) -> Iterator[Any]:

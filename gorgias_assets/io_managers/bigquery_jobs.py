@@ -79,7 +79,9 @@ class Jobs:
         if self._maximum_bytes_billed is not None:
             config.maximum_bytes_billed = self._maximum_bytes_billed
         return self._run(
-            lambda job_id: self._client.query(statement, job_config=config, job_id=job_id, location=self._location)
+            lambda job_id: self._client.query(
+                statement, job_config=config, job_id=job_id, location=self._location, job_retry=None
+            )
         )
 
     def load(self, file: IO[bytes], size: int, table: str, schema: list[bigquery.SchemaField]) -> None:

@@ -79,6 +79,7 @@ class BigQuerySession(Session):
         self._dataset = dataset
         self._jobs = jobs
         self._storage = storage
+        self._tables: dict[str, bigquery.Table] = {}  # as they are known to be
 
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
         job, rows = self._jobs.query(statement)
@@ -92,11 +93,13 @@ class BigQuerySession(Session):
             return rows.to_arrow(bqstorage_client=storage, create_bqstorage_client=False)
 
     def columns_of(self, table: Table) -> dict[str, str]:
-        found = self._found(table)
-        return {field.name: type_of(field) for field in found.schema} if found else {}
+        try:
+            return {field.name: type_of(field) for field in self._existing(table.name).schema}
+        except NotFound:
+            return {}
 
     def schema_of(self, table: Table) -> pa.Schema:
-        return arrow_schema(self._client.get_table(self._reference(table.name)).schema)
+        return arrow_schema(self._existing(table.name).schema)
 
     def create(self, table: Table, columns: Sequence[Column]) -> None:
         schema = [
@@ -125,7 +128,7 @@ class BigQuerySession(Session):
         self._client.create_table(view, exists_ok=True)
 
     def merge(self, table: Table, rows: pa.Table) -> Merged:
-        found = self._client.get_table(self._reference(table.name))
+        found = self._existing(table.name)
         json_columns = [field.name for field in found.schema if field.field_type == "JSON"]
         with self.staged(storable_json(rows, json_columns)) as staged:
             source = f"(SELECT {self._selected(rows.column_names, found.schema)} FROM {staged})"
@@ -155,7 +158,7 @@ class BigQuerySession(Session):
 
     def overwrite(self, table: Table, source: str, names: Sequence[str], condition: str) -> None:
         """One statement, since it is atomic and waits for others that change the table."""
-        schema = self._client.get_table(self._reference(table.name)).schema
+        schema = self._existing(table.name).schema
         columns = ", ".join(map(self.dialect.quoted, names))
         self.execute(
             f"MERGE INTO {self.dialect.name_of(table)} AS target "
@@ -169,7 +172,7 @@ class BigQuerySession(Session):
         yield  # what leaves the jobs is without values
 
     def pruning_of(self, table: Table, field: str, ids: Collection[int]) -> str:
-        found = self._client.get_table(self._reference(table.name))
+        found = self._existing(table.name)
         if not _is_partitioned(found):
             return ""
         days = self.execute(
@@ -208,16 +211,17 @@ class BigQuerySession(Session):
         if types.get("id") == "INT64":
             table.clustering_fields = ["id"]
         self._client.create_table(table, exists_ok=True)
+        self._tables.pop(name, None)
 
     def _alter(self, table: Table, columns: Sequence[str]) -> None:
         added = ", ".join(f"ADD COLUMN IF NOT EXISTS {column}" for column in columns)
         self.execute(f"ALTER TABLE {self.dialect.name_of(table)} {added}")
+        self._tables.pop(table.name, None)
 
-    def _found(self, table: Table) -> bigquery.Table | None:
-        try:
-            return self._client.get_table(self._reference(table.name))
-        except NotFound:
-            return None
+    def _existing(self, name: str) -> bigquery.Table:
+        if name not in self._tables:
+            self._tables[name] = self._client.get_table(self._reference(name))
+        return self._tables[name]
 
     def _reference(self, name: str) -> bigquery.TableReference:
         return bigquery.DatasetReference(self._client.project, self._dataset).table(name)

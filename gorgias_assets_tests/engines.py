@@ -1,0 +1,162 @@
+"""The warehouses that a test can run on: what it asks of each from outside, in that engine's own way."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery
+
+from gorgias_assets.io_managers.bigquery import BigQueryWarehouse, GorgiasBigQueryIOManager
+from gorgias_assets.io_managers.bigquery_types import type_of
+from gorgias_assets.io_managers.duckdb import DuckDBWarehouse, GorgiasDuckDBIOManager
+from gorgias_assets.io_managers.warehouse import Warehouse
+from gorgias_assets_tests.bigquery_emulator import Emulator
+
+on_each_warehouse = pytest.mark.parametrize("engine", ["duckdb", "bigquery"], indirect=True)
+
+
+def cases_on_each_warehouse(name: str, cases: dict[str, Any], *, bigquery: Collection[str]) -> pytest.MarkDecorator:
+    """Cases by name, all of them on DuckDB and some on BigQuery too, whose emulator takes a second for a write."""
+    params = [pytest.param("duckdb", value, id=f"{case}-duckdb") for case, value in cases.items()]
+    params += [pytest.param("bigquery", cases[case], id=f"{case}-bigquery") for case in bigquery]
+    return pytest.mark.parametrize(("engine", name), params, indirect=["engine"])
+
+
+class Engine(ABC):
+    """A warehouse with nothing in it yet."""
+
+    integer: str  # its type for them
+
+    @abstractmethod
+    def io_manager(self, schema: str | None = None, **settings: Any) -> dg.ConfigurableIOManagerFactory: ...
+
+    @abstractmethod
+    def warehouse(self) -> Warehouse: ...
+
+    @abstractmethod
+    def query(self, sql: str) -> list[tuple[Any, ...]]: ...
+
+    @abstractmethod
+    def execute(self, *statements: str) -> None:
+        """What a user does to the tables by hand."""
+
+    @abstractmethod
+    def json(self, value: Any) -> Any:
+        """What a JSON value of `query` is."""
+
+    @abstractmethod
+    def types(self, schema: str, table: str) -> dict[str, str]:
+        """The types of a table's columns, in the engine's words."""
+
+    @abstractmethod
+    def descriptions(self, schema: str, table: str) -> dict[str, str]: ...
+
+
+class DuckDBFile(Engine):
+    integer = "BIGINT"
+
+    def __init__(self, file: Path, lock_timeout_seconds: float = 20) -> None:
+        self.file = file
+        self.lock_timeout_seconds = lock_timeout_seconds
+
+    def io_manager(self, schema: str | None = None, **settings: Any) -> GorgiasDuckDBIOManager:
+        waiting = {"lock_timeout_seconds": self.lock_timeout_seconds}
+        return GorgiasDuckDBIOManager(database=str(self.file), schema=schema, **waiting | settings)
+
+    def warehouse(self) -> DuckDBWarehouse:
+        return DuckDBWarehouse(str(self.file), {}, self.lock_timeout_seconds)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(self.file), read_only=True) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            return connection.execute(sql).fetchall()
+
+    def execute(self, *statements: str) -> None:
+        with duckdb.connect(str(self.file)) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def json(self, value: Any) -> Any:
+        return json.loads(value)
+
+    def types(self, schema: str, table: str) -> dict[str, str]:
+        return self._of_columns("data_type", schema, table)
+
+    def descriptions(self, schema: str, table: str) -> dict[str, str]:
+        return self._of_columns("comment", schema, table)
+
+    def _of_columns(self, what: str, schema: str, table: str) -> dict[str, str]:
+        where = f"schema_name = '{schema}' AND table_name = '{table}'"
+        return dict(self.query(f"SELECT column_name, {what} FROM duckdb_columns() WHERE {where} ORDER BY column_index"))
+
+
+class BigQueryProject(Engine):
+    """The emulator's project; what is in it is removed by `clear`."""
+
+    integer = "INT64"
+
+    def __init__(self, emulator: Emulator) -> None:
+        self.emulator = emulator
+        self.project = emulator.project
+        self._entered_at = datetime.now(UTC)
+
+    def io_manager(self, schema: str | None = None, **settings: Any) -> GorgiasBigQueryIOManager:
+        endpoints = {
+            "api_endpoint": self.emulator.api_endpoint,
+            "storage_endpoint": self.emulator.storage_endpoint,
+        }
+        return GorgiasBigQueryIOManager(project=self.project, dataset=schema, **endpoints | settings)
+
+    def warehouse(self) -> BigQueryWarehouse:
+        return BigQueryWarehouse(
+            project=self.project,
+            credentials=AnonymousCredentials(),
+            api_endpoint=self.emulator.api_endpoint,
+            storage_endpoint=self.emulator.storage_endpoint,
+        )
+
+    def client(self) -> "closing[bigquery.Client]":
+        options = {"api_endpoint": self.emulator.api_endpoint}
+        return closing(bigquery.Client(self.project, AnonymousCredentials(), client_options=options))
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with self.client() as client:
+            return [row.values() for row in client.query(sql, location="US").result()]
+
+    def execute(self, *statements: str) -> None:
+        for statement in statements:
+            self.query(statement)
+
+    def json(self, value: Any) -> Any:
+        return value
+
+    def types(self, schema: str, table: str) -> dict[str, str]:
+        return {column.name: type_of(column) for column in self.table(schema, table).schema}
+
+    def descriptions(self, schema: str, table: str) -> dict[str, str]:
+        return {column.name: column.description for column in self.table(schema, table).schema}
+
+    def table(self, schema: str, table: str) -> bigquery.Table:
+        with self.client() as client:
+            return client.get_table(f"{self.project}.{schema}.{table}")
+
+    def clear(self) -> None:
+        with self.client() as client:
+            for dataset in client.list_datasets():
+                client.delete_dataset(dataset.reference, delete_contents=True)
+
+    def jobs(self) -> list[Any]:
+        """All jobs of the test, the oldest first."""
+        with self.client() as client:
+            return sorted(client.list_jobs(min_creation_time=self._entered_at), key=lambda job: job.created)
+
+    def statements(self) -> list[str]:
+        return [job.query for job in self.jobs() if job.job_type == "query"]
