@@ -1,0 +1,247 @@
+"""Is what was sent to an emulator the SQL of BigQuery? Google's own analyzer says, which refuses what emulators accept.
+
+The analyzer is WebAssembly. A machine compiles it once, which takes half a minute and a gigabyte; from then on it is
+there after a second.
+"""
+
+import atexit
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from google.cloud import bigquery
+from google.cloud.bigquery import LoadJob, QueryJob, SchemaField
+
+Parameter = bigquery.ScalarQueryParameter | bigquery.ArrayQueryParameter | bigquery.StructQueryParameter
+
+# Of the analyzer's features, those of BigQuery's reference. What is not named here is refused.
+FEATURES = """
+    ADDITIONAL_STRING_FUNCTIONS ALLOW_DASHES_IN_TABLE_NAME ALLOW_REGEXP_EXTRACT_OPTIONALS ALTER_COLUMN_SET_DATA_TYPE
+    ALTER_TABLE_RENAME_COLUMN ALTER_VIEWS_ALTER_COLUMN_SET_OPTIONS ANALYTIC_FUNCTIONS BARE_ARRAY_ACCESS
+    BIGNUMERIC_TYPE CASE_STMT CAST_DIFFERENT_ARRAY_TYPES CBRT_FUNCTIONS CIVIL_TIME COLUMN_DEFAULT_VALUE
+    CONCAT_MIXED_TYPES CREATE_MATERIALIZED_VIEW_CLUSTER_BY CREATE_MATERIALIZED_VIEW_PARTITION_BY CREATE_SNAPSHOT_TABLE
+    CREATE_TABLE_AS_SELECT_COLUMN_LIST CREATE_TABLE_CLONE CREATE_TABLE_CLUSTER_BY CREATE_TABLE_COPY
+    CREATE_TABLE_FIELD_ANNOTATIONS CREATE_TABLE_LIKE CREATE_TABLE_NOT_NULL CREATE_TABLE_PARTITION_BY
+    CREATE_VIEWS_WITH_COLUMN_OPTIONS CREATE_VIEW_WITH_COLUMN_LIST DATE_ARITHMETICS DATE_TIME_CONSTRUCTORS
+    DECIMAL_ALIAS DISABLE_ARRAY_MIN_AND_MAX DISABLE_ARRAY_SUM_AND_AVG DISABLE_FLOAT32 DML_UPDATE_WITH_JOIN
+    ENABLE_CONSTANT_EXPRESSION_IN_JSON_PATH ENFORCE_MICROS_MODE_IN_INTERVAL_TYPE EXTENDED_DATE_TIME_SIGNATURES
+    FOREIGN_KEYS FORMAT_IN_CAST FOR_IN FOR_SYSTEM_TIME_AS_OF FUNCTION_ARGUMENTS_WITH_DEFAULTS GEOGRAPHY
+    GROUPING_BUILTIN GROUPING_SETS GROUP_BY_ALL GROUP_BY_ARRAY GROUP_BY_ROLLUP GROUP_BY_STRUCT HAVING_IN_AGGREGATE
+    INTERVAL_TYPE IS_DISTINCT JSON_ARRAY_FUNCTIONS JSON_CONSTRUCTOR_FUNCTIONS JSON_KEYS_FUNCTION
+    JSON_LAX_VALUE_EXTRACTION_FUNCTIONS JSON_MUTATOR_FUNCTIONS JSON_QUERY_LAX JSON_TYPE
+    JSON_VALUE_EXTRACTION_FUNCTIONS LIKE_ANY_SOME_ALL LIMIT_IN_AGGREGATE NAMED_ARGUMENTS NULLS_FIRST_LAST_IN_ORDER_BY
+    NULL_HANDLING_MODIFIER_IN_AGGREGATE NULL_HANDLING_MODIFIER_IN_ANALYTIC NUMERIC_TYPE OMIT_INSERT_COLUMN_LIST
+    ORDER_BY_IN_AGGREGATE PARAMETERIZED_TYPES PIPES PIVOT QUALIFY RANGE_TYPE REPEAT ROUND_WITH_ROUNDING_MODE
+    SAFE_FUNCTION_CALL SCRIPT_LABEL SELECT_STAR_EXCEPT_REPLACE SINGLE_TABLE_NAME_ARRAY_PATH STRUCT_POSITIONAL_ACCESSOR
+    TABLESAMPLE TABLE_VALUED_FUNCTIONS TEMPLATE_FUNCTIONS TIME_BUCKET_FUNCTIONS UNENFORCED_PRIMARY_KEYS UNPIVOT
+    WEEK_WITH_WEEKDAY WITH_ON_SUBQUERY WITH_RECURSIVE
+"""
+
+# What OPTIONS(…) of a dataset, table, view or column may name here, in the words of the REST API.
+OPTIONS = {
+    "description": {"type": "STRING"},
+    "expiration_timestamp": {"type": "TIMESTAMP"},
+    "friendly_name": {"type": "STRING"},
+    "labels": {
+        "type": "ARRAY",
+        "arrayType": {"type": "STRUCT", "structTypes": [{"type": {"type": "STRING"}}, {"type": {"type": "STRING"}}]},
+    },
+    "location": {"type": "STRING"},
+    "partition_expiration_days": {"type": "FLOAT64"},
+    "require_partition_filter": {"type": "BOOL"},
+}
+
+KINDS = {"BOOLEAN": "BOOL", "FLOAT": "DOUBLE", "FLOAT64": "DOUBLE", "INTEGER": "INT64", "RECORD": "STRUCT"}
+
+QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
+HEX_ID = re.compile(r"[0-9a-f]{8,}")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A query or a script, with the parameters that went with it."""
+
+    sql: str
+    parameters: Sequence[Parameter] = ()
+
+
+def sent(client: bigquery.Client) -> list[Statement]:
+    """The newest statement of each shape that was sent, whether it succeeded or not."""
+    jobs = [job for job in client.list_jobs(all_users=True) if isinstance(job, QueryJob)]
+    statements = [Statement(job.query, tuple(job.query_parameters)) for job in jobs]
+    return list({_shape(statement): statement for statement in reversed(statements)}.values())
+
+
+def tables_of(client: bigquery.Client, dataset: str) -> dict[str, list[SchemaField]]:
+    """The columns of a dataset's tables and views, and of the tables that files were loaded into and that are gone."""
+    loads = [job for job in client.list_jobs(all_users=True) if isinstance(job, LoadJob) and job.schema]
+    loaded = {str(job.destination): list(job.schema) for job in loads if job.destination.dataset_id == dataset}
+    there = [client.get_table(item) for item in client.list_tables(dataset)]
+    return loaded | {str(table.reference): list(table.schema) for table in there}
+
+
+def refusals(statements: Iterable[Statement], tables: Mapping[str, Sequence[SchemaField]]) -> list[str]:
+    """What the analyzer says of each statement that it refuses, over the statement.
+
+    `tables` are the columns by the name that stands between backticks, like `local.gorgias.tickets`.
+    """
+    with _catalogue(tables) as catalogue:
+        return [refusal for statement in statements for refusal in _refusals(statement, catalogue)]
+
+
+def _shape(statement: Statement) -> tuple[str, str]:
+    """A statement without its values: texts are gone, but what looks like a date keeps the look."""
+    sql = re.sub(r"\d", "0", HEX_ID.sub("0", statement.sql))
+    sql = QUOTED.sub(lambda text: "''" if re.search("[^-0-9T Z:.+'\"]", text[0]) else text[0], sql)
+    types = {parameter.name: parameter.to_api_repr()["parameterType"] for parameter in statement.parameters}
+    return re.sub("0+", "0", sql), json.dumps(types, sort_keys=True)
+
+
+def _refusals(statement: Statement, catalogue: int) -> Iterator[str]:
+    from zetasql.core.exceptions import ServerError
+
+    part = statement.sql
+    try:
+        for part in _parts(statement.sql):
+            try:
+                _call("Analyze", _analysis(part, statement.parameters, catalogue))
+            except ServerError as refusal:
+                yield f"{_message(refusal)}\n{part}"
+    except ServerError as refusal:
+        yield f"{_message(refusal)}\n{statement.sql}"
+
+
+def _parts(script: str) -> Iterator[str]:
+    """The statements of a script, parsed but not yet analyzed."""
+    from zetasql import types
+
+    text, position = script.encode(), 0
+    while text[position:].strip():
+        location = types.ParseResumeLocation(input=script, byte_position=position)
+        request = types.ExtractTableNamesFromNextStatementRequest(parse_resume_location=location, options=_language())
+        end = _call("ExtractTableNamesFromNextStatement", request).resume_byte_position
+        yield text[position:end].decode().strip()
+        position = end
+
+
+def _analysis(sql: str, parameters: Sequence[Parameter], catalogue: int) -> Any:
+    from zetasql import types
+
+    query_parameters = [
+        types.AnalyzerOptions.QueryParameter(name=parameter.name, type=_type(parameter.to_api_repr()["parameterType"]))
+        for parameter in parameters
+    ]
+    allowed = types.AllowedHintsAndOptions(
+        disallow_unknown_options=True,
+        disallow_duplicate_option_names=True,
+        option=[types.AllowedHintsAndOptions.Option(name=name, type=_type(of)) for name, of in OPTIONS.items()],
+    )
+    options = types.AnalyzerOptions(
+        language_options=_language(),
+        error_message_mode=types.ErrorMessageMode.ERROR_MESSAGE_ONE_LINE,
+        default_timezone="UTC",
+        query_parameters=query_parameters,
+        allowed_hints_and_options=allowed,
+    )
+    return types.AnalyzeRequest(options=options, registered_catalog_id=catalogue, sql_statement=sql)
+
+
+@contextmanager
+def _catalogue(tables: Mapping[str, Sequence[SchemaField]]) -> Iterator[int]:
+    from zetasql import types
+
+    catalog = types.SimpleCatalog(
+        name="bigquery",
+        table=[
+            types.SimpleTable(
+                name=name,
+                column=[types.SimpleColumn(name=field.name, type=_type(_described(field))) for field in fields],
+            )
+            for name, fields in tables.items()
+        ],
+        builtin_function_options=types.ZetaSQLBuiltinFunctionOptions(language_options=_language()),
+    )
+    number = _call("RegisterCatalog", types.RegisterCatalogRequest(simple_catalog=catalog)).registered_id
+    try:
+        yield number
+    finally:
+        _call("UnregisterCatalog", types.UnregisterRequest(registered_id=number))
+
+
+def _described(field: SchemaField) -> dict[str, Any]:
+    """A column's type in the form that parameters' types have."""
+    described: dict[str, Any] = {"type": field.field_type}
+    if field.fields:
+        described["structTypes"] = [{"name": inner.name, "type": _described(inner)} for inner in field.fields]
+    return {"type": "ARRAY", "arrayType": described} if field.mode == "REPEATED" else described
+
+
+def _type(described: Mapping[str, Any]) -> Any:
+    from zetasql import types
+
+    name = KINDS.get(described["type"], described["type"])
+    array = struct = None
+    if name == "ARRAY":
+        array = types.ArrayType(element_type=_type(described["arrayType"]))
+    if name == "STRUCT":
+        fields = [
+            types.StructField(field_name=inner.get("name", ""), field_type=_type(inner["type"]))
+            for inner in described["structTypes"]
+        ]
+        struct = types.StructType(field=fields)
+    return types.Type(type_kind=types.TypeKind[f"TYPE_{name}"], array_type=array, struct_type=struct)
+
+
+@cache
+def _language() -> Any:
+    """BigQuery, as far as features tell. Its names resolve as by default: "strict" would forbid an unqualified one."""
+    from zetasql import types
+
+    return types.LanguageOptions(
+        product_mode=types.ProductMode.PRODUCT_EXTERNAL,
+        name_resolution_mode=types.NameResolutionMode.NAME_RESOLUTION_DEFAULT,
+        enabled_language_features=[types.LanguageFeature[f"FEATURE_{name}"] for name in FEATURES.split()],
+    )
+
+
+def _message(refusal: Any) -> str:
+    return refusal.raw_error.partition("Message: ")[2]
+
+
+def _call(method: str, request: Any) -> Any:
+    from google.protobuf.empty_pb2 import Empty
+    from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2
+
+    answers = {"RegisterCatalog": "RegisterResponse"}
+    answer = getattr(local_service_pb2, answers.get(method, f"{method}Response"), Empty)
+    return _analyzer().call_grpc_func(f"ZetaSqlLocalService_{method}", request.to_proto(), answer)
+
+
+@cache
+def _analyzer() -> Any:
+    """What `WasmClient()` is, but compiled once per machine and not once per process."""
+    from wasmtime import Config, Engine, Linker, Module, Store, WasiConfig
+    from zetasql.core.wasm_client import WasmClient, get_tzinfo_dir
+    from zetasql.wasi import get_wasm_path
+
+    config = Config()
+    config.cache = True
+    config.shared_memory = True
+    engine = Engine(config)
+    system = WasiConfig()
+    system.inherit_stderr()
+    system.preopen_dir(get_tzinfo_dir(), "/usr/share/zoneinfo")
+    linker = Linker(engine)
+    linker.define_wasi()
+    client = object.__new__(WasmClient)
+    client.store = Store(engine)
+    client.store.set_wasi(system)
+    client.exports = linker.instantiate(client.store, Module.from_file(engine, get_wasm_path())).exports(client.store)
+    client.exports["_initialize"](client.store)
+    client.memory = client.exports["memory"]
+    atexit.register(_analyzer.cache_clear)  # its parts do not survive the end of the interpreter quietly
+    return client
