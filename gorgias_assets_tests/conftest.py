@@ -147,7 +147,9 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     else:
         project = BigQueryProject(request.getfixturevalue("emulator"))
         yield project
+        refused = project.refused()
         project.clear()
+        assert not refused, "\n\n".join(["what was sent is not BigQuery's SQL:", *refused])
 
 
 @pytest.fixture

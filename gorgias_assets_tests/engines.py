@@ -19,6 +19,7 @@ from gorgias_assets.io_managers.bigquery_types import type_of
 from gorgias_assets.io_managers.duckdb import DuckDBWarehouse, GorgiasDuckDBIOManager
 from gorgias_assets.io_managers.warehouse import Warehouse
 from gorgias_assets_tests.bigquery_emulator import Emulator
+from gorgias_assets_tests.googlesql import Statement, refusals, sent, tables_of
 
 on_each_warehouse = pytest.mark.parametrize("engine", ["duckdb", "bigquery"], indirect=True)
 
@@ -157,6 +158,15 @@ class BigQueryProject(Engine):
         """All jobs of the test, the oldest first."""
         with self.client() as client:
             return sorted(client.list_jobs(min_creation_time=self._entered_at), key=lambda job: job.created)
+
+    def refused(self) -> list[str]:
+        """What Google's analyzer says of the statements that this project has sent and the emulator has accepted."""
+        jobs = [job for job in self.jobs() if job.job_id.startswith("gorgias_")]
+        with self.client() as client:
+            tables = tables_of(client, jobs)
+            listed = [item for dataset in client.list_datasets() for item in client.list_tables(dataset.reference)]
+            views = [client.get_table(item).view_query for item in listed if item.table_type == "VIEW"]
+        return refusals([*sent(jobs), *map(Statement, views)], tables)
 
     def statements(self) -> list[str]:
         return [job.query for job in self.jobs() if job.job_type == "query"]

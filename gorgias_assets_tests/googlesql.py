@@ -69,18 +69,18 @@ class Statement:
     parameters: Sequence[Parameter] = ()
 
 
-def sent(client: bigquery.Client) -> list[Statement]:
-    """The newest statement of each shape that was sent, whether it succeeded or not."""
-    jobs = [job for job in client.list_jobs(all_users=True) if isinstance(job, QueryJob)]
-    statements = [Statement(job.query, tuple(job.query_parameters)) for job in jobs]
-    return list({_shape(statement): statement for statement in reversed(statements)}.values())
+def sent(jobs: Iterable[Any]) -> list[Statement]:
+    """The newest statement of each shape that succeeded, of these jobs from the oldest to the newest."""
+    done = [job for job in jobs if isinstance(job, QueryJob) and not job.error_result]
+    statements = [Statement(job.query, tuple(job.query_parameters)) for job in done]
+    return list({_shape(statement): statement for statement in statements}.values())
 
 
-def tables_of(client: bigquery.Client, dataset: str) -> dict[str, list[SchemaField]]:
-    """The columns of a dataset's tables and views, and of the tables that files were loaded into and that are gone."""
-    loads = [job for job in client.list_jobs(all_users=True) if isinstance(job, LoadJob) and job.schema]
-    loaded = {str(job.destination): list(job.schema) for job in loads if job.destination.dataset_id == dataset}
-    there = [client.get_table(item) for item in client.list_tables(dataset)]
+def tables_of(client: bigquery.Client, jobs: Iterable[Any]) -> dict[str, list[SchemaField]]:
+    """The columns of all tables and views, and of those that these jobs loaded files into and that are gone."""
+    loaded = {str(job.destination): list(job.schema) for job in jobs if isinstance(job, LoadJob) and job.schema}
+    listed = [item for dataset in client.list_datasets() for item in client.list_tables(dataset.reference)]
+    there = [client.get_table(item) for item in listed]
     return loaded | {str(table.reference): list(table.schema) for table in there}
 
 

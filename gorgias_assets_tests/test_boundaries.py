@@ -15,6 +15,7 @@ from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sweeps import BATCH_BYTES
 from gorgias_assets_tests.conftest import Project
+from gorgias_assets_tests.engines import on_each_warehouse
 
 DAY = "2025-03-10"
 START = datetime(2025, 3, 10, tzinfo=UTC)
@@ -99,6 +100,7 @@ def test_250_rows_of_one_moment_are_all_read_across_pages(project, account, enti
     assert project.metadata(result, entity)["dagster/partition_row_count"] == 250
 
 
+@on_each_warehouse
 def test_an_account_without_a_row_makes_empty_tables_with_every_column(project):
     result = project.materialize(DAY)
     for entity in ENTITIES:
@@ -111,6 +113,7 @@ def test_an_account_without_a_row_makes_empty_tables_with_every_column(project):
         assert columns == (len(entity.columns) + 4,)
 
 
+@on_each_warehouse
 def test_an_empty_day_between_full_ones_counts_zero_and_costs_no_row(project, account):
     insert(account, SATISFACTION_SURVEYS, ({"id": i, "created_datetime": START + timedelta(days=i)} for i in (1, 3)))
     result = project.materialize("2025-03-11", "2025-03-13", select=["satisfaction_surveys"])
@@ -141,6 +144,7 @@ def test_a_day_whose_only_row_was_deleted_keeps_the_row_in_the_table(project, ac
     assert ids(project, TICKETS) == [7]
 
 
+@on_each_warehouse
 def test_datetimes_of_every_form_are_stored_as_one_moment(project, account):
     forms = {
         "created_datetime": "2025-03-10T12:00:00",
@@ -157,6 +161,7 @@ def test_datetimes_of_every_form_are_stored_as_one_moment(project, account):
     assert project.query(f"SELECT {', '.join(forms)} FROM gorgias.tickets") == [expected]
 
 
+@on_each_warehouse
 def test_unknown_fields_and_misfits_are_kept_in_extra_and_only_their_names_are_told(project, account, caplog):
     odd = {
         "id": 7,
@@ -257,6 +262,7 @@ def test_bodies_of_a_megabyte_come_through_in_batches_bounded_by_bytes(project, 
     ) == [(True,)]
 
 
+@on_each_warehouse
 @pytest.mark.parametrize("row_id", [0, 2**53 + 1, 2**63 - 1])
 def test_an_id_of_64_bits_keeps_every_digit(project, account, row_id):
     rows = [

@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from gorgias_assets.entities import ENTITIES, TICKETS
-from gorgias_assets.io_managers.duckdb import DuckDBWarehouse
 from gorgias_assets.io_managers.merging import newest_by_id
 from gorgias_assets.io_managers.warehouse import Table
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.sandbox.shop import Shop
 from gorgias_assets_tests.conftest import FIRST_DAY, Project
+from gorgias_assets_tests.engines import on_each_warehouse
 
 FIRST = date.fromisoformat(FIRST_DAY)
 OPENED = datetime(2025, 3, 3, tzinfo=UTC)
@@ -80,6 +80,7 @@ def test_days_one_by_one_end_as_one_range_does(tmp_path):
         assert_table_is_account(at_once)
 
 
+@on_each_warehouse
 def test_a_replayed_day_still_holds_a_row_that_was_edited_on_a_later_day(project, account):
     account.now = datetime(2025, 4, 2, tzinfo=UTC)
     ticket = account.create("tickets", subject="late parcel")
@@ -91,6 +92,7 @@ def test_a_replayed_day_still_holds_a_row_that_was_edited_on_a_later_day(project
     assert project.query("SELECT id, status FROM gorgias.tickets") == [(ticket["id"], "closed")]
 
 
+@on_each_warehouse
 def test_a_survey_scored_days_after_it_was_created_is_in_both_partitions_with_its_score(project, account):
     account.now = datetime(2025, 4, 2, tzinfo=UTC)
     survey = account.create("satisfaction_surveys", ticket_id=1, customer_id=2)
@@ -104,15 +106,15 @@ def test_a_survey_scored_days_after_it_was_created_is_in_both_partitions_with_it
     assert materialization.metadata["dagster/partition_row_count"].value == 1
 
 
+@on_each_warehouse
 def test_a_row_read_earlier_never_replaces_one_read_later(project, account):
     """Two sweeps side by side: the one that read first commits last."""
     ticket = account.create("tickets", created_datetime=datetime(2025, 3, 31, 12, tzinfo=UTC), status="open")
-    resource, io_manager = project.resources["gorgias"], project.resources["io_manager"]
+    resource = project.resources["gorgias"]
     window = (datetime(2025, 3, 31, tzinfo=UTC), datetime(2025, 4, 2, tzinfo=UTC))
     (earlier,) = resource.sweep(TICKETS, *window).batches()
     account.update("tickets", ticket["id"], status="closed")
     project.materialize("2025-03-31", "2025-04-01", select=["tickets"])
-    warehouse = DuckDBWarehouse(io_manager.database, {}, 10)
-    merged = warehouse.merge(Table("gorgias", "tickets"), TICKETS.columns, newest_by_id(earlier))
+    merged = project.engine.warehouse().merge(Table("gorgias", "tickets"), TICKETS.columns, newest_by_id(earlier))
     assert (merged.rows, merged.new) == (0, 0)
     assert project.query("SELECT status FROM gorgias.tickets") == [("closed",)]

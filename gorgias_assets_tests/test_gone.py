@@ -24,6 +24,7 @@ from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.schedules import full_sweep_job, full_sweep_schedule
 from gorgias_assets_tests.conftest import FIRST_DAY, Project
+from gorgias_assets_tests.engines import on_each_warehouse
 
 DAY, DELETED_ON = "2025-03-10", "2025-04-01"  # rows are created on DAY; the account's clock stands at DELETED_ON
 NOON = datetime(2025, 3, 10, 12, tzinfo=UTC)
@@ -184,6 +185,7 @@ def test_a_deleted_message_is_noticed_as_long_as_the_look_back_reaches_it(projec
     assert gone(project, TICKET_MESSAGES) == {beyond[0]: None, within[0]: None}
 
 
+@on_each_warehouse
 @pytest.mark.parametrize("entity", [TICKETS, CUSTOMERS], ids=lambda entity: entity.name)
 def test_a_row_whose_deletion_is_an_event_of_the_day_is_marked_however_old_it_is(project, account, entity):
     ids = create(account, entity, 3)
@@ -215,6 +217,7 @@ def test_a_merged_row_says_into_which_row_it_was_merged(project, account, entity
     assert counts(result, entity)[1:] == (1, 0, 0)
 
 
+@on_each_warehouse
 def test_a_chain_of_merges_is_told_link_by_link(project, account):
     first, second, third = create(account, CUSTOMERS, 3)
     project.materialize(DAY, select=["customers"])
@@ -378,6 +381,7 @@ def test_a_merged_ticket_is_gone_also_where_it_does_not_say_where_it_went(projec
 # How many at a time
 
 
+@on_each_warehouse
 def test_look_ups_are_bounded_and_runs_of_other_windows_go_on_with_the_rest(project, account, sandbox):
     ids = create(account, TICKETS, 25)
     project.materialize(DAY, select=["tickets"])
@@ -400,6 +404,7 @@ def test_a_sweep_of_many_calls_may_look_for_as_many_rows(project, account):
     assert counts(project.materialize(DAY, select=["ticket_messages"]), TICKET_MESSAGES) == (12, 12, 0, 8)
 
 
+@on_each_warehouse
 def test_a_row_that_waits_to_be_looked_for_is_forgotten_when_it_is_read_and_found_when_it_is_gone_later(
     project, account
 ):
@@ -437,6 +442,7 @@ def test_a_run_that_fails_amid_its_look_ups_keeps_what_it_found_and_the_next_one
 # Which reading wins
 
 
+@on_each_warehouse
 def test_a_row_read_before_it_was_found_to_be_gone_does_not_bring_it_back(project, account):
     ids = create(account, TICKETS, 2)
     window = (datetime(2025, 3, 10, tzinfo=UTC), datetime(2025, 3, 11, tzinfo=UTC))
@@ -444,8 +450,7 @@ def test_a_row_read_before_it_was_found_to_be_gone_does_not_bring_it_back(projec
     (earlier,) = project.resources["gorgias"].sweep(TICKETS, *window).batches()
     remove(account, TICKETS, ids[:1])
     project.materialize(DAY, select=["tickets"])
-    warehouse = DuckDBWarehouse(str(project.database), {}, 10)
-    warehouse.merge(Table("gorgias", "tickets"), TICKETS.columns, newest_by_id(earlier))
+    project.engine.warehouse().merge(Table("gorgias", "tickets"), TICKETS.columns, newest_by_id(earlier))
     assert gone(project, TICKETS) == {ids[0]: None}
 
 
@@ -466,6 +471,7 @@ def test_a_row_that_reappears_is_alive_again(project, account, day):
 # What goes along
 
 
+@on_each_warehouse
 def test_a_deleted_ticket_takes_its_stored_messages_along_and_leaves_its_survey(project, account, sandbox):
     deleted, other = create(account, TICKETS, 2)
     its, others = (create(account, TICKET_MESSAGES, 3, ticket_id=ticket) for ticket in (deleted, other))
@@ -684,6 +690,7 @@ def test_a_full_sweep_refreshes_rows_outside_of_its_window_and_adds_none(project
     assert (metadata["rows_merged"], metadata["rows_new"]) == (3, 1)
 
 
+@on_each_warehouse
 def test_rows_read_on_the_way_refresh_stored_rows_and_add_none(project, account):
     stored, *_ = create(account, TICKET_MESSAGES, 3, ticket_id=7)
     project.materialize(DAY, select=["ticket_messages"])

@@ -130,8 +130,9 @@ def test_it_judges_what_an_emulator_was_sent_by_tables_that_may_be_gone():
         client.query_and_wait("CREATE TABLE `local.gorgias.tickets` (id INT64, day DATE)")
         client.query_and_wait("SELECT id FROM `local.gorgias.tickets` WHERE day != '2025-03-01'")
         client.query_and_wait("SELECT id FROM `local.gorgias.tickets` WHERE day != '2025-03-01 00:00:00'")
-        statements = sent(client)
+        jobs = sorted(client.list_jobs(), key=lambda job: job.created)
+        statements = sent(jobs)
         assert len(statements) == 5
         assert [parameter.name for parameter in statements[0].parameters] == ["ids"]
-        (refusal,) = refusals(statements, tables_of(client, "gorgias"))
+        (refusal,) = refusals(statements, tables_of(client, jobs))
         assert refusal.endswith("'2025-03-01 00:00:00'")

@@ -102,6 +102,7 @@ class BigQueryWarehouse(SqlWarehouse):
     patience: float = 600
     labels: Mapping[str, str] = field(default_factory=dict)
     costs: Bill = field(default_factory=Bill)
+    locations: dict[str, str] = field(default_factory=dict)  # of datasets that are known to be there
 
     # A merge is billed for the days it touches whatever its size, and a table takes so many jobs a day; in memory a
     # batch is a few times its bodies.
@@ -138,10 +139,11 @@ class BigQueryWarehouse(SqlWarehouse):
         options = {"api_endpoint": self.api_endpoint} if self.api_endpoint else None
         try:
             with closing(bigquery.Client(self.project, self.credentials, client_options=options)) as client:
-                location = self._location_of(client, schema, creates)
+                location = self.locations.get(schema) or self._location_of(client, schema, creates)
                 if location is None:
                     yield None
                     return
+                self.locations[schema] = location
                 jobs = Jobs(
                     client,
                     location,

@@ -58,9 +58,6 @@ class BigQueryDialect(Dialect):
     def name_of(self, table: Table) -> str:
         return self.quoted(f"{self._project}.{table.schema}.{table.name}")
 
-    def unnested(self, expressions: Iterable[str], name: str) -> str:
-        return f"UNNEST([{', '.join(expressions)}]) AS {name}"
-
     def inline(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         first, *others = rows
         named = ", ".join(f"{value} AS {column}" for value, column in zip(first, columns, strict=True))
@@ -135,7 +132,7 @@ class BigQuerySession(Session):
             statement = self.dialect.merge(table, source, rows.column_names, self._pruning(found, rows))
             job, _ = self._jobs.query(statement)
         changed, new = job.num_dml_affected_rows or 0, job.dml_stats.inserted_row_count if job.dml_stats else 0
-        return Merged(rows=changed, new=new, total=self.count(table))
+        return Merged(changed, new)
 
     @contextmanager
     def staged(self, rows: pa.Table) -> Iterator[str]:

@@ -11,7 +11,7 @@ from gorgias_assets.columns import DELETED_AT, EXTRACTED_AT, MERGED_INTO
 from gorgias_assets.entities import Column, Kind
 from gorgias_assets.gone import Tombstone
 from gorgias_assets.io_managers.session import Session
-from gorgias_assets.io_managers.warehouse import POSITION_KEPT, Candidates, Saved, Table
+from gorgias_assets.io_managers.warehouse import POSITION_KEPT, Candidates, Counts, Saved, Table
 from gorgias_assets.windows import Window
 
 POSITIONS = "_sweep_positions"
@@ -64,7 +64,9 @@ def forget_position(session: Session, table: Table, key: str) -> None:
 
 
 def has_unread(session: Session, table: Table, since: datetime) -> bool:
-    return bool(session.execute(f"SELECT 1 FROM {_unread(session, table, since)} LIMIT 1"))
+    words = session.dialect
+    unread = f"{DELETED_AT} IS NULL AND {EXTRACTED_AT} < {words.moment(since)}"
+    return bool(session.execute(f"SELECT 1 FROM {words.name_of(table)} WHERE {unread} LIMIT 1"))
 
 
 def note_candidates(
@@ -79,12 +81,20 @@ def note_candidates(
     bounds = [f"{words.quoted(field)} >= {words.moment(start)}" if start else f"{words.quoted(field)} IS NOT NULL"]
     if end:
         bounds.append(f"{words.quoted(field)} < {words.moment(end)}")
-    _drop_candidates(session, table)
-    candidates, name = _ensured(session, table, CANDIDATES), words.literal(table.name)
+    missing = (
+        f"{DELETED_AT} IS NULL AND {EXTRACTED_AT} < {words.moment(since)} "
+        f"AND (({' AND '.join(bounds)}) OR {words.among('id', ids)})"
+    )
+    name, now = words.literal(table.name), _now(session)
     session.execute(
-        f"INSERT INTO {candidates} (table_name, id, noted_at) SELECT {name}, id, {_now(session)} "
-        f"FROM {_unread(session, table, since)} AND (({' AND '.join(bounds)}) OR {words.among('id', ids)}) "
-        f"AND id NOT IN (SELECT id FROM {candidates} WHERE table_name = {name})"
+        f"MERGE INTO {_ensured(session, table, CANDIDATES)} AS target "
+        f"USING (SELECT id, {EXTRACTED_AT} AS read_at, {DELETED_AT} IS NOT NULL AS is_gone, "
+        f"({missing}) IS TRUE AS is_missing "
+        f"FROM {words.name_of(table)}) AS source ON target.id = source.id AND target.table_name = {name} "
+        f"WHEN MATCHED AND source.is_missing AND source.read_at >= target.noted_at THEN UPDATE SET noted_at = {now} "
+        "WHEN MATCHED AND NOT source.is_missing AND (source.is_gone OR source.read_at >= target.noted_at) THEN DELETE "
+        "WHEN NOT MATCHED AND source.is_missing "
+        f"THEN INSERT (table_name, id, noted_at) VALUES ({name}, source.id, {now})"
     )
 
 
@@ -119,30 +129,26 @@ def settle_candidates(
     return marked
 
 
-def rows_touched(session: Session, table: Table, touch_fields: Sequence[str], windows: Sequence[Window]) -> list[int]:
-    if not windows:
-        return []
+def counts(session: Session, table: Table, touch_fields: Sequence[str], windows: Sequence[Window]) -> Counts:
     words = session.dialect
-    asked = [(str(n), words.moment(window.start), words.moment(window.end)) for n, window in enumerate(windows)]
-    touches = words.unnested(map(words.quoted, touch_fields), "touch")
-    counts = dict(
-        session.execute(
-            f"SELECT number, COUNT(DISTINCT id) FROM "
-            f"(SELECT id, touch FROM {words.name_of(table)}, {touches} WHERE {DELETED_AT} IS NULL) AS touched "
+    query = f"SELECT -1 AS number, COUNT(*) AS there_are FROM {words.name_of(table)}"
+    if windows:
+        asked = [(str(n), words.moment(window.start), words.moment(window.end)) for n, window in enumerate(windows)]
+        touches = " UNION DISTINCT ".join(
+            f"SELECT id, {words.quoted(field)} AS touch FROM {words.name_of(table)} WHERE {DELETED_AT} IS NULL"
+            for field in touch_fields
+        )
+        query += (
+            f" UNION ALL SELECT number, COUNT(DISTINCT id) AS there_are FROM ({touches}) AS touched "
             f"JOIN {words.inline('asked', ('number', 'begins', 'ends'), asked)} "
             "ON touch >= begins AND touch < ends GROUP BY number"
         )
-    )
-    return [counts.get(number, 0) for number in range(len(windows))]
+    counted = dict(session.execute(query))
+    return Counts(counted[-1], [counted.get(number, 0) for number in range(len(windows))])
 
 
 def _now(session: Session) -> str:
     return session.dialect.moment(datetime.now(UTC))
-
-
-def _unread(session: Session, table: Table, since: datetime) -> str:
-    words = session.dialect
-    return f"{words.name_of(table)} WHERE {DELETED_AT} IS NULL AND {EXTRACTED_AT} < {words.moment(since)}"
 
 
 def _mark(session: Session, table: Table, gone: Sequence[Tombstone]) -> None:
@@ -176,7 +182,7 @@ def _mark_along(session: Session, table: Table, field: str, deleted: Mapping[int
     return int(marked)
 
 
-def _drop_candidates(session: Session, table: Table, looked_at: Collection[int] = ()) -> None:
+def _drop_candidates(session: Session, table: Table, looked_at: Collection[int]) -> None:
     """Those that were looked at, that were read since they were noted, and that are gone."""
     words = session.dialect
     candidates, name = _ensured(session, table, CANDIDATES), words.literal(table.name)

@@ -38,12 +38,11 @@ class DuckDBDialect(Dialect):
             raise WarehouseError(f"DuckDB has a database of its own named {table.schema!r}; choose another schema.")
         return f"{self.quoted(table.schema)}.{self.quoted(table.name)}"
 
-    def unnested(self, expressions: Iterable[str], name: str) -> str:
-        return f"UNNEST([{', '.join(expressions)}]) AS _({name})"
-
     def inline(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-        values = ", ".join(f"({', '.join(row)})" for row in rows)
-        return f"(VALUES {values}) AS {name}({', '.join(columns)})"
+        """Lists rather than VALUES, which DuckDB 1.5 joins by a range in three times the time."""
+        lists = zip(columns, zip(*rows, strict=True), strict=True)
+        unnested = ", ".join(f"unnest([{', '.join(values)}]) AS {column}" for column, values in lists)
+        return f"(SELECT {unnested}) AS {name}"
 
 
 class DuckDBSession(Session):
@@ -111,8 +110,7 @@ class DuckDBSession(Session):
         before = self.count(table)
         with self.staged(rows) as source:
             ((changed,),) = self.execute(self.dialect.merge(table, source, rows.column_names))
-        total = self.count(table)
-        return Merged(rows=changed, new=total - before, total=total)
+        return Merged(changed, new=self.count(table) - before)
 
     @contextmanager
     def staged(self, rows: pa.Table) -> Iterator[str]:

@@ -83,20 +83,20 @@ class MergingIOManager(dg.IOManager):
         except Rejected as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         warehouse.forget_position(table, sweep.key)
+        windows = windows_of(context)
+        counts = warehouse.counts(table, sweep.entity.touch_fields, list(windows.values()))
         context.log.info(
             f"{table}: {merged.rows:,} rows merged, {merged.new:,} of them new, with {sweep.progress.calls:,} calls"
         )
         warn_of_extra_fields(context, sweep)
         context.add_output_metadata(
             {
-                **table_metadata(table, merged.total),
+                **table_metadata(table, counts.rows),
                 **sweep_metadata(sweep, merged, monotonic() - started),
                 **gone_metadata(gone),
             }
         )
-        windows = windows_of(context)
-        touched = warehouse.rows_touched(table, sweep.entity.touch_fields, list(windows.values()))
-        for key, rows in zip(windows, touched, strict=True):
+        for key, rows in zip(windows, counts.touched, strict=True):
             context.step_context.add_asset_metadata({"dagster/partition_row_count": rows}, partition_key=key)
         context.step_context.add_asset_metadata(  # once for a range: a year of them would be megabytes of events
             {"dagster/column_schema": column_schema(sweep.entity.columns), **preview_metadata(sweep.entity, preview)},
@@ -124,7 +124,7 @@ def _read(context: dg.OutputContext, sweep: Sweep, table: Table, warehouse: Ware
     position = warehouse.saved_position(table, sweep.key)
     if position and sweep.resume(position):
         context.log.info(f"{table}: {resumption(sweep)}")
-    report, merged, preview = ProgressLog(context, sweep), Merged(0, 0, 0), None
+    report, merged, preview = ProgressLog(context, sweep), Merged(), None
     for batch in sweep.batches(warehouse.batch_rows, warehouse.batch_bytes, on_page=report):
         saved = Saved(sweep.key, batch.position)
         merged += warehouse.merge(table, sweep.entity.columns, newest_by_id(batch), saved)

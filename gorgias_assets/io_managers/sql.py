@@ -28,10 +28,6 @@ class Dialect(ABC):
     def name_of(self, table: Table) -> str: ...
 
     @abstractmethod
-    def unnested(self, expressions: Iterable[str], name: str) -> str:
-        """A relation of one column with a row's values, to be joined to the row by a comma."""
-
-    @abstractmethod
     def inline(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         """A relation of literals, at least one row of them."""
 

@@ -16,6 +16,7 @@ from gorgias_assets.io_managers.frames import cast_columns
 from gorgias_assets.io_managers.session import Session
 from gorgias_assets.io_managers.warehouse import (
     Candidates,
+    Counts,
     Merged,
     Saved,
     Slice,
@@ -42,7 +43,7 @@ class SqlWarehouse(Warehouse):
     def merge(self, table: Table, columns: Sequence[Column], rows: pa.Table, saved: Saved | None = None) -> Merged:
         with self._writing(table.schema) as session:
             _ensure_table(session, table, (*columns, *ADDED_COLUMNS))
-            merged = session.merge(table, rows) if rows.num_rows else Merged(0, 0, session.count(table))
+            merged = session.merge(table, rows) if rows.num_rows else Merged()
             if saved:
                 bookkeeping.save(session, table, saved)
         return merged
@@ -74,9 +75,11 @@ class SqlWarehouse(Warehouse):
         with self._writing(table.schema) as session:
             return bookkeeping.settle_candidates(session, table, looked_at, gone, along)
 
-    def rows_touched(self, table: Table, touch_fields: Sequence[str], windows: Sequence[Window]) -> list[int]:
+    def counts(self, table: Table, touch_fields: Sequence[str], windows: Sequence[Window]) -> Counts:
         return self._ask(
-            table, lambda session: bookkeeping.rows_touched(session, table, touch_fields, windows), [0] * len(windows)
+            table,
+            lambda session: bookkeeping.counts(session, table, touch_fields, windows),
+            Counts(0, [0] * len(windows)),
         )
 
     def replace(self, table: Table, rows: pa.Table, where: Slice) -> int:

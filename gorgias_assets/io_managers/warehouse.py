@@ -46,14 +46,21 @@ Slice = tuple[Dimension, ...]
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge did: rows inserted or updated, those inserted, and rows in the table then."""
+    """What a merge did: rows inserted or updated, and those of them that were inserted."""
+
+    rows: int = 0
+    new: int = 0
+
+    def __add__(self, other: "Merged") -> "Merged":
+        return Merged(self.rows + other.rows, self.new + other.new)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many rows a table has, and how many living ones were touched in each window that was asked for."""
 
     rows: int
-    new: int
-    total: int
-
-    def __add__(self, later: "Merged") -> "Merged":
-        return Merged(self.rows + later.rows, self.new + later.new, total=later.total)
+    touched: list[int]
 
 
 @dataclass(frozen=True)
@@ -141,8 +148,8 @@ class Warehouse(ABC):
         """
 
     @abstractmethod
-    def rows_touched(self, table: Table, touch_fields: Sequence[str], windows: Sequence[Window]) -> list[int]:
-        """How many living rows were touched in each window; a row touched in two windows counts in both."""
+    def counts(self, table: Table, touch_fields: Sequence[str], windows: Sequence[Window]) -> Counts:
+        """A row touched in two windows counts in both."""
 
     @abstractmethod
     def replace(self, table: Table, rows: pa.Table, where: Slice) -> int:
