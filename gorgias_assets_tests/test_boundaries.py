@@ -107,13 +107,11 @@ def test_an_account_without_a_row_makes_empty_tables_with_every_column(project):
         assert project.table(entity) == {}
         assert project.metadata(result, entity)["dagster/partition_row_count"] == 0
         assert project.metadata(result, entity)["dagster/row_count"] == 0
-        (columns,) = project.query(
-            f"SELECT count(*) FROM duckdb_columns() WHERE table_name = '{entity.name}' AND comment IS NOT NULL"
-        )
-        assert columns == (len(entity.columns) + 4,)
+        described = project.engine.descriptions("gorgias", entity.name)
+        assert len(described) == len(entity.columns) + 4
+        assert all(described.values())
 
 
-@on_each_warehouse
 def test_an_empty_day_between_full_ones_counts_zero_and_costs_no_row(project, account):
     insert(account, SATISFACTION_SURVEYS, ({"id": i, "created_datetime": START + timedelta(days=i)} for i in (1, 3)))
     result = project.materialize("2025-03-11", "2025-03-13", select=["satisfaction_surveys"])
@@ -144,7 +142,6 @@ def test_a_day_whose_only_row_was_deleted_keeps_the_row_in_the_table(project, ac
     assert ids(project, TICKETS) == [7]
 
 
-@on_each_warehouse
 def test_datetimes_of_every_form_are_stored_as_one_moment(project, account):
     forms = {
         "created_datetime": "2025-03-10T12:00:00",
@@ -181,10 +178,9 @@ def test_unknown_fields_and_misfits_are_kept_in_extra_and_only_their_names_are_t
         "SELECT _extra, sent_datetime, public, ticket_id, subject FROM gorgias.ticket_messages WHERE id = 7"
     )
     assert columns == [None, None, None, None]
-    assert json.loads(extra) == {name: odd[name] for name in odd if name not in ("id", "created_datetime")}
-    assert project.query("SELECT subject, _extra::JSON FROM gorgias.ticket_messages WHERE id = 8") == [
-        ("plain", '{"mood":null}')
-    ]
+    assert project.engine.json(extra) == {name: odd[name] for name in odd if name not in ("id", "created_datetime")}
+    ((subject, extra),) = project.query("SELECT subject, _extra FROM gorgias.ticket_messages WHERE id = 8")
+    assert (subject, project.engine.json(extra)) == ("plain", {"mood": None})
     counts = {"labels": 1, "mood": 2, "public": 1, "sent_datetime": 1, "subject": 1, "ticket_id": 1}
     assert project.metadata(result, TICKET_MESSAGES)["fields_in_extra"] == counts
     warnings = [entry.message for entry in project.log(result) if entry.level == logging.WARNING]
@@ -262,7 +258,6 @@ def test_bodies_of_a_megabyte_come_through_in_batches_bounded_by_bytes(project, 
     ) == [(True,)]
 
 
-@on_each_warehouse
 @pytest.mark.parametrize("row_id", [0, 2**53 + 1, 2**63 - 1])
 def test_an_id_of_64_bits_keeps_every_digit(project, account, row_id):
     rows = [

@@ -4,7 +4,9 @@ import tempfile
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +17,7 @@ from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.sandbox.shop import Shop
 from gorgias_assets_tests.conftest import FIRST_DAY, Project
-from gorgias_assets_tests.engines import on_each_warehouse
+from gorgias_assets_tests.engines import BigQueryProject, DuckDBFile, Engine, on_each_warehouse
 
 FIRST = date.fromisoformat(FIRST_DAY)
 OPENED = datetime(2025, 3, 3, tzinfo=UTC)
@@ -39,21 +41,50 @@ def assert_table_is_account(project: Project) -> None:
         assert all(project.is_gone(entity, row_id) for row_id in table.keys() - project.live_rows(entity).keys())
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
-@given(
+histories = given(
     seed=st.integers(0, 1000),
     runs=st.lists(st.tuples(hours_between, ranges), max_size=6),
     minutes_per_page=st.integers(0, 90),
     cuts=st.sets(st.integers(1, DAYS - 1), max_size=3),
     last_pass=st.randoms(use_true_random=False),
 )
-def test_any_order_repetition_and_overlap_of_partitions_of_a_living_account_ends_in_the_account_s_rows(
-    seed, runs, minutes_per_page, cuts, last_pass
-):
+
+
+def so_many(examples: int) -> settings:
+    return settings(
+        max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
+    )
+
+
+@so_many(6)
+@histories
+def test_any_order_repetition_and_overlap_of_partitions_of_a_living_account_ends_in_the_account_s_rows(**history):
+    with tempfile.TemporaryDirectory() as folder:
+        live_and_materialize(DuckDBFile(Path(folder) / "warehouse.duckdb"), **history)
+
+
+@pytest.mark.soak
+@so_many(3)
+@histories
+def test_any_order_repetition_and_overlap_of_partitions_ends_in_the_account_s_rows_in_bigquery_too(emulator, **history):
+    project = BigQueryProject(emulator)
+    live_and_materialize(project, **history)
+    project.clear()
+
+
+def live_and_materialize(
+    engine: Engine,
+    seed: int,
+    runs: list[tuple[int, list[int]]],
+    minutes_per_page: int,
+    cuts: set[int],
+    last_pass: Random,
+) -> None:
+    """Materialise ranges of days while a shop lives on, then every day once more, and compare."""
     account = Account(now=OPENED)
     shop = Shop(account, seed=seed, tickets_per_day=25)
-    with Sandbox(account) as sandbox, tempfile.TemporaryDirectory() as folder:
-        project = Project(sandbox, Path(folder) / "warehouse.duckdb")
+    with Sandbox(account) as sandbox:
+        project = Project(sandbox, engine)
         closing = datetime.combine(FIRST + timedelta(days=DAYS), datetime.min.time(), UTC) - timedelta(hours=1)
         sandbox.after_page = lambda _: shop.live(until=min(account.now + timedelta(minutes=minutes_per_page), closing))
         for hours, (first, last) in runs:

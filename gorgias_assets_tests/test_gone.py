@@ -217,7 +217,6 @@ def test_a_merged_row_says_into_which_row_it_was_merged(project, account, entity
     assert counts(result, entity)[1:] == (1, 0, 0)
 
 
-@on_each_warehouse
 def test_a_chain_of_merges_is_told_link_by_link(project, account):
     first, second, third = create(account, CUSTOMERS, 3)
     project.materialize(DAY, select=["customers"])
@@ -381,7 +380,6 @@ def test_a_merged_ticket_is_gone_also_where_it_does_not_say_where_it_went(projec
 # How many at a time
 
 
-@on_each_warehouse
 def test_look_ups_are_bounded_and_runs_of_other_windows_go_on_with_the_rest(project, account, sandbox):
     ids = create(account, TICKETS, 25)
     project.materialize(DAY, select=["tickets"])
@@ -404,7 +402,6 @@ def test_a_sweep_of_many_calls_may_look_for_as_many_rows(project, account):
     assert counts(project.materialize(DAY, select=["ticket_messages"]), TICKET_MESSAGES) == (12, 12, 0, 8)
 
 
-@on_each_warehouse
 def test_a_row_that_waits_to_be_looked_for_is_forgotten_when_it_is_read_and_found_when_it_is_gone_later(
     project, account
 ):
@@ -442,7 +439,6 @@ def test_a_run_that_fails_amid_its_look_ups_keeps_what_it_found_and_the_next_one
 # Which reading wins
 
 
-@on_each_warehouse
 def test_a_row_read_before_it_was_found_to_be_gone_does_not_bring_it_back(project, account):
     ids = create(account, TICKETS, 2)
     window = (datetime(2025, 3, 10, tzinfo=UTC), datetime(2025, 3, 11, tzinfo=UTC))
@@ -471,7 +467,6 @@ def test_a_row_that_reappears_is_alive_again(project, account, day):
 # What goes along
 
 
-@on_each_warehouse
 def test_a_deleted_ticket_takes_its_stored_messages_along_and_leaves_its_survey(project, account, sandbox):
     deleted, other = create(account, TICKETS, 2)
     its, others = (create(account, TICKET_MESSAGES, 3, ticket_id=ticket) for ticket in (deleted, other))
@@ -690,7 +685,6 @@ def test_a_full_sweep_refreshes_rows_outside_of_its_window_and_adds_none(project
     assert (metadata["rows_merged"], metadata["rows_new"]) == (3, 1)
 
 
-@on_each_warehouse
 def test_rows_read_on_the_way_refresh_stored_rows_and_add_none(project, account):
     stored, *_ = create(account, TICKET_MESSAGES, 3, ticket_id=7)
     project.materialize(DAY, select=["ticket_messages"])
