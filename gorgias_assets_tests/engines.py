@@ -73,7 +73,7 @@ class DuckDBFile(Engine):
         return GorgiasDuckDBIOManager(database=str(self.file), schema=schema, **waiting | settings)
 
     def warehouse(self) -> DuckDBWarehouse:
-        return DuckDBWarehouse(str(self.file), {}, self.lock_timeout_seconds)
+        return self.io_manager().warehouse()
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         with duckdb.connect(str(self.file), read_only=True) as connection:
@@ -117,12 +117,7 @@ class BigQueryProject(Engine):
         return GorgiasBigQueryIOManager(project=self.project, dataset=schema, **endpoints | settings)
 
     def warehouse(self) -> BigQueryWarehouse:
-        return BigQueryWarehouse(
-            project=self.project,
-            credentials=AnonymousCredentials(),
-            api_endpoint=self.emulator.api_endpoint,
-            storage_endpoint=self.emulator.storage_endpoint,
-        )
+        return self.io_manager().warehouse()
 
     def client(self) -> "closing[bigquery.Client]":
         options = {"api_endpoint": self.emulator.api_endpoint}

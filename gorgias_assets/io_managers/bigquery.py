@@ -61,7 +61,11 @@ class GorgiasBigQueryIOManager(dg.ConfigurableIOManagerFactory):
     )
 
     def create_io_manager(self, context: dg.InitResourceContext) -> MergingIOManager:  # noqa: ARG002
-        warehouse = BigQueryWarehouse(
+        return MergingIOManager(self.warehouse(), self.dataset)
+
+    def warehouse(self) -> "BigQueryWarehouse":
+        """Raises `WarehouseError` where there are no credentials."""
+        return BigQueryWarehouse(
             project=self.project,
             credentials=self._credentials(),
             location=self.location,
@@ -69,7 +73,6 @@ class GorgiasBigQueryIOManager(dg.ConfigurableIOManagerFactory):
             api_endpoint=self.api_endpoint,
             storage_endpoint=self.storage_endpoint,
         )
-        return MergingIOManager(warehouse, self.dataset)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         return ((name, value) for name, value in super().__repr_args__() if name != "gcp_credentials")

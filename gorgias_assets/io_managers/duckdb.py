@@ -47,8 +47,10 @@ class GorgiasDuckDBIOManager(DuckDBIOManager):
         self,
         context: dg.InitResourceContext,  # noqa: ARG002
     ) -> MergingIOManager:
-        warehouse = DuckDBWarehouse(self.database, self.connection_config, self.lock_timeout_seconds)
-        return MergingIOManager(warehouse, self.schema_)
+        return MergingIOManager(self.warehouse(), self.schema_)
+
+    def warehouse(self) -> "DuckDBWarehouse":
+        return DuckDBWarehouse(self.database, self.connection_config, self.lock_timeout_seconds)
 
 
 class DuckDBWarehouse(SqlWarehouse):

@@ -112,6 +112,13 @@ class SqlWarehouse(Warehouse):
             selected = ", ".join(map(words.quoted, columns)) if columns else "*"
             return session.arrow(f"SELECT {selected} FROM {words.name_of(table)} WHERE {words.condition(where)}")
 
+    def query(self, schema: str, query: str) -> pa.Table:
+        """The rows of a query, in the engine's dialect, of tables of the schema."""
+        with self._reading(schema) as session:
+            if session is None:
+                raise WarehouseError(f"There is nothing in {self} yet; materialise an asset first.")
+            return session.arrow(query)
+
     def _ask(self, table: Table, question: Callable[[Session], T], without_table: T) -> T:
         """The answer from the table, or what holds where there is none yet."""
         with self._reading(table.schema) as session:

@@ -3,19 +3,16 @@
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-import duckdb
 
 from gorgias_assets.definitions import defs
 from gorgias_assets.entities import ENTITIES
 from gorgias_assets.sandbox.__main__ import SCHEMA
 
 DAYS = 7
-DATABASE = (defs.resources or {})["io_manager"].database
-
 QUESTION = f"""\
-SELECT CAST(tickets.created_datetime AS DATE) AS day, count(*) AS tickets,
-       count(*) FILTER (status = 'closed') AS closed,
-       round(avg(score), 2) AS satisfaction
+SELECT CAST(tickets.created_datetime AS DATE) AS day, COUNT(*) AS tickets,
+       SUM(CASE WHEN status = 'closed' THEN 1 ELSE 0 END) AS closed,
+       ROUND(AVG(score), 2) AS satisfaction
 FROM {SCHEMA}.tickets
 LEFT JOIN {SCHEMA}.satisfaction_surveys AS survey ON survey.ticket_id = tickets.id
 GROUP BY day ORDER BY day DESC LIMIT 7"""
@@ -32,12 +29,11 @@ def main() -> None:
         value = {name: metadata.value for name, metadata in event.metadata.items()}
         numbers = [value[name] for name in ("dagster/row_count", "rows_merged", "rows_new", "api_calls")]
         print(f"{value['dagster/table_name']:<32}{numbers[0]:>8,}{numbers[1]:>8,}{numbers[2]:>8,}{numbers[3]:>11,}")
-    with duckdb.connect(DATABASE, read_only=True) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        print(f"\n{QUESTION}\n")
-        connection.sql(QUESTION).show()
+    warehouse = (defs.resources or {})["io_manager"].warehouse()
+    answer = warehouse.query(SCHEMA, QUESTION).to_pandas()
+    print(f"\n{QUESTION}\n\n{answer.to_string(index=False)}\n")
     print(
-        f"The tables are in {DATABASE}, schema {SCHEMA}. What to type next:\n"
+        f"The tables are in {warehouse}, schema {SCHEMA}. What to type next:\n"
         "  make dev      the Dagster UI on the simulated account: materialise, backfill, look at the assets\n"
         "  GORGIAS_URI='gorgias://<domain>?api_key=<api-key>&email=<email>' make dev      the same on your own"
     )
