@@ -7,7 +7,7 @@ BIN := .venv/bin
 SANDBOX := $(BIN)/python -m gorgias_assets.sandbox
 SOURCES := gorgias_assets gorgias_assets_tests
 
-.PHONY: demo dev test soak check fix bench sandbox emulator clean
+.PHONY: demo dev test test-bigquery soak check fix bench sandbox emulator clean
 
 demo: .venv/installed  ## materialise a simulated account's last days into gorgias.duckdb and show what is in it
 	$(SANDBOX) --port 0 --run $(BIN)/python -m gorgias_assets.sandbox.demo
@@ -26,7 +26,10 @@ dev: .venv/installed  ## the Dagster UI, on GORGIAS_URI when it is set (here or 
 test: .venv/installed .venv-bigquery/installed  ## all tests; those on a BigQuery emulator only where there is Python 3.13
 	$(BIN)/pytest
 
-soak: .venv/installed  ## the tests that take minutes: a month of a living account with faults and kills, a run that Dagster retries
+test-bigquery: .venv/installed  ## what only Google's service shows, in a scratch dataset of PROJECT, LOCATION if not US
+	$(BIN)/python -m gorgias_assets_tests.bigquery_account --project "$(PROJECT)" $(if $(LOCATION),--location $(LOCATION))
+
+soak: .venv/installed .venv-bigquery/installed  ## the tests that take minutes: a month of a living account with faults and kills, a run that Dagster retries
 	$(BIN)/pytest -m soak -n 0 -s
 
 check: .venv/installed  ## everything that can be checked without running it; writes nothing
