@@ -1,7 +1,8 @@
-"""`make bench`: messages from HTTP to a DuckDB table, with an account that has no limit on calls.
+"""`make bench`: messages from HTTP to a table, with an account that has no limit on calls.
 
 The simulated account serves from a process of its own, uncompressed, so that what is measured is this project: one
-materialisation through Dagster in a fresh process, from the first request to the last commit.
+materialisation through Dagster in a fresh process, from the first request to the last commit. With `--bigquery`, into
+the emulator, whose own time is then in the rows per second.
 """
 
 import argparse
@@ -15,12 +16,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 from gorgias_assets.entities import TICKET_MESSAGES
+from gorgias_assets_tests.bigquery_emulator import Emulator
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAYS = 100
@@ -62,12 +64,12 @@ def serve(rows: int, pipe: Connection) -> None:
         pipe.send(len(sandbox.requests))
 
 
-def materialize(uri: str, api_url: str, database: str, first_day: int) -> None:
+def materialize(uri: str, api_url: str, warehouse_uri: str, first_day: int) -> None:
     """Materialise the days from `first_day` on and print what it took as JSON."""
     import dagster as dg
 
     from gorgias_assets.assets import build_assets
-    from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
+    from gorgias_assets.io_managers.from_uri import io_manager_from_uri
     from gorgias_assets.resources import GorgiasResource
 
     assets = build_assets(START.date().isoformat(), entities=[TICKET_MESSAGES])
@@ -79,7 +81,7 @@ def materialize(uri: str, api_url: str, database: str, first_day: int) -> None:
             instance=instance,
             resources={
                 "gorgias": GorgiasResource(uri=uri, api_url=api_url),
-                "io_manager": GorgiasDuckDBIOManager(database=database, schema="gorgias"),
+                "io_manager": io_manager_from_uri(warehouse_uri),
             },
             tags={"dagster/asset_partition_range_start": days[0], "dagster/asset_partition_range_end": days[1]},
         )
@@ -97,15 +99,25 @@ def materialize(uri: str, api_url: str, database: str, first_day: int) -> None:
     )
 
 
-def measure(rows: int, first_day: int) -> dict[str, Any]:
+@contextmanager
+def warehouse(is_bigquery: bool) -> Iterator[str]:
+    """The URI of an empty one."""
+    if is_bigquery:
+        with Emulator() as emulator:
+            yield emulator.uri("gorgias")
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            yield f"duckdb:///{folder}/benchmark.duckdb"
+
+
+def measure(rows: int, first_day: int, is_bigquery: bool) -> dict[str, Any]:
     """One materialisation of the days from `first_day` on, of an account with this many messages."""
     ours, theirs = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(target=serve, args=(rows, theirs), daemon=True)
     server.start()
     uri, api_url, row_bytes = ours.recv()
-    with tempfile.TemporaryDirectory() as folder:
-        database = str(Path(folder) / "benchmark.duckdb")
-        command = [sys.executable, __file__, "--child", uri, api_url, database, str(first_day)]
+    with warehouse(is_bigquery) as warehouse_uri:
+        command = [sys.executable, __file__, "--child", uri, api_url, warehouse_uri, str(first_day)]
         printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     ours.send("stop")
     calls = ours.recv()
@@ -119,15 +131,16 @@ HEADINGS = ("window", "rows", "bytes/row", "rows/s", "CPU s/100k rows", "peak Mi
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--bigquery", action="store_true", help="into the emulator instead of a DuckDB file")
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.child:
-        uri, api_url, database, first_day = chosen.child
-        materialize(uri, api_url, database, int(first_day))
+        uri, api_url, warehouse_uri, first_day = chosen.child
+        materialize(uri, api_url, warehouse_uri, int(first_day))
         return
     print("".join(f"{heading:>17}" for heading in HEADINGS))
     for first_day in (DAYS * 3 // 4, 0):
-        got = measure(chosen.rows, first_day)
+        got = measure(chosen.rows, first_day, chosen.bigquery)
         rows = got["rows"]
         least = math.ceil(min(chosen.rows, chosen.rows * (DAYS - first_day + LOOK_BACK_DAYS) / DAYS) / 100)
         figures = (
