@@ -78,7 +78,7 @@ class GorgiasBigQueryIOManager(dg.ConfigurableIOManagerFactory):
         return ((name, value) for name, value in super().__repr_args__() if name != "gcp_credentials")
 
     def _credentials(self) -> Credentials:
-        if self.api_endpoint and self.api_endpoint.startswith("http:"):
+        if self.api_endpoint and not self.api_endpoint.startswith("https://"):
             if not _LOOPBACK.match(self.api_endpoint):
                 raise WarehouseError(
                     "BigQuery's api_endpoint must use https; http is for an emulator on loopback only."
