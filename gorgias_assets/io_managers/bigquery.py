@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import dagster as dg
 import grpc
-from google.api_core.exceptions import NotFound
+from google.api_core.exceptions import Conflict, NotFound
 from google.auth.credentials import AnonymousCredentials, Credentials
 from google.cloud import bigquery
 from google.cloud.bigquery_storage import BigQueryReadClient
@@ -20,7 +20,7 @@ from gorgias_assets.io_managers.bigquery_credentials import (
     credentials_of_file,
     default_credentials,
 )
-from gorgias_assets.io_managers.bigquery_jobs import GOOGLE_ERRORS, Bill, Jobs, meaning
+from gorgias_assets.io_managers.bigquery_jobs import GOOGLE_ERRORS, Bill, Jobs, Patience, meaning
 from gorgias_assets.io_managers.bigquery_session import BigQuerySession
 from gorgias_assets.io_managers.merging import MergingIOManager
 from gorgias_assets.io_managers.sql_warehouse import SqlWarehouse
@@ -94,7 +94,7 @@ class GorgiasBigQueryIOManager(dg.ConfigurableIOManagerFactory):
 
 @dataclass(frozen=True)
 class BigQueryWarehouse(SqlWarehouse):
-    """Datasets of one project. A job that fails for a passing reason is tried again for `patience` seconds."""
+    """Datasets of one project."""
 
     project: str
     credentials: Credentials = field(repr=False)
@@ -102,7 +102,7 @@ class BigQueryWarehouse(SqlWarehouse):
     maximum_bytes_billed: int | None = None
     api_endpoint: str | None = None
     storage_endpoint: str | None = None
-    patience: float = 600
+    patience: Patience = field(default_factory=Patience)
     labels: Mapping[str, str] = field(default_factory=dict)
     costs: Bill = field(default_factory=Bill)
     locations: dict[str, str] = field(default_factory=dict)  # of datasets that are known to be there
@@ -155,7 +155,7 @@ class BigQueryWarehouse(SqlWarehouse):
                     maximum_bytes_billed=self.maximum_bytes_billed,
                     patience=self.patience,
                 )
-                yield BigQuerySession(client, schema, jobs, self._storage)
+                yield BigQuerySession(client, schema, jobs, self._storage, self.patience)
         except GOOGLE_ERRORS as error:
             raise WarehouseError(meaning(error)) from None
 
@@ -164,11 +164,13 @@ class BigQueryWarehouse(SqlWarehouse):
         dataset.location = self.location
         dataset.description = "Gorgias helpdesk, kept by gorgias-assets"
         try:
-            found = client.get_dataset(dataset.reference)
+            found = client.get_dataset(dataset.reference, **self.patience.arguments)
         except NotFound:
             if not creates:
                 return None
-            found = client.create_dataset(dataset, exists_ok=True)
+            with suppress(Conflict):  # with another run, or with a request whose answer was lost
+                client.create_dataset(dataset, **self.patience.arguments)
+            found = client.get_dataset(dataset.reference, **self.patience.arguments)
         location = found.location or self.location or "US"
         if self.location and location.upper() != self.location.upper():
             raise WarehouseError(

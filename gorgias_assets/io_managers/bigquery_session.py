@@ -8,7 +8,7 @@ follows it, such as the position, may be lost to a crash for the price of readin
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, date, datetime, time, timedelta
 from tempfile import TemporaryFile
 from typing import Any, ClassVar
@@ -17,12 +17,12 @@ from uuid import uuid4
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
-from google.api_core.exceptions import NotFound
+from google.api_core.exceptions import Conflict, NotFound
 from google.cloud import bigquery
 
 from gorgias_assets.columns import DELETED_AT, MERGED_INTO
 from gorgias_assets.entities import Column, Kind
-from gorgias_assets.io_managers.bigquery_jobs import Jobs
+from gorgias_assets.io_managers.bigquery_jobs import Jobs, Patience
 from gorgias_assets.io_managers.bigquery_types import arrow_schema, fields_of, loadable, storable_json, type_of
 from gorgias_assets.io_managers.session import Session
 from gorgias_assets.io_managers.sql import Dialect
@@ -69,25 +69,31 @@ class BigQuerySession(Session):
     """Jobs in one dataset's location, and requests about its tables."""
 
     def __init__(
-        self, client: bigquery.Client, dataset: str, jobs: Jobs, storage: Callable[[], AbstractContextManager[Any]]
+        self,
+        client: bigquery.Client,
+        dataset: str,
+        jobs: Jobs,
+        storage: Callable[[], AbstractContextManager[Any]],
+        patience: Patience,
     ) -> None:
         self.dialect: BigQueryDialect = BigQueryDialect(client.project)
         self._client = client
         self._dataset = dataset
         self._jobs = jobs
         self._storage = storage
+        self._patience = patience.arguments
         self._tables: dict[str, bigquery.Table] = {}  # as they are known to be
 
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
-        job, rows = self._jobs.query(statement)
+        job = self._jobs.query(statement)
         if job.num_dml_affected_rows is not None:
             return [(job.num_dml_affected_rows,)]
-        return [row.values() for row in rows]
+        return [row.values() for row in job.result(**self._patience)]
 
     def arrow(self, query: str) -> pa.Table:
-        _, rows = self._jobs.query(query)
+        job = self._jobs.query(query)
         with self._storage() as storage:
-            return rows.to_arrow(bqstorage_client=storage, create_bqstorage_client=False)
+            return job.result(**self._patience).to_arrow(bqstorage_client=storage, create_bqstorage_client=False)
 
     def columns_of(self, table: Table) -> dict[str, str]:
         try:
@@ -122,7 +128,7 @@ class BigQuerySession(Session):
             f"SELECT * EXCEPT ({DELETED_AT}, {MERGED_INTO}) FROM {self.dialect.name_of(table)} "
             f"WHERE {DELETED_AT} IS NULL"
         )
-        self._client.create_table(view, exists_ok=True)
+        self._ensure(view)
 
     def merge(self, table: Table, rows: pa.Table) -> Merged:
         found = self._existing(table.name)
@@ -130,7 +136,7 @@ class BigQuerySession(Session):
         with self.staged(storable_json(rows, json_columns)) as staged:
             source = f"(SELECT {self._selected(rows.column_names, found.schema)} FROM {staged})"
             statement = self.dialect.merge(table, source, rows.column_names, self._pruning(found, rows))
-            job, _ = self._jobs.query(statement)
+            job = self._jobs.query(statement)
         changed, new = job.num_dml_affected_rows or 0, job.dml_stats.inserted_row_count if job.dml_stats else 0
         return Merged(changed, new)
 
@@ -139,12 +145,12 @@ class BigQuerySession(Session):
         rows = loadable(rows)
         staging = bigquery.Table(self._reference(f"_staging_{uuid4().hex}"), fields_of(rows.schema))
         staging.expires = datetime.now(UTC) + STAGING_KEPT  # should this process not come to deleting it
-        self._client.create_table(staging)
+        self._ensure(staging)
         with TemporaryFile() as file:
             pyarrow.parquet.write_table(rows, file, row_group_size=_ROWS_ENCODED)
             self._jobs.load(file, file.tell(), staging.reference, staging.schema)
         yield self.dialect.name_of(Table(self._dataset, staging.table_id))
-        self._client.delete_table(staging, not_found_ok=True)
+        self._client.delete_table(staging, not_found_ok=True, **self._patience)
 
     def widen(self, table: Table, rows: pa.Table, existing: Mapping[str, str], partitioned_by: str | None) -> None:
         fields = fields_of(loadable(rows).schema)
@@ -207,8 +213,13 @@ class BigQuerySession(Session):
             table.time_partitioning = bigquery.TimePartitioning(field=partitioned_by)
         if types.get("id") == "INT64":
             table.clustering_fields = ["id"]
-        self._client.create_table(table, exists_ok=True)
+        self._ensure(table)
         self._tables.pop(name, None)
+
+    def _ensure(self, table: bigquery.Table) -> None:
+        """Create the table, unless there is one of its name; it may be this one, made by a request that was lost."""
+        with suppress(Conflict):
+            self._client.create_table(table, **self._patience)
 
     def _alter(self, table: Table, columns: Sequence[str]) -> None:
         added = ", ".join(f"ADD COLUMN IF NOT EXISTS {column}" for column in columns)
@@ -217,7 +228,7 @@ class BigQuerySession(Session):
 
     def _existing(self, name: str) -> bigquery.Table:
         if name not in self._tables:
-            self._tables[name] = self._client.get_table(self._reference(name))
+            self._tables[name] = self._client.get_table(self._reference(name), **self._patience)
         return self._tables[name]
 
     def _reference(self, name: str) -> bigquery.TableReference:
