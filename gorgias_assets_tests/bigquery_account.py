@@ -144,6 +144,20 @@ def stops_at_the_bytes_it_may_bill(account: Account) -> str:
     return "not stopped: this is an emulator" if account.settings.get("api_endpoint") else fail()
 
 
+def gives_staging_tables_an_end(account: Account) -> str:
+    """Should a crash leave one behind; the load must not take the end away."""
+    rows = pa.table({"n": [1]})
+    with (
+        account.warehouse()._writing(account.dataset) as session,
+        session.staged(rows) as name,
+        account.client() as client,
+    ):
+        expires = client.get_table(name.strip("`")).expires
+    assert expires is not None
+    assert expires < datetime.now(UTC) + 2 * DAY
+    return f"{expires:%Y-%m-%d %H:%M} UTC"
+
+
 def leaves_no_staging_table(account: Account) -> str:
     with account.client() as client:
         names = [table.table_id for table in client.list_tables(account.dataset)]
@@ -168,6 +182,7 @@ CHECKS: list[Callable[[Account], str]] = [
     lets_runs_merge_at_once,
     replaces_and_reads_frames,
     stops_at_the_bytes_it_may_bill,
+    gives_staging_tables_an_end,
     leaves_no_staging_table,
     labels_its_jobs,
 ]

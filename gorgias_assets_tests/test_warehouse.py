@@ -1,7 +1,8 @@
 """What every warehouse does for this project, on each of them: merging, positions, rows that may be gone, counts."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pytest
 from gorgias_assets.columns import ADDED_COLUMNS, Row, type_rows
 from gorgias_assets.entities import Column, Kind
 from gorgias_assets.gone import Tombstone
+from gorgias_assets.io_managers.bigquery_session import ranges_of
 from gorgias_assets.io_managers.warehouse import Counts, Merged, Saved, Table, WarehouseError
 from gorgias_assets.windows import Window
 from gorgias_assets_tests.engines import BigQueryProject, Engine, on_each_warehouse
@@ -247,6 +249,24 @@ def test_in_bigquery_a_merge_names_the_days_of_its_rows_as_constants(bigquery):
         " OR target.created_datetime >= TIMESTAMP '2025-03-10 00:00:00+00:00'"
         " AND target.created_datetime < TIMESTAMP '2025-03-12 00:00:00+00:00')"
     )
+
+
+def test_in_bigquery_the_last_day_of_all_is_not_named_since_it_has_no_end(bigquery):
+    for _ in range(2):
+        merge(bigquery, read_at(FIRST, letter(1, datetime.max.replace(tzinfo=UTC)), letter(2)))
+    assert stored(bigquery) == {1: None, 2: None}
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 50])
+def test_in_bigquery_a_merge_names_no_more_than_200_ranges_of_days_which_hold_all_days(step):
+    days = {date(2020, 1, 1) + timedelta(days=step * number) for number in range(500)}
+    ranges = ranges_of(days)
+    assert len(ranges) <= 200
+    covered = {
+        (window.start + timedelta(days=n)).date() for window in ranges for n in range((window.end - window.start).days)
+    }
+    assert covered >= days
+    assert all(earlier.end < later.start for earlier, later in pairwise(ranges))
 
 
 def test_in_bigquery_a_row_without_a_day_is_looked_for_on_all_days(bigquery):

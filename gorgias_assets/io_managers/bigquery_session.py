@@ -22,7 +22,7 @@ from google.cloud import bigquery
 
 from gorgias_assets.columns import DELETED_AT, MERGED_INTO
 from gorgias_assets.entities import Column, Kind
-from gorgias_assets.io_managers.bigquery_jobs import Jobs, Patience
+from gorgias_assets.io_managers.bigquery_jobs import GOOGLE_ERRORS, Jobs, Patience
 from gorgias_assets.io_managers.bigquery_types import arrow_schema, fields_of, loadable, storable_json, type_of
 from gorgias_assets.io_managers.session import Session
 from gorgias_assets.io_managers.sql import Dialect
@@ -146,10 +146,15 @@ class BigQuerySession(Session):
         staging = bigquery.Table(self._reference(f"_staging_{uuid4().hex}"), fields_of(rows.schema))
         staging.expires = datetime.now(UTC) + STAGING_KEPT  # should this process not come to deleting it
         self._ensure(staging)
-        with TemporaryFile() as file:
-            pyarrow.parquet.write_table(rows, file, row_group_size=_ROWS_ENCODED)
-            self._jobs.load(file, file.tell(), staging.reference, staging.schema)
-        yield self.dialect.name_of(Table(self._dataset, staging.table_id))
+        try:
+            with TemporaryFile() as file:
+                pyarrow.parquet.write_table(rows, file, row_group_size=_ROWS_ENCODED)
+                self._jobs.load(file, file.tell(), staging.reference, staging.schema)
+            yield self.dialect.name_of(Table(self._dataset, staging.table_id))
+        except BaseException:
+            with suppress(*GOOGLE_ERRORS):  # it expires
+                self._client.delete_table(staging, **self._patience | {"retry": None})
+            raise
         self._client.delete_table(staging, not_found_ok=True, **self._patience)
 
     def widen(self, table: Table, rows: pa.Table, existing: Mapping[str, str], partitioned_by: str | None) -> None:
@@ -195,6 +200,8 @@ class BigQuerySession(Session):
         return self._created_on(set(days.to_pylist()))
 
     def _created_on(self, days: Collection[date]) -> str:
+        if date.max in days:  # which has no end
+            return ""
         column = f"target.{PARTITIONED_BY}"
         return f" AND ({column} IS NULL OR {self.dialect.within(column, ranges_of(days))})"
 
@@ -240,7 +247,7 @@ def _is_partitioned(table: bigquery.Table) -> bool:
 
 
 def ranges_of(days: Collection[date]) -> list[Window]:
-    """Windows that hold the days, in order, and as few others as `_MOST_RANGES` of them allow."""
+    """Windows that hold the days, in order, and few others: at most `_MOST_RANGES` of them."""
     gap = 1
     while len(ranges := _joined(days, gap)) > _MOST_RANGES:
         gap *= 2
