@@ -110,7 +110,7 @@ def warehouse(is_bigquery: bool) -> Iterator[str]:
             yield f"duckdb:///{folder}/benchmark.duckdb"
 
 
-def measure(rows: int, first_day: int, is_bigquery: bool) -> dict[str, Any]:
+def measure(rows: int, first_day: int, is_bigquery: bool = False) -> dict[str, Any]:
     """One materialisation of the days from `first_day` on, of an account with this many messages."""
     ours, theirs = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(target=serve, args=(rows, theirs), daemon=True)

@@ -15,7 +15,7 @@ from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sweeps import BATCH_BYTES
 from gorgias_assets_tests.conftest import Project
-from gorgias_assets_tests.engines import on_each_warehouse
+from gorgias_assets_tests.engines import on_each_warehouse, on_each_warehouse_in_time
 
 DAY = "2025-03-10"
 START = datetime(2025, 3, 10, tzinfo=UTC)
@@ -100,7 +100,7 @@ def test_250_rows_of_one_moment_are_all_read_across_pages(project, account, enti
     assert project.metadata(result, entity)["dagster/partition_row_count"] == 250
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_an_account_without_a_row_makes_empty_tables_with_every_column(project):
     result = project.materialize(DAY)
     for entity in ENTITIES:

@@ -17,7 +17,13 @@ from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.sandbox.shop import Shop
 from gorgias_assets_tests.conftest import FIRST_DAY, Project
-from gorgias_assets_tests.engines import BigQueryProject, DuckDBFile, Engine, on_each_warehouse
+from gorgias_assets_tests.engines import (
+    BigQueryProject,
+    DuckDBFile,
+    Engine,
+    on_each_warehouse,
+    on_each_warehouse_in_time,
+)
 
 FIRST = date.fromisoformat(FIRST_DAY)
 OPENED = datetime(2025, 3, 3, tzinfo=UTC)
@@ -56,7 +62,7 @@ def so_many(examples: int) -> settings:
     )
 
 
-@so_many(6)
+@so_many(4)
 @histories
 def test_any_order_repetition_and_overlap_of_partitions_of_a_living_account_ends_in_the_account_s_rows(**history):
     with tempfile.TemporaryDirectory() as folder:
@@ -123,7 +129,7 @@ def test_a_replayed_day_still_holds_a_row_that_was_edited_on_a_later_day(project
     assert project.query("SELECT id, status FROM gorgias.tickets") == [(ticket["id"], "closed")]
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_a_survey_scored_days_after_it_was_created_is_in_both_partitions_with_its_score(project, account):
     account.now = datetime(2025, 4, 2, tzinfo=UTC)
     survey = account.create("satisfaction_surveys", ticket_id=1, customer_id=2)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from gorgias_assets.io_managers.warehouse import WarehouseError
-from gorgias_assets_tests.engines import Engine, cases_on_each_warehouse, on_each_warehouse
+from gorgias_assets_tests.engines import Engine, cases_on_each_warehouse, on_each_warehouse, on_each_warehouse_in_time
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", dg.BetaWarning)
@@ -128,7 +128,7 @@ def test_a_day_replaces_its_own_rows_and_no_others(engine, form):
     assert [n for _, n in table(engine)] == [1, 2, 5, 7, 4]
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_a_range_of_days_is_replaced_in_one_run(engine):
     for day, n in ((FIRST, 1), (SECOND, 2), (THIRD, 3)):
         store(engine, frame(day, n), day, **DAILY)
@@ -136,7 +136,7 @@ def test_a_range_of_days_is_replaced_in_one_run(engine):
     assert [n for _, n in table(engine)] == [1, 20, 30]
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_a_static_partition_replaces_its_own_rows(engine):
     for shop, n in (("north", 1), ("o'hara", 2), ("o'hara", 3), ("south", 4)):
         store(engine, pd.DataFrame({"shop": [shop], "n": [n]}), shop, **BY_SHOP)
@@ -150,6 +150,7 @@ def test_a_partition_of_two_dimensions_replaces_its_own_rows(engine):
     assert [n for _, _, n in table(engine)] == [1, 4, 3]
 
 
+@on_each_warehouse_in_time
 def test_a_range_of_two_dimensions_replaces_that_rectangle(engine):
     corners = [(day, shop) for day in (FIRST, SECOND, THIRD) for shop in ("north", "south")]
     for n, (day, shop) in enumerate(corners):
@@ -173,6 +174,7 @@ def test_partitions_without_a_partition_expr_are_refused_with_a_sentence(engine)
         store(engine, frame(FIRST, 1), FIRST, partitions_def=DAYS)
 
 
+@on_each_warehouse_in_time
 def test_two_writes_of_one_day_leave_one(engine):
     for _ in range(3):
         store(engine, frame(FIRST, 1, 2), FIRST, **DAILY)
@@ -192,7 +194,7 @@ def test_two_writes_of_one_day_leave_one(engine):
         "of two types": pd.DataFrame({"day": [at(FIRST)] * 2, "n": [1, "two"]}),
         "no frame": "three",
     },
-    bigquery=["partly of another day", "of no day", "a fraction for an integer"],
+    bigquery=["partly of another day"],
 )
 def test_a_write_that_fails_keeps_the_old_rows_and_leaves_no_lock(engine, bad):
     store(engine, frame(FIRST, 1, 2), FIRST, **DAILY)
@@ -209,18 +211,21 @@ def test_rows_outside_the_partition_are_counted_and_explained(engine):
         store(engine, pd.concat([frame(FIRST, 3), frame(SECOND, 4)]), FIRST, **DAILY)
 
 
+@on_each_warehouse_in_time
 def test_columns_in_another_order_go_where_they_belong(engine):
     store(engine, pd.DataFrame({"a": [1], "b": [100]}))
     store(engine, pd.DataFrame({"b": [200], "a": [2]}))
     assert engine.query("SELECT a, b FROM shop.orders") == [(2, 200)]
 
 
+@on_each_warehouse_in_time
 def test_a_new_column_is_added_and_null_in_older_rows(engine):
     store(engine, frame(FIRST, 1), FIRST, **DAILY)
     store(engine, frame(SECOND, 2).assign(note="new"), SECOND, **DAILY)
     assert engine.query("SELECT n, note FROM shop.orders ORDER BY n") == [(1, None), (2, "new")]
 
 
+@on_each_warehouse_in_time
 def test_a_missing_column_is_null(engine):
     store(engine, frame(FIRST, 1).assign(note="old"), FIRST, **DAILY)
     store(engine, frame(SECOND, 2), SECOND, **DAILY)
@@ -243,7 +248,7 @@ def test_a_missing_and_a_new_column_do_not_change_places(engine):
         "fractions": [1.5],
         "moments": [at("2025-03-01")],
     },
-    bigquery=["integers", "moments"],
+    bigquery=["integers"],
 )
 def test_a_column_of_nulls_alone_takes_any_type_later(engine, values):
     store(engine, pd.DataFrame({"n": [1], "v": pd.Series([None], dtype=object)}))
@@ -273,6 +278,7 @@ def test_unsigned_integers_with_nulls_keep_every_digit(engine):
     assert sorted(load(engine)["v"].dropna().tolist()) == [2**63 + 1]
 
 
+@on_each_warehouse_in_time
 def test_a_frame_of_whole_floats_fits_an_integer_column(engine):
     store(engine, pd.DataFrame({"v": [1, 2]}))
     store(engine, pd.DataFrame({"v": [3.0, float("nan")]}))
@@ -303,6 +309,7 @@ def test_a_value_is_never_changed_to_fit_a_column(engine, values):
     assert table(engine) == ([(value,) for value in then] if wrote else before)
 
 
+@on_each_warehouse_in_time
 def test_categories_are_text_that_may_change(engine):
     store(engine, pd.DataFrame({"v": pd.Categorical(["p", "q"])}))
     store(engine, pd.DataFrame({"v": pd.Categorical(["r"])}))
@@ -316,14 +323,14 @@ def test_two_columns_of_one_name_are_refused_rather_than_lost(engine, names):
         store(engine, rows)
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_a_column_named_in_other_letters_is_the_same_column(engine):
     store(engine, pd.DataFrame({"Total": [1]}))
     store(engine, pd.DataFrame({"total": [2]}))
     assert table(engine) == [(2,)]
 
 
-@cases_on_each_warehouse("rows", {"pandas": pd.DataFrame(), "arrow": pa.table({})}, bigquery=["pandas"])
+@cases_on_each_warehouse("rows", {"pandas": pd.DataFrame(), "arrow": pa.table({})}, bigquery=[])
 def test_a_frame_without_rows_and_columns_empties_its_partition(engine, rows):
     store(engine, frame(FIRST, 1), FIRST, **DAILY)
     store(engine, frame(SECOND, 2), SECOND, **DAILY)
@@ -341,7 +348,7 @@ def test_an_empty_frame_makes_a_table_that_can_be_loaded_and_filled(engine):
     assert table(engine) == []
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_moments_with_and_without_a_zone_are_the_same_moments(engine):
     aware = pd.DataFrame({"day": pd.to_datetime([at(FIRST)], utc=True), "n": [1]})
     elsewhere = pd.DataFrame({"day": pd.DatetimeIndex([at(SECOND)]).tz_convert("Asia/Tokyo"), "n": [2]})
@@ -351,7 +358,7 @@ def test_moments_with_and_without_a_zone_are_the_same_moments(engine):
     assert table(engine) == [(at(FIRST), 1), (at(SECOND), 2), (at(THIRD), 3)]
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_the_edges_of_a_day_belong_to_it_as_a_half_open_interval(engine):
     edges = [at(FIRST), at("2025-03-01T23:59:59.999999")]
     store(engine, pd.DataFrame({"day": edges}), FIRST, **DAILY)
@@ -362,6 +369,7 @@ def test_the_edges_of_a_day_belong_to_it_as_a_half_open_interval(engine):
     assert table(engine) == [(at(FIRST),), (at(SECOND),)]
 
 
+@on_each_warehouse_in_time
 def test_days_of_another_zone_are_that_zone_s_days(engine):
     madrid = DAILY | {"partitions_def": dg.DailyPartitionsDefinition("2025-03-01", timezone="Europe/Madrid")}
     last_hour = datetime(2025, 3, 30, 21, 59, tzinfo=UTC)  # the day is 23 hours long and ends at 22:00 UTC
@@ -374,7 +382,7 @@ def test_days_of_another_zone_are_that_zone_s_days(engine):
 @cases_on_each_warehouse(
     "day",
     {"text": FIRST, "date": date(2025, 3, 1), "Z": "2025-03-01T00:00:00Z", "+02": "2025-03-01 02:00:00+02"},
-    bigquery=["date", "+02"],
+    bigquery=["+02"],
 )
 def test_a_partition_column_may_be_text_or_a_date(engine, day):
     for n in (1, 2):
@@ -392,6 +400,7 @@ def test_loading_gives_a_day_a_range_or_all(engine):
     assert sorted(load(engine, upstream=DAILY)["n"]) == [1, 2, 3]
 
 
+@on_each_warehouse_in_time
 def test_loading_gives_a_static_partition_and_one_of_two_dimensions(engine):
     rows = pd.DataFrame({"day": [date(2025, 3, 1)], "shop": ["o'hara"], "n": [1]})
     key = dg.MultiPartitionKey({"day": FIRST, "shop": "o'hara"})
@@ -425,7 +434,7 @@ def test_loading_as_something_else_is_refused_with_a_sentence(engine):
         load(engine, dict)
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_loading_reads_only_the_columns_asked_for_and_in_that_order(engine):
     store(engine, pd.DataFrame({"a": [1], "b": [2], "c d": [3]}))
     assert load(engine, columns=["c d", "a"]).to_dict("records") == [{"c d": 3, "a": 1}]
@@ -438,6 +447,7 @@ def test_loading_a_column_that_is_not_there_names_it(engine):
         load(engine, columns=["missing_column"])
 
 
+@on_each_warehouse_in_time
 def test_an_asset_may_be_built_on_its_own_day_before(engine):
     """On the first day there is no day before, and so nothing to load."""
     before = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
@@ -468,6 +478,7 @@ def test_a_replaced_day_says_what_it_wrote_and_where(engine):
     }
 
 
+@on_each_warehouse_in_time
 def test_rows_come_back_as_they_were_from_a_zone_that_is_no_utc(engine):
     moment = datetime(2025, 3, 1, 1, tzinfo=timezone(timedelta(hours=5, minutes=30)))
     store(engine, pa.table({"at": pa.array([moment], pa.timestamp("us", tz="Asia/Kolkata"))}))

@@ -24,7 +24,7 @@ from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.schedules import full_sweep_job, full_sweep_schedule
 from gorgias_assets_tests.conftest import FIRST_DAY, Project
-from gorgias_assets_tests.engines import on_each_warehouse
+from gorgias_assets_tests.engines import on_each_warehouse_in_time
 
 DAY, DELETED_ON = "2025-03-10", "2025-04-01"  # rows are created on DAY; the account's clock stands at DELETED_ON
 NOON = datetime(2025, 3, 10, 12, tzinfo=UTC)
@@ -185,7 +185,7 @@ def test_a_deleted_message_is_noticed_as_long_as_the_look_back_reaches_it(projec
     assert gone(project, TICKET_MESSAGES) == {beyond[0]: None, within[0]: None}
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 @pytest.mark.parametrize("entity", [TICKETS, CUSTOMERS], ids=lambda entity: entity.name)
 def test_a_row_whose_deletion_is_an_event_of_the_day_is_marked_however_old_it_is(project, account, entity):
     ids = create(account, entity, 3)
