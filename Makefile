@@ -61,11 +61,12 @@ clean:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-.venv-bigquery/installed: gorgias_assets_tests/bigquery_emulator/requirements.txt
+.venv-bigquery/installed: gorgias_assets_tests/bigquery_emulator/requirements.txt | .venv/installed
 	@for python in $(PYTHON_BIGQUERY); do \
 		$$python -c 'import sys; sys.exit(sys.version_info < (3, 13))' 2>/dev/null || continue; \
 		$$python -m venv --clear .venv-bigquery && \
 		.venv-bigquery/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $< && \
+		$(BIN)/python -m gorgias_assets_tests.googlesql && \
 		touch $@; \
 		exit; \
 	done; \

@@ -1,5 +1,6 @@
 """The assets on a simulated account and in a warehouse: what most tests are about."""
 
+import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -19,6 +20,11 @@ from gorgias_assets_tests.bigquery_emulator import Emulator, missing
 from gorgias_assets_tests.engines import BigQueryProject, DuckDBFile, Engine
 
 FIRST_DAY = "2025-03-01"
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: many tests wait, for a slow answer, a budget, a lock or an emulator."""
+    return (os.cpu_count() or 1) + 1
 
 
 class Project:

@@ -245,3 +245,7 @@ def _analyzer() -> Any:
     client.memory = client.exports["memory"]
     atexit.register(_analyzer.cache_clear)  # its parts do not survive the end of the interpreter quietly
     return client
+
+
+if __name__ == "__main__":
+    _analyzer()  # compiled for this machine, so that no test has to wait for it

@@ -36,7 +36,7 @@ from gorgias_assets.sandbox.server import Request, Sandbox
 from gorgias_assets.spans import Position, Span
 from gorgias_assets.sweeps import Batch, Sweep
 from gorgias_assets_tests.conftest import Project
-from gorgias_assets_tests.engines import on_each_warehouse
+from gorgias_assets_tests.engines import on_each_warehouse_in_time
 
 DAY = "2025-03-10"
 START = datetime(2025, 3, 10, tzinfo=UTC)
@@ -397,7 +397,7 @@ def test_a_run_goes_on_where_the_interrupted_one_was_and_says_from_where(
     assert "resumed_from" not in project.metadata(project.materialize(DAY, select=["tickets"]), TICKETS)
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_a_run_that_failed_after_everything_was_read_reads_only_the_head_the_next_time(project, account, sandbox):
     tickets(account, 3)
     project.materialize(DAY, select=["tickets"])

@@ -424,6 +424,7 @@ def test_rows_of_every_touch_order_are_found_by_the_order_the_list_is_read_in(pr
         assert len(project.table(entity)) == 250
 
 
+@pytest.mark.soak
 def test_peak_memory_does_not_grow_with_the_range():
     """Rows of 2.5 KB: two and a half times as many come through a process of the same size."""
     small, large = measure(20_000, 0), measure(50_000, 0)
