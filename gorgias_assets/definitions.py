@@ -12,6 +12,7 @@ from gorgias_assets.io_managers.from_uri import io_manager_from_uri
 from gorgias_assets.partitions import daily_partitions
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.schedules import daily_schedule, full_sweep_job, full_sweep_schedule, gorgias_job
+from gorgias_assets.sensors import failure_alert
 
 T = TypeVar("T")
 
@@ -45,6 +46,8 @@ seek = setting("GORGIAS_SEEK", "on", switch, "a switch; set it to on or off")
 warehouse_uri = setting("WAREHOUSE_URI", "duckdb:///gorgias.duckdb", str, "text")
 schema = setting("GORGIAS_SCHEMA", "", str, "text")
 api_url = setting("GORGIAS_API_URL", "", str, "text")
+alert_webhook_url = setting("ALERT_WEBHOOK_URL", "", str, "text")
+alert_dagster_url = setting("ALERT_DAGSTER_URL", "http://localhost:3000", str, "text")
 
 # For outages and crashed step processes. A retried run's step goes on where the last one stopped.
 retry_policy = dg.RetryPolicy(max_retries=3, delay=60, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
@@ -53,6 +56,7 @@ defs = dg.Definitions(
     assets=build_assets(start_date.isoformat(), retry_policy=retry_policy),
     jobs=[gorgias_job, full_sweep_job],
     schedules=[daily_schedule(daily_at), full_sweep_schedule(daily_partitions(start_date.isoformat()))],
+    sensors=[failure_alert(alert_webhook_url, alert_dagster_url)] if alert_webhook_url else [],
     resources={
         "gorgias": GorgiasResource(
             uri=dg.EnvVar("GORGIAS_URI"), api_url=api_url or None, max_share=max_share, seek=seek

@@ -24,7 +24,7 @@ assert not done, done
 assert not [name for name in sys.modules if name.startswith("google.cloud")]
 """
 REPOSITORY = Path(__file__).parent.parent
-SETTINGS = ("GORGIAS_", "WAREHOUSE_", "DAGSTER_")
+SETTINGS = ("GORGIAS_", "WAREHOUSE_", "ALERT_", "DAGSTER_")
 
 
 def load(tmp_path, code=LOAD, **settings) -> subprocess.CompletedProcess[str]:

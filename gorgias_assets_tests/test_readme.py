@@ -42,7 +42,7 @@ def test_its_table_of_entities_is_what_they_declare():
 def test_its_settings_are_those_that_the_definitions_read_and_the_example_file_names():
     named = dict(re.findall(r"^\| `(\w+)` \|(?: `(.*?)`)? \|", "\n".join(section("settings")), re.MULTILINE))
     definitions = (REPOSITORY / "gorgias_assets" / "definitions.py").read_text()
-    read = re.findall(r'"((?:GORGIAS|WAREHOUSE)_[A-Z_]+)"(?:, "(.*?)")?', definitions)
+    read = re.findall(r'"((?:GORGIAS|WAREHOUSE|ALERT)_[A-Z_]+)"(?:, "(.*?)")?', definitions)
     assert named == dict(read)
     example = re.findall(r"^#?([A-Z_]+)=(.*)$", (REPOSITORY / ".env.example").read_text(), re.MULTILINE)
     assert named == dict(example)
