@@ -257,6 +257,14 @@ def test_in_bigquery_the_last_day_of_all_is_not_named_since_it_has_no_end(bigque
     assert stored(bigquery) == {1: None, 2: None}
 
 
+def test_in_bigquery_a_merge_takes_a_number_that_would_be_written_in_other_digits(bigquery):
+    """PARSE_JSON('0.818739159369892') is refused by Google's own code, and with it the batch; the emulator takes it."""
+    merge(bigquery, read_at(FIRST, letter(1, data={"confidence": 0.818739159369892})))
+    (statement,) = merge_statements(bigquery)
+    assert "PARSE_JSON(`data`, wide_number_mode=>'round') AS `data`" in statement
+    assert stored(bigquery, "data") == {1: {"confidence": 0.818739159369892}}
+
+
 @pytest.mark.parametrize("step", [1, 2, 3, 50])
 def test_in_bigquery_a_merge_names_no_more_than_200_ranges_of_days_which_hold_all_days(step):
     days = {date(2020, 1, 1) + timedelta(days=step * number) for number in range(500)}

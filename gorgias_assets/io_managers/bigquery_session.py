@@ -31,6 +31,9 @@ from gorgias_assets.windows import Window
 
 STAGING_KEPT = timedelta(days=1)
 PARTITIONED_BY = "created_datetime"
+# By itself PARSE_JSON refuses a number that BigQuery would write in other digits, as one fraction in a few thousand is,
+# 0.818739159369892 for example. Rounded it is the same number, but an integer beyond 64 bits: see `storable_json`.
+_ROUNDED = "PARSE_JSON({}, wide_number_mode=>'round')"
 _MOST_RANGES = 200  # of days that one statement names
 _ROWS_ENCODED = 4_096  # at a time; what they take in memory
 
@@ -134,7 +137,7 @@ class BigQuerySession(Session):
         found = self._existing(table.name)
         json_columns = [field.name for field in found.schema if field.field_type == "JSON"]
         with self.staged(storable_json(rows, json_columns)) as staged:
-            source = f"(SELECT {self._selected(rows.column_names, found.schema)} FROM {staged})"
+            source = f"(SELECT {self._selected(rows.column_names, found.schema, _ROUNDED)} FROM {staged})"
             statement = self.dialect.merge(table, source, rows.column_names, self._pruning(found, rows))
             job = self._jobs.query(statement)
         changed, new = job.num_dml_affected_rows or 0, job.dml_stats.inserted_row_count if job.dml_stats else 0
@@ -205,11 +208,13 @@ class BigQuerySession(Session):
         column = f"target.{PARTITIONED_BY}"
         return f" AND ({column} IS NULL OR {self.dialect.within(column, ranges_of(days))})"
 
-    def _selected(self, names: Sequence[str], schema: Sequence[bigquery.SchemaField]) -> str:
+    def _selected(
+        self, names: Sequence[str], schema: Sequence[bigquery.SchemaField], parsing: str = "PARSE_JSON({})"
+    ) -> str:
         """Columns of a staging table in the types of the table they go to."""
         types = {field.name: type_of(field) for field in schema}
         return ", ".join(
-            f"PARSE_JSON({name}) AS {name}" if types.get(plain) == "JSON" else name
+            f"{parsing.format(name)} AS {name}" if types.get(plain) == "JSON" else name
             for plain, name in ((name, self.dialect.quoted(name)) for name in names)
         )
 

@@ -116,7 +116,7 @@ _NEAREST: Sequence[tuple[Any, pa.DataType]] = (
 
 
 def storable_json(rows: pa.Table, names: Iterable[str]) -> pa.Table:
-    """`rows` with each JSON text that BigQuery would refuse written as a JSON string of that text.
+    """`rows` with each JSON text that BigQuery would change or refuse written as a JSON string of that text.
 
     Which are those with integers beyond 64 bits (docs: PARSE_JSON, wide_number_mode) and those nested too deep
     (docs: JSON data type). One of them would fail the whole batch.

@@ -6,6 +6,7 @@ input, so that it does not outlive whoever started it.
 
 import argparse
 import os
+import re
 import signal
 import socket
 import sys
@@ -20,6 +21,7 @@ import duckdb_extension_ducklake
 import duckdb_extension_icu
 
 HOST = "127.0.0.1"
+ROUND = re.compile(r", wide_number_mode\s*=>\s*'round'")
 
 
 def install(extension: ModuleType, home: Path) -> None:
@@ -70,9 +72,10 @@ def correct(database: ModuleType, merge: ModuleType) -> None:
     database.connection = lambda: Cursor(connect())
     # Geography would need DuckDB's spatial extension, the largest of all, for functions that no table here calls for.
     database.FUNCTIONS = [path for path in database.FUNCTIONS if path.stem != "geography"]
-    # A MERGE is parsed, written in BigQuery's words and parsed again, and by then PARSE_JSON is bq.main.parse_json.
+    # A MERGE is parsed, written in BigQuery's words and parsed again, and by then PARSE_JSON is bq.main.parse_json,
+    # which knows no argument by name; and what it rounds are integers of 64 bits, too.
     write: Callable[[Any], str] = merge._sql
-    merge._sql = lambda node: write(node).replace("SAFE.bq.main.", "SAFE.")
+    merge._sql = lambda node: ROUND.sub("", write(node).replace("SAFE.bq.main.", "SAFE."))
 
 
 def stop_with_parent() -> None:
