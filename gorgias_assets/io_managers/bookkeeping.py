@@ -33,14 +33,16 @@ _COLUMNS = {
 
 def save(session: Session, table: Table, saved: Saved) -> None:
     words = session.dialect
-    values = ", ".join(
-        [words.literal(table.name), words.literal(saved.key), words.literal(saved.position), _now(session)]
+    source = (
+        f"SELECT {words.literal(table.name)} AS table_name, {words.literal(saved.key)} AS sweep, "
+        f"{words.literal(saved.position)} AS position, {_now(session)} AS saved_at"
     )
     session.execute(
-        f"MERGE INTO {_ensured(session, table, POSITIONS)} AS target USING (SELECT 1 AS one) AS source "
-        f"ON target.table_name = {words.literal(table.name)} AND target.sweep = {words.literal(saved.key)} "
-        f"WHEN MATCHED THEN UPDATE SET position = {words.literal(saved.position)}, saved_at = {_now(session)} "
-        f"WHEN NOT MATCHED THEN INSERT (table_name, sweep, position, saved_at) VALUES ({values})"
+        f"MERGE INTO {_ensured(session, table, POSITIONS)} AS target USING ({source}) AS source "
+        "ON target.table_name = source.table_name AND target.sweep = source.sweep "
+        "WHEN MATCHED THEN UPDATE SET position = source.position, saved_at = source.saved_at "
+        "WHEN NOT MATCHED THEN INSERT (table_name, sweep, position, saved_at) "
+        "VALUES (source.table_name, source.sweep, source.position, source.saved_at)"
     )
 
 
