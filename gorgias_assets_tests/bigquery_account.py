@@ -120,6 +120,24 @@ def lets_runs_merge_at_once(account: Account) -> str:
     return f"8 in {monotonic() - started:.0f} s"
 
 
+def leaves_once_what_runs_add_at_once(account: Account) -> str:
+    """Four that only insert, and the same rows: these do not wait for each other."""
+    added = tickets(range(DAYS, DAYS + 1), FIRST + DAYS * DAY)
+
+    def run(number: int) -> int:
+        warehouse = account.warehouse()
+        new = warehouse.merge(account.tickets, TICKETS.columns, added).new
+        warehouse.forget_position(account.tickets, f"run {number}")
+        return new
+
+    with ThreadPoolExecutor(4) as pool:
+        new = sum(pool.map(run, range(4)))
+    query = f"SELECT COUNT(*) AS n, COUNT(DISTINCT id) AS ids FROM {account.tickets}"
+    there_are = (DAYS + 1) * ROWS_A_DAY
+    assert account.warehouse().query(account.dataset, query).to_pylist() == [{"n": there_are, "ids": there_are}]
+    return f"{ROWS_A_DAY} rows, which were added {new / ROWS_A_DAY:g} times"
+
+
 def replaces_and_reads_frames(account: Account) -> str:
     warehouse = account.warehouse()
     days = [date(2025, 3, 1), date(2025, 3, 2)]
@@ -180,6 +198,7 @@ CHECKS: list[Callable[[Account], str]] = [
     reads_only_the_days_it_merges,
     marks_what_is_gone,
     lets_runs_merge_at_once,
+    leaves_once_what_runs_add_at_once,
     replaces_and_reads_frames,
     stops_at_the_bytes_it_may_bill,
     gives_staging_tables_an_end,

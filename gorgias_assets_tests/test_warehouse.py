@@ -285,6 +285,25 @@ def test_in_bigquery_a_row_without_a_day_is_looked_for_on_all_days(bigquery):
     assert "target.created_datetime" not in merge_statements(bigquery)[1].partition(" WHEN MATCHED")[0]
 
 
+def test_in_bigquery_a_row_that_two_runs_have_added_at_once_is_left_once_in_its_newest_state(bigquery):
+    """As are two merges that only insert; the emulator runs one after the other, so that a user's hand adds it."""
+    rows = read_at(FIRST, letter(1, text="old", data={"a": 1}), letter(2, None), letter(3), letter(4, text="other"))
+    merge(bigquery, rows)
+    bigquery.execute(
+        "ALTER TABLE post.letters ADD COLUMN reviewed INT64",
+        "UPDATE post.letters SET reviewed = 7 WHERE id = 3",
+        "INSERT INTO post.letters SELECT * FROM post.letters WHERE id < 4",
+        "INSERT INTO post.letters SELECT * FROM post.letters WHERE id = 2",
+    )
+    merge(bigquery, read_at(SECOND, letter(1, NOON + DAY, text="new", data={"a": 2})))
+    bigquery.warehouse().forget_position(LETTERS, "march")
+    found = bigquery.query("SELECT id, text, JSON_VALUE(data.a), reviewed FROM post.letters ORDER BY id")
+    assert found == [(1, "new", "2", None), (2, None, None, None), (3, None, None, 7), (4, "other", None, None)]
+    statements = len(bigquery.statements())
+    bigquery.warehouse().forget_position(LETTERS, "march")
+    assert len(bigquery.statements()) == statements + 2, "one look, and the position"
+
+
 def test_in_bigquery_marks_name_the_days_of_their_rows(bigquery):
     merge(bigquery, read_at(FIRST, letter(1), letter(2, NOON - 9 * DAY)))
     bigquery.warehouse().settle_candidates(LETTERS, [1], [Tombstone(1, SECOND)], {})

@@ -4,6 +4,10 @@ Statements are jobs of their own, not one transaction: one that changes a table 
 run changes the same table, while a single statement is queued behind it
 (cloud.google.com/bigquery/docs/transactions#transaction_concurrency). So rows are merged by one statement, and what
 follows it, such as the position, may be lost to a crash for the price of reading a batch again.
+
+Statements that happen to insert rows only do not conflict
+(cloud.google.com/bigquery/docs/data-manipulation-language#dml_statement_conflicts), so that two runs may add the same
+new row. The one that ends last leaves it once.
 """
 
 import json
@@ -20,7 +24,7 @@ import pyarrow.parquet
 from google.api_core.exceptions import Conflict, NotFound
 from google.cloud import bigquery
 
-from gorgias_assets.columns import DELETED_AT, MERGED_INTO
+from gorgias_assets.columns import DELETED_AT, EXTRACTED_AT, MERGED_INTO
 from gorgias_assets.entities import Column, Kind
 from gorgias_assets.io_managers.bigquery_jobs import GOOGLE_ERRORS, Jobs, Patience
 from gorgias_assets.io_managers.bigquery_types import arrow_schema, fields_of, loadable, storable_json, type_of
@@ -34,6 +38,7 @@ PARTITIONED_BY = "created_datetime"
 # By itself PARSE_JSON refuses a number that BigQuery would write in other digits, as one fraction in a few thousand is,
 # 0.818739159369892 for example. Rounded it is the same number, but an integer beyond 64 bits: see `storable_json`.
 _ROUNDED = "PARSE_JSON({}, wide_number_mode=>'round')"
+_MOST_IDS = 10_000  # that one statement names
 _MOST_RANGES = 200  # of days that one statement names
 _ROWS_ENCODED = 4_096  # at a time; what they take in memory
 
@@ -181,6 +186,20 @@ class BigQuerySession(Session):
     @contextmanager
     def values_kept_out_of_errors(self, table: Table) -> Iterator[None]:  # noqa: ARG002
         yield  # what leaves the jobs is without values
+
+    def leave_one_of_each_id(self, table: Table) -> int:
+        """The one that was read last. It may have been added with another day of creation than before, too."""
+        name, removed = self.dialect.name_of(table), 0
+        twice = f"SELECT id FROM {name} GROUP BY id HAVING COUNT(*) > 1 LIMIT {_MOST_IDS}"
+        while ids := [row_id for (row_id,) in self.execute(twice)]:
+            among = self.dialect.among("id", ids)
+            ((changed,),) = self.execute(
+                f"MERGE INTO {name} AS target USING (SELECT * FROM {name} WHERE {among} "
+                f"QUALIFY ROW_NUMBER() OVER (PARTITION BY id ORDER BY {EXTRACTED_AT} DESC) = 1) AS source ON FALSE "
+                f"WHEN NOT MATCHED BY SOURCE AND {among} THEN DELETE WHEN NOT MATCHED BY TARGET THEN INSERT ROW"
+            )
+            removed += changed - 2 * len(ids)  # each is inserted anew
+        return removed
 
     def pruning_of(self, table: Table, field: str, ids: Collection[int]) -> str:
         found = self._existing(table.name)

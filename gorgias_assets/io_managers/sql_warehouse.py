@@ -53,6 +53,7 @@ class SqlWarehouse(Warehouse):
 
     def forget_position(self, table: Table, key: str) -> None:
         with self._writing(table.schema) as session:
+            session.leave_one_of_each_id(table)
             bookkeeping.forget_position(session, table, key)
 
     def has_unread(self, table: Table, since: datetime) -> bool:

@@ -118,7 +118,10 @@ class Warehouse(ABC):
 
     @abstractmethod
     def forget_position(self, table: Table, key: str) -> None:
-        """The sweep is complete. Positions that are too old are forgotten as well."""
+        """The sweep is complete: a row that another one has added at the same time is in the table once from now on.
+
+        Positions that are too old are forgotten as well.
+        """
 
     @abstractmethod
     def has_unread(self, table: Table, since: datetime) -> bool:
