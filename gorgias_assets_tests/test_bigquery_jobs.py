@@ -634,3 +634,25 @@ def test_a_dataset_in_another_location_is_refused(engine, warehouse):
 def test_a_dataset_with_a_dash_is_refused(warehouse):
     said = failure(warehouse.saved_position, Table("my-shop", "letters"), "sweep")
     assert said == "BigQuery has no dataset named 'my-shop': only letters, digits and _ are allowed."
+
+
+@pytest.mark.parametrize(
+    ("tags", "sentence"),
+    [
+        ([[["a"], []]], "Column 'tags' holds lists of lists, which BigQuery has no type for; return lists of structs."),
+        (
+            [["a"], ["b", None]],
+            "Column 'tags' has nulls in its lists, which BigQuery does not hold; leave them out, or return lists of "
+            "structs.",
+        ),
+    ],
+    ids=["lists of lists", "nulls in lists"],
+)
+def test_lists_that_bigquery_cannot_hold_are_refused_with_the_column_s_name(warehouse, tags, sentence):
+    assert failure(warehouse.replace, LETTERS, pa.table({"tags": tags}), ()) == sentence
+
+
+def test_lists_of_any_length_and_lists_that_are_missing_are_taken(warehouse):
+    warehouse.replace(LETTERS, pa.table({"id": [1, 2, 3], "tags": [["a", "b"], [], None]}), ())
+    read = warehouse.read(LETTERS, ())
+    assert dict(zip(*read.to_pydict().values(), strict=True)) == {1: ["a", "b"], 2: [], 3: []}

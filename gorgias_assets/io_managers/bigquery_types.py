@@ -51,7 +51,10 @@ def _arrow_type(field: SchemaField) -> pa.DataType:
 
 
 def loadable(rows: pa.Table) -> pa.Table:
-    """`rows` in the nearest types that BigQuery has; raises `WarehouseError` for one that it has none for."""
+    """`rows` in the nearest types that BigQuery has; raises `WarehouseError` for one that it has none for.
+
+    A list that is null becomes an empty one in BigQuery, whose lists are never null.
+    """
     for position, field in enumerate(rows.schema):
         wanted = _nearest(field.type, field.name)
         if field.type != wanted:
@@ -62,6 +65,11 @@ def loadable(rows: pa.Table) -> pa.Table:
                     f"Column {field.name!r} is {field.type}, and not all of its values fit into BigQuery's {wanted}. "
                     "Return it as that type."
                 ) from None
+        if pa.types.is_list(wanted) and pc.list_flatten(rows[field.name]).null_count:
+            raise WarehouseError(
+                f"Column {field.name!r} has nulls in its lists, which BigQuery does not hold; leave them out, or "
+                "return lists of structs."
+            )
     return rows
 
 
@@ -90,7 +98,12 @@ def _nearest(kind: pa.DataType, name: str) -> pa.DataType:
     if is_.is_dictionary(kind) or is_.is_run_end_encoded(kind):
         return _nearest(kind.value_type, name)
     if is_.is_list(kind) or is_.is_large_list(kind) or is_.is_fixed_size_list(kind):
-        return pa.list_(_nearest(kind.value_type, name))
+        inner = _nearest(kind.value_type, name)
+        if is_.is_list(inner):
+            raise WarehouseError(
+                f"Column {name!r} holds lists of lists, which BigQuery has no type for; return lists of structs."
+            )
+        return pa.list_(inner)
     if is_.is_struct(kind):
         return pa.struct([(field.name, _nearest(field.type, name)) for field in kind])
     if is_.is_timestamp(kind):
