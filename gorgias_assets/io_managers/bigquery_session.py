@@ -173,7 +173,11 @@ class BigQuerySession(Session):
             self._alter(table, [f"{self.dialect.quoted(field.name)} {type_of(field)}" for field in lacking])
 
     def overwrite(self, table: Table, source: str, names: Sequence[str], condition: str) -> None:
-        """One statement, since it is atomic and waits for others that change the table."""
+        """One statement, since it is atomic and waits for others that change the table.
+
+        Two that find nothing to delete do not wait, so that a new partition which two runs write at once is there twice
+        until it is written again.
+        """
         schema = self._existing(table.name).schema
         columns = ", ".join(map(self.dialect.quoted, names))
         self.execute(
