@@ -146,16 +146,21 @@ def emulator() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+def bigquery(emulator: Emulator) -> Iterator[BigQueryProject]:
+    """The emulator, empty; at the end Google's analyzer judges what was sent to it."""
+    project = BigQueryProject(emulator)
+    yield project
+    refused = project.refused()
+    project.clear()
+    assert not refused, "\n\n".join(["what was sent is not BigQuery's SQL:", *refused])
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
     """A DuckDB file, or what `on_each_warehouse` says."""
-    if getattr(request, "param", "duckdb") == "duckdb":
-        yield DuckDBFile(tmp_path / "warehouse.duckdb")
-    else:
-        project = BigQueryProject(request.getfixturevalue("emulator"))
-        yield project
-        refused = project.refused()
-        project.clear()
-        assert not refused, "\n\n".join(["what was sent is not BigQuery's SQL:", *refused])
+    if getattr(request, "param", "duckdb") == "bigquery":
+        return request.getfixturevalue("bigquery")
+    return DuckDBFile(tmp_path / "warehouse.duckdb")
 
 
 @pytest.fixture

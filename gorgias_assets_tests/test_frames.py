@@ -491,3 +491,24 @@ def test_loading_a_table_that_is_not_there_says_so(engine, other):
         store(engine, pd.DataFrame({"n": [1]}), key=["shop", "others"])
     with pytest.raises(WarehouseError, match=r"There is no table shop\.orders .*materialise its asset first"):
         load(engine)
+
+
+@pytest.mark.parametrize(
+    ("day", "literal"),
+    [
+        (date(2025, 3, 1), "DATE '2025-03-01'"),
+        (datetime.fromisoformat(FIRST), "DATETIME '2025-03-01 00:00:00'"),
+        (at(FIRST), "TIMESTAMP '2025-03-01 00:00:00+00:00'"),
+    ],
+    ids=["date", "datetime", "timestamp"],
+)
+def test_in_bigquery_a_table_of_days_is_partitioned_by_them_and_a_day_is_compared_without_a_cast(
+    bigquery, day, literal
+):
+    """So that BigQuery reads the partition that is written, and no other."""
+    for n in (1, 2):
+        store(bigquery, pd.DataFrame({"day": [day], "n": [n]}), FIRST, **DAILY)
+    assert [n for _, n in table(bigquery)] == [2]
+    assert bigquery.table("shop", "orders").time_partitioning.field == "day"
+    overwrite = [statement for statement in bigquery.statements() if statement.startswith("MERGE")][-1]
+    assert f"WHEN NOT MATCHED BY SOURCE AND ((day >= {literal} AND day < " in overwrite

@@ -24,7 +24,7 @@ from gorgias_assets.io_managers.bigquery_jobs import GOOGLE_ERRORS, Bill, Jobs, 
 from gorgias_assets.io_managers.bigquery_session import BigQuerySession
 from gorgias_assets.io_managers.merging import MergingIOManager
 from gorgias_assets.io_managers.sql_warehouse import SqlWarehouse
-from gorgias_assets.io_managers.warehouse import WarehouseError
+from gorgias_assets.io_managers.warehouse import Table, WarehouseError
 
 _LOOPBACK = re.compile(r"http://(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?/?$")
 
@@ -124,6 +124,10 @@ class BigQueryWarehouse(SqlWarehouse):
             "bigquery_slot_seconds": self.costs.slot_milliseconds / 1000,
             "bigquery_jobs": self.costs.jobs,
         }
+
+    def leave_one_of_each_id(self, table: Table) -> None:
+        with self._writing(table.schema) as session:
+            session.leave_one_of_each_id(table)
 
     @contextmanager
     def _writing(self, schema: str) -> Iterator[BigQuerySession]:

@@ -30,7 +30,7 @@ from gorgias_assets.io_managers.bigquery_jobs import GOOGLE_ERRORS, Jobs, Patien
 from gorgias_assets.io_managers.bigquery_types import arrow_schema, fields_of, loadable, storable_json, type_of
 from gorgias_assets.io_managers.session import Session
 from gorgias_assets.io_managers.sql import Dialect
-from gorgias_assets.io_managers.warehouse import Merged, Table
+from gorgias_assets.io_managers.warehouse import Merged, Slice, Table
 from gorgias_assets.windows import Window
 
 STAGING_KEPT = timedelta(days=1)
@@ -65,6 +65,17 @@ class BigQueryDialect(Dialect):
 
     def name_of(self, table: Table) -> str:
         return self.quoted(f"{self._project}.{table.schema}.{table.name}")
+
+    def in_window(self, expression: str, window: Window, kind: str) -> str:
+        """A partition column is compared as it is, without a cast, so that BigQuery reads only its partitions."""
+        if kind == "TIMESTAMP":
+            return self.within(expression, [window])
+        start, end = window.start.replace(tzinfo=None), window.end.replace(tzinfo=None)
+        if kind == "DATETIME":
+            return f"{expression} >= DATETIME '{start}' AND {expression} < DATETIME '{end}'"
+        if kind == "DATE" and start.time() == end.time() == time():
+            return f"{expression} >= DATE '{start:%Y-%m-%d}' AND {expression} < DATE '{end:%Y-%m-%d}'"
+        return super().in_window(expression, window, kind)
 
     def inline(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         first, *others = rows
@@ -109,6 +120,9 @@ class BigQuerySession(Session):
         except NotFound:
             return {}
 
+    def condition(self, table: Table, where: Slice) -> str:
+        return self.dialect.condition(where, self.columns_of(table))
+
     def schema_of(self, table: Table) -> pa.Schema:
         return arrow_schema(self._existing(table.name).schema)
 
@@ -131,6 +145,8 @@ class BigQuerySession(Session):
         )
 
     def ensure_view_of_living(self, table: Table) -> None:
+        if self.columns_of(Table(table.schema, f"{table.name}_live")):
+            return
         view = bigquery.Table(self._reference(f"{table.name}_live"))
         view.view_query = (
             f"SELECT * EXCEPT ({DELETED_AT}, {MERGED_INTO}) FROM {self.dialect.name_of(table)} "
@@ -191,19 +207,17 @@ class BigQuerySession(Session):
     def values_kept_out_of_errors(self, table: Table) -> Iterator[None]:  # noqa: ARG002
         yield  # what leaves the jobs is without values
 
-    def leave_one_of_each_id(self, table: Table) -> int:
+    def leave_one_of_each_id(self, table: Table) -> None:
         """The one that was read last. It may have been added with another day of creation than before, too."""
-        name, removed = self.dialect.name_of(table), 0
+        name = self.dialect.name_of(table)
         twice = f"SELECT id FROM {name} GROUP BY id HAVING COUNT(*) > 1 LIMIT {_MOST_IDS}"
         while ids := [row_id for (row_id,) in self.execute(twice)]:
             among = self.dialect.among("id", ids)
-            ((changed,),) = self.execute(
+            self.execute(
                 f"MERGE INTO {name} AS target USING (SELECT * FROM {name} WHERE {among} "
                 f"QUALIFY ROW_NUMBER() OVER (PARTITION BY id ORDER BY {EXTRACTED_AT} DESC) = 1) AS source ON FALSE "
                 f"WHEN NOT MATCHED BY SOURCE AND {among} THEN DELETE WHEN NOT MATCHED BY TARGET THEN INSERT ROW"
             )
-            removed += changed - 2 * len(ids)  # each is inserted anew
-        return removed
 
     def pruning_of(self, table: Table, field: str, ids: Collection[int]) -> str:
         found = self._existing(table.name)

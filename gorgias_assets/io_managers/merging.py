@@ -79,6 +79,7 @@ class MergingIOManager(dg.IOManager):
         table, started = self._table(context), monotonic()
         try:
             merged, preview = _read(context, sweep, table, warehouse)
+            warehouse.leave_one_of_each_id(table)
             gone = _find_gone(context, sweep, table, warehouse)
         except Rejected as error:
             raise dg.Failure(str(error), allow_retries=False) from None

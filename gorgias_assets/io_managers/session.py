@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from gorgias_assets.entities import Column
 from gorgias_assets.io_managers.sql import Dialect
-from gorgias_assets.io_managers.warehouse import Merged, Table
+from gorgias_assets.io_managers.warehouse import Merged, Slice, Table
 
 
 class Session(ABC):
@@ -65,9 +65,9 @@ class Session(ABC):
     def values_kept_out_of_errors(self, table: Table) -> AbstractContextManager[None]:
         """Turns the engine's errors that quote a value, which may be from a customer's letter, into a sentence."""
 
-    def leave_one_of_each_id(self, table: Table) -> int:  # noqa: ARG002
-        """Remove rows that were added twice by merges side by side, where the engine lets those; returns how many."""
-        return 0
+    def condition(self, table: Table, where: Slice) -> str:  # noqa: ARG002
+        """What the rows of a slice of the table meet, in SQL."""
+        return self.dialect.condition(where)
 
     def count(self, table: Table) -> int:
         """How many rows the table has; without a price, since an engine need not read it for that."""

@@ -53,7 +53,6 @@ class SqlWarehouse(Warehouse):
 
     def forget_position(self, table: Table, key: str) -> None:
         with self._writing(table.schema) as session:
-            session.leave_one_of_each_id(table)
             bookkeeping.forget_position(session, table, key)
 
     def has_unread(self, table: Table, since: datetime) -> bool:
@@ -85,7 +84,7 @@ class SqlWarehouse(Warehouse):
 
     def replace(self, table: Table, rows: pa.Table, where: Slice) -> int:
         with self._writing(table.schema) as session, session.values_kept_out_of_errors(table):
-            condition = session.dialect.condition(where)
+            condition = session.condition(table, where)
             existing = session.columns_of(table)
             if EXTRACTED_AT in existing and EXTRACTED_AT not in rows.column_names:
                 raise WarehouseError(
@@ -111,7 +110,9 @@ class SqlWarehouse(Warehouse):
                 raise WarehouseError(f"There is no table {table} in {self}; materialise its asset first.")
             words = session.dialect
             selected = ", ".join(map(words.quoted, columns)) if columns else "*"
-            return session.arrow(f"SELECT {selected} FROM {words.name_of(table)} WHERE {words.condition(where)}")
+            return session.arrow(
+                f"SELECT {selected} FROM {words.name_of(table)} WHERE {session.condition(table, where)}"
+            )
 
     def query(self, schema: str, query: str) -> pa.Table:
         """The rows of a query, in the engine's dialect, of tables of the schema."""

@@ -112,16 +112,16 @@ class Warehouse(ABC):
         and the added ones, or the table gets those that it lacks; columns of a user's own are left alone.
         """
 
+    def leave_one_of_each_id(self, table: Table) -> None:  # noqa: B027, most engines have nothing to do
+        """After the last batch, where the engine lets two runs add one row at the same time: it is there once then."""
+
     @abstractmethod
     def saved_position(self, table: Table, key: str) -> str | None:
         """The position that a sweep of this key has saved with its last batch, if that is not too old."""
 
     @abstractmethod
     def forget_position(self, table: Table, key: str) -> None:
-        """The sweep is complete: a row that another one has added at the same time is in the table once from now on.
-
-        Positions that are too old are forgotten as well.
-        """
+        """The sweep is complete. Positions that are too old are forgotten as well."""
 
     @abstractmethod
     def has_unread(self, table: Table, since: datetime) -> bool:
