@@ -19,7 +19,7 @@ from gorgias_assets.io_managers.bigquery_types import type_of
 from gorgias_assets.io_managers.duckdb import DuckDBWarehouse, GorgiasDuckDBIOManager
 from gorgias_assets.io_managers.warehouse import Warehouse
 from gorgias_assets_tests.bigquery_emulator import Emulator
-from gorgias_assets_tests.googlesql import Statement, refusals, sent, tables_of
+from gorgias_assets_tests.googlesql import refusals, sent, tables_of
 
 on_each_warehouse = pytest.mark.parametrize("engine", ["duckdb", "bigquery"], indirect=True)
 
@@ -169,7 +169,7 @@ class BigQueryProject(Engine):
             tables = tables_of(client, jobs)
             listed = [item for dataset in client.list_datasets() for item in client.list_tables(dataset.reference)]
             views = [client.get_table(item).view_query for item in listed if item.table_type == "VIEW"]
-        return refusals([*sent(jobs), *map(Statement, views)], tables)
+        return refusals([*sent(jobs), *views], tables)
 
     def statements(self) -> list[str]:
         return [job.query for job in self.jobs() if job.job_type == "query"]

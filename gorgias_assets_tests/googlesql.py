@@ -5,18 +5,14 @@ there after a second.
 """
 
 import atexit
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from google.cloud import bigquery
 from google.cloud.bigquery import LoadJob, QueryJob, SchemaField
-
-Parameter = bigquery.ScalarQueryParameter | bigquery.ArrayQueryParameter | bigquery.StructQueryParameter
 
 # Of the analyzer's features, those of BigQuery's reference. What is not named here is refused.
 FEATURES = """
@@ -61,18 +57,9 @@ QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 HEX_ID = re.compile(r"[0-9a-f]{8,}")
 
 
-@dataclass(frozen=True)
-class Statement:
-    """A query or a script, with the parameters that went with it."""
-
-    sql: str
-    parameters: Sequence[Parameter] = ()
-
-
-def sent(jobs: Iterable[Any]) -> list[Statement]:
+def sent(jobs: Iterable[Any]) -> list[str]:
     """The newest statement of each shape that succeeded, of these jobs from the oldest to the newest."""
-    done = [job for job in jobs if isinstance(job, QueryJob) and not job.error_result]
-    statements = [Statement(job.query, tuple(job.query_parameters)) for job in done]
+    statements = [job.query for job in jobs if isinstance(job, QueryJob) and not job.error_result]
     return list({_shape(statement): statement for statement in statements}.values())
 
 
@@ -84,7 +71,7 @@ def tables_of(client: bigquery.Client, jobs: Iterable[Any]) -> dict[str, list[Sc
     return loaded | {str(table.reference): list(table.schema) for table in there}
 
 
-def refusals(statements: Iterable[Statement], tables: Mapping[str, Sequence[SchemaField]]) -> list[str]:
+def refusals(statements: Iterable[str], tables: Mapping[str, Sequence[SchemaField]]) -> list[str]:
     """What the analyzer says of each statement that it refuses, over the statement.
 
     `tables` are the columns by the name that stands between backticks, like `local.gorgias.tickets`.
@@ -93,26 +80,25 @@ def refusals(statements: Iterable[Statement], tables: Mapping[str, Sequence[Sche
         return [refusal for statement in statements for refusal in _refusals(statement, catalogue)]
 
 
-def _shape(statement: Statement) -> tuple[str, str]:
+def _shape(statement: str) -> str:
     """A statement without its values: texts are gone, but what looks like a date keeps the look."""
-    sql = re.sub(r"\d", "0", HEX_ID.sub("0", statement.sql))
+    sql = re.sub(r"\d", "0", HEX_ID.sub("0", statement))
     sql = QUOTED.sub(lambda text: "''" if re.search("[^-0-9T Z:.+'\"]", text[0]) else text[0], sql)
-    types = {parameter.name: parameter.to_api_repr()["parameterType"] for parameter in statement.parameters}
-    return re.sub("0+", "0", sql), json.dumps(types, sort_keys=True)
+    return re.sub("0+", "0", sql)
 
 
-def _refusals(statement: Statement, catalogue: int) -> Iterator[str]:
+def _refusals(statement: str, catalogue: int) -> Iterator[str]:
     from zetasql.core.exceptions import ServerError
 
-    part = statement.sql
+    part = statement
     try:
-        for part in _parts(statement.sql):
+        for part in _parts(statement):
             try:
-                _call("Analyze", _analysis(part, statement.parameters, catalogue))
+                _call("Analyze", _analysis(part, catalogue))
             except ServerError as refusal:
                 yield f"{_message(refusal)}\n{part}"
     except ServerError as refusal:
-        yield f"{_message(refusal)}\n{statement.sql}"
+        yield f"{_message(refusal)}\n{statement}"
 
 
 def _parts(script: str) -> Iterator[str]:
@@ -128,13 +114,9 @@ def _parts(script: str) -> Iterator[str]:
         position = end
 
 
-def _analysis(sql: str, parameters: Sequence[Parameter], catalogue: int) -> Any:
+def _analysis(sql: str, catalogue: int) -> Any:
     from zetasql import types
 
-    query_parameters = [
-        types.AnalyzerOptions.QueryParameter(name=parameter.name, type=_type(parameter.to_api_repr()["parameterType"]))
-        for parameter in parameters
-    ]
     allowed = types.AllowedHintsAndOptions(
         disallow_unknown_options=True,
         disallow_duplicate_option_names=True,
@@ -144,7 +126,6 @@ def _analysis(sql: str, parameters: Sequence[Parameter], catalogue: int) -> Any:
         language_options=_language(),
         error_message_mode=types.ErrorMessageMode.ERROR_MESSAGE_ONE_LINE,
         default_timezone="UTC",
-        query_parameters=query_parameters,
         allowed_hints_and_options=allowed,
     )
     return types.AnalyzeRequest(options=options, registered_catalog_id=catalogue, sql_statement=sql)
@@ -173,7 +154,7 @@ def _catalogue(tables: Mapping[str, Sequence[SchemaField]]) -> Iterator[int]:
 
 
 def _described(field: SchemaField) -> dict[str, Any]:
-    """A column's type in the form that parameters' types have."""
+    """A column's type in the form that the REST API gives to types."""
     described: dict[str, Any] = {"type": field.field_type}
     if field.fields:
         described["structTypes"] = [{"name": inner.name, "type": _described(inner)} for inner in field.fields]
