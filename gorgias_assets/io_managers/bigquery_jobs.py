@@ -60,6 +60,8 @@ _MEANINGS = {
     "Google's console.",
     "bytesBilledLimitExceeded": "A statement would be billed for more than maximum_bytes_billed, and so was not run; "
     "raise that in the warehouse URI, or materialise fewer days at once.",
+    "invalid": "BigQuery does not take a column or a value that it was given; name columns in letters, digits and "
+    "underscores, and compare their types with the table's.",
     "invalidQuery": "BigQuery cannot run a statement; correct the columns or the partition_expr that it is about.",
     "notFound": "BigQuery does not have what it was asked for; correct the project and the dataset in the warehouse "
     "URI.",
