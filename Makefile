@@ -29,7 +29,7 @@ test: .venv/installed .venv-bigquery/installed  ## all tests; those on a BigQuer
 test-bigquery: .venv/installed  ## what only Google's service shows, in a scratch dataset of PROJECT, LOCATION if not US
 	$(BIN)/python -m gorgias_assets_tests.bigquery_account --project "$(PROJECT)" $(if $(LOCATION),--location $(LOCATION))
 
-soak: .venv/installed .venv-bigquery/installed  ## the tests that take minutes: a month of a living account with faults and kills, a run that Dagster retries
+soak: .venv/installed .venv-bigquery/installed  ## the tests that take minutes: a month of a living account with faults and kills, a run that Dagster retries, more on BigQuery
 	$(BIN)/pytest -m soak -n 0 -s
 
 check: .venv/installed  ## everything that can be checked without running it; writes nothing

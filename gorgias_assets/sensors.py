@@ -25,9 +25,9 @@ def failure_alert(webhook_url: str, dagster_url: str) -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
     def gorgias_failure_alert(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
-        if will_retry(context.dagster_run):
+        if _will_retry(context.dagster_run):
             return dg.SkipReason("The run is run again.")
-        text = message(context, f"{dagster_url.rstrip('/')}/runs/{context.dagster_run.run_id}")
+        text = _message(context, f"{dagster_url.rstrip('/')}/runs/{context.dagster_run.run_id}")
         try:
             answer = requests.post(webhook_url, json={"text": text}, timeout=SECONDS_TO_POST)
         except requests.RequestException as error:
@@ -39,44 +39,46 @@ def failure_alert(webhook_url: str, dagster_url: str) -> dg.SensorDefinition:
     return gorgias_failure_alert
 
 
-def will_retry(run: dg.DagsterRun) -> bool:
+def _will_retry(run: dg.DagsterRun) -> bool:
     """Whether the instance's run retries take the run up again, as it says once it has seen it."""
     return run.tags.get("dagster/will_retry") == "true"
 
 
-def message(context: dg.RunFailureSensorContext, link: str) -> str:
+def _message(context: dg.RunFailureSensorContext, link: str) -> str:
     failures = list(context.get_step_failure_events())
-    lines = [f"{name_of(failure)}{partitions_of(context.dagster_run)}: {reason_of(failure)}" for failure in failures]
-    lines = lines or [f"{context.dagster_run.job_name}{partitions_of(context.dagster_run)} ended before its steps did."]
-    return "\n".join([*map(escaped, lines), f"<{link}|Run {context.dagster_run.run_id[:8]}>"])
+    lines = [f"{_name_of(failure)}{_partitions_of(context.dagster_run)}: {_reason_of(failure)}" for failure in failures]
+    lines = lines or [
+        f"{context.dagster_run.job_name}{_partitions_of(context.dagster_run)} ended before its steps did."
+    ]
+    return "\n".join([*map(_escaped, lines), f"<{link}|Run {context.dagster_run.run_id[:8]}>"])
 
 
-def name_of(failure: DagsterEvent) -> str:
+def _name_of(failure: DagsterEvent) -> str:
     return (failure.step_key or "a step").replace("__", "/")
 
 
-def partitions_of(run: dg.DagsterRun) -> str:
+def _partitions_of(run: dg.DagsterRun) -> str:
     first, last = run.tags.get("dagster/asset_partition_range_start"), run.tags.get("dagster/asset_partition_range_end")
     partition = run.tags.get("dagster/partition") or (first and f"{first} to {last}")
     return f", {partition}" if partition else ""
 
 
-def reason_of(failure: DagsterEvent) -> str:
+def _reason_of(failure: DagsterEvent) -> str:
     """The sentence of the innermost error that was raised for people to read, else the name of the innermost one."""
-    errors = list(chain(failure.step_failure_data.error))
+    errors = list(_chain(failure.step_failure_data.error))
     told = next((error for error in reversed(errors) if error.cls_name in TOLD), None)
     if told is None:
         return f"it ended with {errors[-1].cls_name or 'an error'}." if errors else "it ended with an error."
     return told.message.partition(": ")[2].strip()
 
 
-def chain(error: SerializableErrorInfo | None) -> Iterator[SerializableErrorInfo]:
+def _chain(error: SerializableErrorInfo | None) -> Iterator[SerializableErrorInfo]:
     """An error, what it was caused by, and so on."""
     while error is not None:
         yield error
         error = error.cause or error.context
 
 
-def escaped(text: str) -> str:
+def _escaped(text: str) -> str:
     """Slack's three characters (docs.slack.dev/messaging/formatting-message-text)."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
