@@ -46,7 +46,7 @@ class GorgiasBigQueryIOManager(dg.ConfigurableIOManagerFactory):
     credentials_path: str | None = Field(
         default=None, description="File of a key, instead of application-default credentials."
     )
-    gcp_credentials: dg.ResourceDependency[str] = None  # type: ignore[assignment]  # may be left out
+    gcp_credentials: dg.ResourceDependency[str] = None  # type: ignore[assignment]  # Dagster types no default
     maximum_bytes_billed: int | None = Field(
         default=None, gt=0, description="A statement that would be billed for more bytes fails, at no cost."
     )

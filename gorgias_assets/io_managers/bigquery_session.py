@@ -175,14 +175,14 @@ class BigQuerySession(Session):
                 pyarrow.parquet.write_table(rows, file, row_group_size=_ROWS_ENCODED)
                 self._jobs.load(file, file.tell(), staging.reference, staging.schema)
             yield self.dialect.name_of(Table(self._dataset, staging.table_id))
-        except BaseException:
-            with suppress(*GOOGLE_ERRORS):  # it expires
+        except BaseException:  # a cancelled run's, too; it is raised again
+            with suppress(*GOOGLE_ERRORS):  # the table expires
                 self._client.delete_table(staging, **self._patience | {"retry": None})
             raise
         self._client.delete_table(staging, not_found_ok=True, **self._patience)
 
     def widen(self, table: Table, rows: pa.Table, existing: Mapping[str, str], partitioned_by: str | None) -> None:
-        fields = fields_of(loadable(rows).schema)
+        fields = fields_of(loadable(rows.slice(0, 0)).schema)
         if not existing:
             self._create(table.name, fields, partitioned_by)
         elif lacking := [field for field in fields if field.name not in existing]:
@@ -202,10 +202,6 @@ class BigQuerySession(Session):
             f"WHEN NOT MATCHED BY SOURCE AND ({condition}) THEN DELETE "
             f"WHEN NOT MATCHED BY TARGET THEN INSERT ({columns}) VALUES ({columns})"
         )
-
-    @contextmanager
-    def values_kept_out_of_errors(self, table: Table) -> Iterator[None]:  # noqa: ARG002
-        yield  # what leaves the jobs is without values
 
     def leave_one_of_each_id(self, table: Table) -> None:
         """The one that was read last. It may have been added with another day of creation than before, too."""

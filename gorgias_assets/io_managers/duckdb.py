@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 import duckdb
+import pyarrow as pa
 import tenacity
 from dagster_duckdb import DuckDBIOManager
 from pydantic import Field
@@ -17,7 +18,7 @@ from gorgias_assets.io_managers.duckdb_faults import has_damaged_log, is_fault, 
 from gorgias_assets.io_managers.duckdb_session import DuckDBDialect, DuckDBSession
 from gorgias_assets.io_managers.merging import MergingIOManager
 from gorgias_assets.io_managers.sql_warehouse import SqlWarehouse
-from gorgias_assets.io_managers.warehouse import WarehouseError
+from gorgias_assets.io_managers.warehouse import Slice, Table, WarehouseError
 
 # A batch is one row group, which DuckDB then writes once and leaves alone. In row groups of its default size, 122,880,
 # every batch would be merged with the ones before and compressed again, in several times the memory.
@@ -69,6 +70,15 @@ class DuckDBWarehouse(SqlWarehouse):
 
     def __str__(self) -> str:
         return self._database
+
+    def replace(self, table: Table, rows: pa.Table, where: Slice) -> int:
+        try:
+            return super().replace(table, rows, where)
+        except duckdb.DataError as error:  # which quotes the value, and that may be from a customer's letter
+            raise WarehouseError(
+                f"DuckDB refused to convert a value for {table} ({type(error).__name__}); compare the types of the "
+                "frame's columns, and 'partition_expr', with those of the table."
+            ) from None
 
     @contextmanager
     def _writing(self, schema: str) -> Iterator[DuckDBSession]:  # noqa: ARG002

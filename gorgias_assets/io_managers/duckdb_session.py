@@ -130,13 +130,3 @@ class DuckDBSession(Session):
     def overwrite(self, table: Table, source: str, names: Sequence[str], condition: str) -> None:  # noqa: ARG002
         self.execute(f"DELETE FROM {self.dialect.name_of(table)} WHERE {condition}")
         self.execute(f"INSERT INTO {self.dialect.name_of(table)} BY NAME SELECT * FROM {source}")
-
-    @contextmanager
-    def values_kept_out_of_errors(self, table: Table) -> Iterator[None]:
-        try:
-            yield
-        except duckdb.DataError as error:
-            raise WarehouseError(
-                f"DuckDB refused to convert a value for {table} ({type(error).__name__}); compare the types of the "
-                "frame's columns, and 'partition_expr', with those of the table."
-            ) from None

@@ -61,10 +61,6 @@ class Session(ABC):
     def overwrite(self, table: Table, source: str, names: Sequence[str], condition: str) -> None:
         """Put the rows of `source` in the place of the table's rows that meet the condition, all at once."""
 
-    @abstractmethod
-    def values_kept_out_of_errors(self, table: Table) -> AbstractContextManager[None]:
-        """Turns the engine's errors that quote a value, which may be from a customer's letter, into a sentence."""
-
     def condition(self, table: Table, where: Slice) -> str:  # noqa: ARG002
         """What the rows of a slice of the table meet, in SQL."""
         return self.dialect.condition(where)

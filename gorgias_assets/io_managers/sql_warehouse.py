@@ -83,7 +83,7 @@ class SqlWarehouse(Warehouse):
         )
 
     def replace(self, table: Table, rows: pa.Table, where: Slice) -> int:
-        with self._writing(table.schema) as session, session.values_kept_out_of_errors(table):
+        with self._writing(table.schema) as session:
             condition = session.condition(table, where)
             existing = session.columns_of(table)
             if EXTRACTED_AT in existing and EXTRACTED_AT not in rows.column_names:
