@@ -35,6 +35,7 @@ OF_A_RUN = {
     "budget_waited_seconds",
     "rows_per_second",
     "window",
+    "began_at",
     "dagster/table_name",
     "dagster/column_schema",
     "preview",

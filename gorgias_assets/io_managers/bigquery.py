@@ -21,7 +21,7 @@ from gorgias_assets.io_managers.bigquery_credentials import (
     default_credentials,
 )
 from gorgias_assets.io_managers.bigquery_jobs import GOOGLE_ERRORS, Bill, Jobs, Patience, meaning
-from gorgias_assets.io_managers.bigquery_session import BigQuerySession
+from gorgias_assets.io_managers.bigquery_session import BigQueryDialect, BigQuerySession
 from gorgias_assets.io_managers.merging import MergingIOManager
 from gorgias_assets.io_managers.sql_warehouse import SqlWarehouse
 from gorgias_assets.io_managers.warehouse import Table, WarehouseError
@@ -114,6 +114,10 @@ class BigQueryWarehouse(SqlWarehouse):
 
     def __str__(self) -> str:
         return f"the project {self.project}"
+
+    @property
+    def dialect(self) -> BigQueryDialect:
+        return BigQueryDialect(self.project)
 
     def billed_to(self, labels: Mapping[str, str]) -> Self:
         return replace(self, labels={name: _label(value) for name, value in labels.items()}, costs=Bill())

@@ -77,6 +77,9 @@ class BigQueryDialect(Dialect):
             return f"{expression} >= DATE '{start:%Y-%m-%d}' AND {expression} < DATE '{end:%Y-%m-%d}'"
         return super().in_window(expression, window, kind)
 
+    def json_text(self, expression: str, field: str) -> str:
+        return f"JSON_VALUE({expression}, {self.literal(f'$.{field}')})"
+
     def inline(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         first, *others = rows
         named = ", ".join(f"{value} AS {column}" for value, column in zip(first, columns, strict=True))

@@ -71,6 +71,10 @@ class DuckDBWarehouse(SqlWarehouse):
     def __str__(self) -> str:
         return self._database
 
+    @property
+    def dialect(self) -> DuckDBDialect:
+        return DuckDBSession.dialect
+
     def replace(self, table: Table, rows: pa.Table, where: Slice) -> int:
         try:
             return super().replace(table, rows, where)

@@ -38,6 +38,9 @@ class DuckDBDialect(Dialect):
             raise WarehouseError(f"DuckDB has a database of its own named {table.schema!r}; choose another schema.")
         return f"{self.quoted(table.schema)}.{self.quoted(table.name)}"
 
+    def json_text(self, expression: str, field: str) -> str:
+        return f"({expression} ->> {self.literal(field)})"
+
     def inline(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         """Lists rather than VALUES, which DuckDB 1.5 joins by a range in three times the time."""
         lists = zip(columns, zip(*rows, strict=True), strict=True)

@@ -26,6 +26,7 @@ from gorgias_assets.io_managers.reporting import (
     warn_of_extra_fields,
 )
 from gorgias_assets.io_managers.slices import asset_name, labels_of, slice_of, windows_of
+from gorgias_assets.io_managers.sql_warehouse import SqlWarehouse
 from gorgias_assets.io_managers.warehouse import IS_TOUCHED, Merged, Saved, Table, Warehouse, WarehouseError
 from gorgias_assets.sweeps import Batch, Sweep
 
@@ -41,12 +42,12 @@ class MergingIOManager(dg.IOManager):
     of which any counts, that lies in the partition; for assets with several dimensions a mapping of them.
     """
 
-    def __init__(self, warehouse: Warehouse, schema: str | None) -> None:
-        self._warehouse = warehouse
+    def __init__(self, warehouse: SqlWarehouse, schema: str | None) -> None:
+        self.warehouse = warehouse
         self._schema = schema
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
-        warehouse = self._warehouse.billed_to(labels_of(context))
+        warehouse = self.warehouse.billed_to(labels_of(context))
         match obj:
             case Sweep():
                 self._merge(context, obj, warehouse)
@@ -68,12 +69,17 @@ class MergingIOManager(dg.IOManager):
         wanted = context.dagster_type.typing_type
         table = self._table(upstream)
         columns = (context.definition_metadata or {}).get("columns")
-        rows = self._warehouse.read(table, slice_of(context, upstream.definition_metadata), columns)
+        rows = self.warehouse.read(table, slice_of(context, upstream.definition_metadata), columns)
         if wanted is pa.Table:
             return rows
         if wanted in (Any, pd.DataFrame):
             return rows.to_pandas(types_mapper=NULLABLE_TYPES.get)
         raise WarehouseError(f"{table} can be loaded as a pandas DataFrame or an Arrow table, not as {wanted}.")
+
+    def table_of(self, asset: dg.AssetKey, schema: str | None = None) -> Table:
+        """The table of an asset, whose own `schema` metadata goes first."""
+        *prefix, name = asset.path
+        return Table(schema or self._schema or (prefix[-1] if prefix else "public"), name)
 
     def _merge(self, context: dg.OutputContext, sweep: Sweep, warehouse: Warehouse) -> None:
         table, started = self._table(context), monotonic()
@@ -113,11 +119,8 @@ class MergingIOManager(dg.IOManager):
 
     def _table(self, output: dg.OutputContext) -> Table:
         metadata = output.definition_metadata or {}
-        if output.has_asset_key:
-            *prefix, name = output.asset_key.path
-        else:
-            prefix, name = [], metadata.get("table", output.name)
-        return Table(metadata.get("schema") or self._schema or (prefix[-1] if prefix else "public"), name)
+        key = output.asset_key if output.has_asset_key else dg.AssetKey(metadata.get("table", output.name))
+        return self.table_of(key, metadata.get("schema"))
 
 
 def _read(context: dg.OutputContext, sweep: Sweep, table: Table, warehouse: Warehouse) -> tuple[Merged, pa.Table]:

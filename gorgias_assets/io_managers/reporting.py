@@ -54,6 +54,7 @@ def sweep_metadata(sweep: Sweep, merged: Merged, seconds: float) -> dict[str, An
     progress = sweep.progress
     return {
         "window": str(sweep.window),
+        "began_at": dg.MetadataValue.timestamp(sweep.position.started_at),
         "rows_merged": merged.rows,
         "rows_new": merged.new,
         "seek": progress.seek,

@@ -32,6 +32,10 @@ class Dialect(ABC):
     def inline(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         """A relation of literals, at least one row of them."""
 
+    @abstractmethod
+    def json_text(self, expression: str, field: str) -> str:
+        """A field of a JSON object as text; null where there is none."""
+
     def moment(self, at: datetime) -> str:
         return f"{self.moment_type} '{at.isoformat(sep=' ')}'"
 

@@ -14,6 +14,7 @@ from gorgias_assets.gone import Tombstone
 from gorgias_assets.io_managers import bookkeeping
 from gorgias_assets.io_managers.frames import cast_columns
 from gorgias_assets.io_managers.session import Session
+from gorgias_assets.io_managers.sql import Dialect
 from gorgias_assets.io_managers.warehouse import (
     Candidates,
     Counts,
@@ -31,6 +32,11 @@ T = TypeVar("T")
 
 class SqlWarehouse(Warehouse):
     """Tables behind an engine that speaks SQL."""
+
+    @property
+    @abstractmethod
+    def dialect(self) -> Dialect:
+        """The words for `query`."""
 
     @abstractmethod
     def _writing(self, schema: str) -> AbstractContextManager[Session]:
