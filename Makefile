@@ -16,7 +16,7 @@ dev: .venv/installed  ## the Dagster UI, on GORGIAS_URI when it is set (here or 
 	@mkdir -p .dagster/real .dagster/simulated
 	@for home in .dagster/real .dagster/simulated; do cp dagster.yaml $$home/; done
 	@if [ -n "$$GORGIAS_URI" ] || grep -qs '^GORGIAS_URI=.' .env; then \
-		echo "Dagster on the account of GORGIAS_URI"; \
+		echo "Dagster on the account of GORGIAS_URI; sensors and the full sweep are off until turned on under Automation"; \
 		DAGSTER_HOME=$(CURDIR)/.dagster/real exec $(BIN)/dg dev; \
 	else \
 		echo "Dagster on a simulated account; set GORGIAS_URI, here or in .env, for a real one"; \

@@ -25,6 +25,11 @@ class SweepConfig(dg.Config):
     )
 
 
+def key_of(entity: Entity) -> dg.AssetKey:
+    """The key of the entity's asset."""
+    return dg.AssetKey([GROUP, entity.name])
+
+
 def build_assets(
     start_date: str = "2024-01-01",
     *,
@@ -50,7 +55,7 @@ def _build_asset(
     retry_policy: dg.RetryPolicy | None,
 ) -> dg.AssetsDefinition:
     @dg.asset(
-        key=[GROUP, entity.name],
+        key=key_of(entity),
         group_name=GROUP,
         description=_description(entity),
         kinds={"gorgias", "python"},

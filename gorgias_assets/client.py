@@ -69,7 +69,11 @@ class CursorRefused(Rejected):
 
 
 class Unavailable(GorgiasError):
-    """There was no usable answer for minutes; another attempt may get one."""
+    """There was no usable answer for minutes; another attempt may get one. `reason` is the message without advice."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{reason} What was read is kept; run it again later.")
+        self.reason = reason
 
 
 class Untrusted(GorgiasError):
@@ -186,9 +190,17 @@ class GorgiasClient:
                 return
             seen.add(cursor)
 
-    def page(self, path: str, *, order_by: str, cursor: str | None = None, filters: Parameters = ()) -> Page:
-        """One page of the list at `path`: its first, or the one at `cursor`."""
-        parameters = [("limit", str(PAGE_ROWS)), ("order_by", order_by), *filters]
+    def page(
+        self,
+        path: str,
+        *,
+        order_by: str,
+        cursor: str | None = None,
+        filters: Parameters = (),
+        limit: int = PAGE_ROWS,
+    ) -> Page:
+        """One page of the list at `path`, of at most `limit` rows: its first, or the one at `cursor`."""
+        parameters = [("limit", str(limit)), ("order_by", order_by), *filters]
         if cursor is not None:
             parameters.append(("cursor", cursor))
         read, request = self._ask(path, parameters, _read_list)
@@ -238,14 +250,14 @@ class GorgiasClient:
 
     def _get(self, path: str, parameters: Parameters, deadline: float) -> "_Answer":
         """One attempt: an answer that need not be tried again, or `_Retry`. Its call was acquired."""
-        observed = False
+        observed, left = False, max(deadline - monotonic(), _LEAST_BODY_SECONDS)
         try:
             if self._closed.is_set():
                 raise _Retry("reading was stopped")
             with self._session.get(
                 self._api_url + path,
                 params=parameters,
-                timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
+                timeout=(min(CONNECT_TIMEOUT_SECONDS, left), min(READ_TIMEOUT_SECONDS, left)),
                 allow_redirects=False,
                 stream=True,
             ) as answer:
@@ -282,9 +294,7 @@ class GorgiasClient:
 
     def _unavailable(self, path: str, reason: str) -> Unavailable:
         patience = f"{self._patience:,.0f} s" if self._patience < 120 else f"{self._patience / 60:,.0f} minutes"
-        return Unavailable(
-            f"GET {path}: {reason}, and no answer came in {patience}. What was read is kept; run it again later."
-        )
+        return Unavailable(f"GET {path}: {reason}, and no answer came in {patience}.")
 
 
 def endless(path: str) -> Untrusted:

@@ -1,8 +1,27 @@
-"""The partitions: UTC days."""
+"""The partitions: UTC days, of which the last is today."""
+
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+from itertools import pairwise
 
 import dagster as dg
 
 
 def daily_partitions(start_date: str) -> dg.DailyPartitionsDefinition:
-    """Days in UTC from `start_date` (`YYYY-MM-DD`) to yesterday; a day becomes a partition when it has ended."""
-    return dg.DailyPartitionsDefinition(start_date=start_date, timezone="UTC")
+    """Days in UTC from `start_date` (`YYYY-MM-DD`) to today, which is a partition before it has ended."""
+    return dg.DailyPartitionsDefinition(start_date=start_date, timezone="UTC", end_offset=1)
+
+
+def ended(partitions: dg.DailyPartitionsDefinition, at: datetime) -> list[str]:
+    """The keys of the days that have ended by then, oldest first."""
+    keys = list(partitions.get_partition_keys(current_time=at))
+    while keys and partitions.time_window_for_partition_key(keys[-1]).end > at:
+        keys.pop()
+    return keys
+
+
+def ranges(keys: Iterable[str]) -> list[tuple[str, str]]:
+    """Days as ranges without a day between that is not among them: the first and the last of each, oldest first."""
+    days = sorted(set(map(date.fromisoformat, keys)))
+    breaks = [0, *(n for n, (day, after) in enumerate(pairwise(days), 1) if after - day > timedelta(days=1)), len(days)]
+    return [(str(days[begin]), str(days[end - 1])) for begin, end in pairwise(breaks) if end > begin]

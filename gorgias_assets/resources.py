@@ -1,20 +1,24 @@
 """The Gorgias account as a Dagster resource."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import dagster as dg
 from pydantic import Field, field_validator
 
 from gorgias_assets.budget import Budget
-from gorgias_assets.client import GorgiasClient
+from gorgias_assets.client import GorgiasClient, GorgiasError, Unavailable
+from gorgias_assets.columns import moment_of
 from gorgias_assets.entities import ENTITIES, Entity
 from gorgias_assets.sweeps import Sweep
 from gorgias_assets.uri import EXPECTED_FORM, GorgiasUri, InvalidUri
 from gorgias_assets.windows import Window
 
 _TEN_YEARS = 3_650  # days
+_TICK_PATIENCE_SECONDS = 10  # Dagster gives a tick a minute
 
 
 class GorgiasResource(dg.ConfigurableResource[Any]):
@@ -76,19 +80,40 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
             return GorgiasUri.parse(uri)
         return GorgiasUri.parse(self.uri)
 
+    def client(self, patience_seconds: float, budget: Budget | None = None) -> GorgiasClient:
+        """A client to be closed after use. Raises `InvalidUri`."""
+        budget = budget or Budget(self.max_share)
+        return GorgiasClient(self.account(), api_url=self.api_url, budget=budget, patience=patience_seconds)
+
+    def newest(self, entity: Entity) -> tuple[datetime, int] | None:
+        """The order field and the id of the row that heads the entity's list, for one call; None where there is none.
+
+        Raises `GorgiasError` and `InvalidUri`.
+        """
+        with closing(self.client(min(_TICK_PATIENCE_SECONDS, self.patience_minutes * 60))) as client:
+            rows = client.page(entity.path, order_by=f"{entity.order}:desc", limit=1).rows
+        moment = moment_of(rows[0], entity.order) if rows else None
+        return (moment, rows[0]["id"]) if moment else None
+
+    def outage(self) -> str | None:
+        """Why Gorgias cannot be reached now, in a sentence; None where it answers, be it with a no."""
+        try:
+            self.newest(ENTITIES[0])
+        except Unavailable as error:
+            return error.reason
+        except (GorgiasError, InvalidUri):
+            pass  # a run says what to do
+        return None
+
     def sweep(self, entity: Entity, start: datetime, end: datetime, *, full: bool = False) -> Sweep:
         """The rows of `entity` touched in `[start, end)`, two aware datetimes; nothing is read yet.
 
         A full sweep reads the whole list, and so refreshes every row that is stored already, too.
         """
         budget = Budget(self.max_share)
-
-        def connect() -> GorgiasClient:
-            return GorgiasClient(account, api_url=self.api_url, budget=budget, patience=self.patience_minutes * 60)
-
         try:
-            account = self.account()
-            connect().close()  # a wrong URL fails here, and not in a reader's thread
+            connect = partial(self.client, self.patience_minutes * 60, budget)
+            connect().close()  # a wrong URI or URL fails here, and not in a reader's thread
         except InvalidUri as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         days = self.look_back_days.get(entity.name)

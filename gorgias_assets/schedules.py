@@ -1,12 +1,20 @@
 """The jobs that materialise the assets, and their schedules: daily for the day before, monthly for everything."""
 
-from datetime import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from gorgias_assets.assets import GROUP, SweepConfig
+from gorgias_assets.assets import GROUP, SweepConfig, key_of
+from gorgias_assets.days import Day, days_of
 from gorgias_assets.entities import ENTITIES
+from gorgias_assets.partitions import ended
+from gorgias_assets.resources import GorgiasResource
+
+MOST_DAYS_CAUGHT_UP = 31
+TIME_TO_RUN = timedelta(hours=3)  # an hour of summer time included
 
 gorgias_job = dg.define_asset_job(
     "gorgias", selection=dg.AssetSelection.groups(GROUP), description="Reads days of all entities from Gorgias."
@@ -20,16 +28,48 @@ full_sweep_job = dg.define_asset_job(
 )
 
 
-def daily_schedule(at: time) -> Any:
-    """Every day `at` this time (UTC), the partition of the day before. It runs as soon as it is deployed."""
-    return dg.build_schedule_from_partitioned_job(
-        gorgias_job,
+def request_of(first: str, last: str, **fields: Any) -> dg.RunRequest:
+    """One run of the partitions from `first` to `last`."""
+    if first == last:
+        return dg.RunRequest(partition_key=first, **fields)
+    bounds = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+    return dg.RunRequest(tags=fields.pop("tags", {}) | bounds, **fields)
+
+
+def daily_schedule(at: time, zone: ZoneInfo, partitions: dg.DailyPartitionsDefinition) -> dg.ScheduleDefinition:
+    """Every day `at` this time of the zone, the partition of the day that has ended last, a day in UTC.
+
+    Days that ticks before have left out, while Gorgias or Dagster was down, come along. It runs as soon as it is
+    deployed.
+    """
+
+    @dg.schedule(
         name="gorgias_daily",
-        description=f"Every day at {at:%H:%M} UTC, the day before.",
-        hour_of_day=at.hour,
-        minute_of_hour=at.minute,
+        job=gorgias_job,
+        cron_schedule=f"{at.minute} {at.hour} * * *",
+        execution_timezone=zone.key,
+        description=f"Every day at {at:%H:%M} {zone.key}, the day before, and the days that ticks before have left "
+        "out. A tick while Gorgias cannot be reached leaves its day to the next one.",
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
+    def gorgias_daily(context: dg.ScheduleEvaluationContext, gorgias: GorgiasResource) -> dg.RunRequest | dg.SkipReason:
+        keys = ended(partitions, context.scheduled_execution_time)
+        if not keys:
+            return dg.SkipReason("No day has ended since the start date.")
+        outage = gorgias.outage()
+        if outage:
+            _observe(context.instance, keys[-1], outage)
+            return dg.SkipReason(f"{outage} The next tick asks for {keys[-1]} as well.")
+        return request_of(_first_left_out(context.instance, partitions, keys[-MOST_DAYS_CAUGHT_UP:]), keys[-1])
+
+    return gorgias_daily
+
+
+def late_after(at: time, zone: ZoneInfo) -> timedelta:
+    """How long after its end a day can be expected to have been read, by the daily schedule of these settings."""
+    end = datetime(2025, 1, 1, tzinfo=UTC)
+    tick = datetime.combine(end.astimezone(zone), at, zone)
+    return (tick - end) % timedelta(days=1) + TIME_TO_RUN
 
 
 def full_sweep_schedule(partitions: dg.DailyPartitionsDefinition) -> dg.ScheduleDefinition:
@@ -43,14 +83,27 @@ def full_sweep_schedule(partitions: dg.DailyPartitionsDefinition) -> dg.Schedule
         description="On the first of each month at 03:00 UTC, all days in one run that reads all of the account.",
     )
     def gorgias_full_sweep(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        keys = partitions.get_partition_keys(current_time=context.scheduled_execution_time)
+        keys = ended(partitions, context.scheduled_execution_time)
         if not keys:
             return dg.SkipReason("No day has ended since the start date.")
-        return dg.RunRequest(
-            tags={
-                "dagster/asset_partition_range_start": keys[0],
-                "dagster/asset_partition_range_end": keys[-1],
-            }
-        )
+        return request_of(keys[0], keys[-1])
 
     return gorgias_full_sweep
+
+
+def _first_left_out(instance: dg.DagsterInstance, partitions: dg.DailyPartitionsDefinition, keys: Sequence[str]) -> str:
+    """The first of the days since the newest one that is there or on the way; the last day where there is none."""
+    there = {
+        key
+        for entity in ENTITIES
+        for key, day in days_of(instance, partitions, key_of(entity), keys).items()
+        if day in (Day.COMPLETE, Day.RUNNING)
+    }
+    newest = max((number for number, key in enumerate(keys) if key in there), default=len(keys))
+    return keys[min(newest + 1, len(keys) - 1)]
+
+
+def _observe(instance: dg.DagsterInstance, day: str, outage: str) -> None:
+    """Leave a trace on the assets' own pages: an observation, since nothing was read and nothing failed."""
+    for entity in ENTITIES:
+        instance.report_runless_asset_event(dg.AssetObservation(key_of(entity), partition=day, description=outage))

@@ -1,84 +1,183 @@
-"""The sensors: a message to people when a run has failed."""
+"""The sensors: one keeps today's partition fresh, one finds days that are missing. Both are off by default."""
 
-from collections.abc import Iterator
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
-import requests
-from dagster import DagsterEvent
-from dagster_shared.error import SerializableErrorInfo
 
-# What this project raises for people to read; of any other error only the name is told, since its text may hold a row.
-TOLD = {"Failure", "Rejected", "Unavailable", "Untrusted", "CursorRefused", "WarehouseError", "InvalidUri"}
-SECONDS_TO_POST = 10
+from gorgias_assets.assets import key_of
+from gorgias_assets.client import GorgiasError, Unavailable
+from gorgias_assets.days import Day, days_of
+from gorgias_assets.entities import ENTITIES, Entity
+from gorgias_assets.partitions import ended, ranges
+from gorgias_assets.resources import GorgiasResource
+from gorgias_assets.schedules import gorgias_job, request_of
+from gorgias_assets.uri import InvalidUri
+
+CHANGES_TAG, GAPS_TAG = "gorgias/changes", "gorgias/gaps"
+SECONDS_BETWEEN_LOOKS_FOR_GAPS = 15 * 60
+MOST_RANGES_A_TICK = 4
+FIRST_WAIT, LONGEST_WAIT = timedelta(hours=1), timedelta(days=1)  # of a range that was asked for and is still missing
 
 
-def failure_alert(webhook_url: str, dagster_url: str) -> dg.SensorDefinition:
-    """Posts to a Slack-compatible webhook when a run has failed for good: assets, partitions, the reason, a link.
+def changes_sensor(every: timedelta, partitions: dg.DailyPartitionsDefinition) -> dg.SensorDefinition:
+    """Asks for today's partition of the entities whose list has a new head, for one call each per tick.
 
-    It runs as soon as it is deployed. A message that cannot be posted fails the tick, whose error does not hold the
-    webhook's URL: whoever knows that can post.
+    The cursor holds the heads, by entity, for which a run was asked. Nothing is asked while one is reading today; what
+    is new by then is found by a later tick.
     """
 
-    @dg.run_failure_sensor(
-        name="gorgias_failure_alert",
-        description="Posts to a webhook when a run has failed: assets, partitions, the reason, a link.",
-        default_status=dg.DefaultSensorStatus.RUNNING,
+    @dg.sensor(
+        name="gorgias_changes",
+        job=gorgias_job,
+        minimum_interval_seconds=round(every.total_seconds()),
+        description=f"Keeps today's partition fresh: looks every {every.total_seconds() / 60:g} minutes for something "
+        "new, at one call per entity, and asks for today of just those that have it.",
     )
-    def gorgias_failure_alert(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
-        if _will_retry(context.dagster_run):
-            return dg.SkipReason("The run is run again.")
-        text = _message(context, f"{dagster_url.rstrip('/')}/runs/{context.dagster_run.run_id}")
+    def gorgias_changes(context: dg.SensorEvaluationContext, gorgias: GorgiasResource) -> dg.SensorResult:
+        today = partitions.get_partition_keys()[-1]
+        start = partitions.time_window_for_partition_key(today).start
+        heads: dict[str, Any] = json.loads(context.cursor) if context.cursor else {}
+        asked, waiting = [], []
         try:
-            answer = requests.post(webhook_url, json={"text": text}, timeout=SECONDS_TO_POST)
-        except requests.RequestException as error:
-            raise dg.Failure(f"The alert's webhook could not be reached ({type(error).__name__}).") from None
-        if not answer.ok:
-            raise dg.Failure(f"The alert's webhook refused the message ({answer.status_code}).")
+            for entity in ENTITIES:
+                head = _head(context, gorgias, entity)
+                if head is None or head[0] < start or heads.get(entity.name) == _dumped(head):
+                    continue
+                if days_of(context.instance, partitions, key_of(entity), [today])[today] is Day.RUNNING:
+                    waiting.append(entity.name)
+                    continue
+                heads[entity.name] = _dumped(head)
+                asked.append(key_of(entity))
+        except Unavailable as error:
+            return dg.SensorResult(skip_reason=error.reason)
+        if not asked:
+            reason = f"{', '.join(waiting)}: a run is reading today." if waiting else "Nothing is new."
+            return dg.SensorResult(skip_reason=reason)
+        request = dg.RunRequest(
+            partition_key=today, asset_selection=asked, asset_check_keys=[], tags={CHANGES_TAG: "today"}
+        )
+        return dg.SensorResult(run_requests=[request], cursor=json.dumps(heads))
+
+    return gorgias_changes
+
+
+def gaps_sensor(
+    horizon_days: int, late_after: timedelta, partitions: dg.DailyPartitionsDefinition
+) -> dg.SensorDefinition:
+    """Asks for days that are missing, failed, or read last before they had ended, one run for each range of them.
+
+    Of the last `horizon_days` days those count that ended `late_after` ago or earlier. The newest ranges come first,
+    a few per tick; one that is still missing after it was asked for waits an hour, then two, and so on up to a day.
+    """
+
+    @dg.sensor(
+        name="gorgias_gaps",
+        job=gorgias_job,
+        minimum_interval_seconds=SECONDS_BETWEEN_LOOKS_FOR_GAPS,
+        description=f"Finds days of the last {horizon_days} that are missing or failed, and asks for them, one run "
+        "for each range; what keeps failing is asked for at ever longer intervals.",
+    )
+    def gorgias_gaps(context: dg.SensorEvaluationContext, gorgias: GorgiasResource) -> Iterator[Any]:
+        now = datetime.now(UTC)
+        keys = ended(partitions, now - late_after)[-horizon_days:]
+        gaps = _gaps(context.instance, partitions, keys)
+        if not gaps:
+            yield dg.SkipReason("No day is missing.")
+            return
+        outage = gorgias.outage()
+        if outage:
+            yield dg.SkipReason(outage)
+            return
+        attempts, asked = _attempts(context.instance), 0
+        for (first, last), assets in gaps.items():
+            earlier = [attempt for attempt in attempts if attempt.overlaps(first, last, assets)]
+            if asked < MOST_RANGES_A_TICK and all(attempt.next_at <= now for attempt in earlier):
+                asked += 1
+                number = max((attempt.number for attempt in earlier), default=0) + 1
+                yield request_of(first, last, asset_selection=assets, tags={GAPS_TAG: str(number)})
+        if not asked:
+            yield dg.SkipReason("What is missing was asked for lately, and waits: " + _listed(gaps))
+
+    return gorgias_gaps
+
+
+def _head(context: dg.SensorEvaluationContext, gorgias: GorgiasResource, entity: Entity) -> tuple[datetime, int] | None:
+    """What heads the entity's list; None where that is nothing, or Gorgias says no."""
+    try:
+        return gorgias.newest(entity)
+    except Unavailable:
+        raise
+    except (GorgiasError, InvalidUri) as error:
+        context.log.warning(f"{entity.name}: {error}")
         return None
 
-    return gorgias_failure_alert
+
+def _dumped(head: tuple[datetime, int]) -> list[Any]:
+    moment, row_id = head
+    return [moment.isoformat(), row_id]
 
 
-def _will_retry(run: dg.DagsterRun) -> bool:
-    """Whether the instance's run retries take the run up again, as it says once it has seen it."""
-    return run.tags.get("dagster/will_retry") == "true"
+def _gaps(
+    instance: dg.DagsterInstance, partitions: dg.DailyPartitionsDefinition, keys: Sequence[str]
+) -> dict[tuple[str, str], list[dg.AssetKey]]:
+    """The assets by the range of days that they lack, the newest last day first."""
+    gaps = defaultdict(list)
+    for entity in ENTITIES:
+        days = days_of(instance, partitions, key_of(entity), keys)
+        for bounds in ranges(key for key, day in days.items() if day not in (Day.COMPLETE, Day.RUNNING)):
+            gaps[bounds].append(key_of(entity))
+    return dict(sorted(gaps.items(), key=lambda gap: gap[0][::-1], reverse=True))
 
 
-def _message(context: dg.RunFailureSensorContext, link: str) -> str:
-    failures = list(context.get_step_failure_events())
-    lines = [f"{_name_of(failure)}{_partitions_of(context.dagster_run)}: {_reason_of(failure)}" for failure in failures]
-    lines = lines or [
-        f"{context.dagster_run.job_name}{_partitions_of(context.dagster_run)} ended before its steps did."
+@dataclass(frozen=True)
+class _Attempt:
+    """A run that this sensor has asked for before, the `number`th for its range."""
+
+    first: str
+    last: str
+    assets: Set[dg.AssetKey]
+    number: int
+    ended_at: datetime
+
+    @property
+    def next_at(self) -> datetime:
+        return self.ended_at + min(LONGEST_WAIT, FIRST_WAIT * (1 << min(self.number, 10) >> 1))
+
+    def overlaps(self, first: str, last: str, assets: Sequence[dg.AssetKey]) -> bool:
+        return self.first <= last and first <= self.last and not self.assets.isdisjoint(assets)
+
+
+def _attempts(instance: dg.DagsterInstance) -> list[_Attempt]:
+    """The runs of the last days that this sensor has asked for; those that wait or run count as ending now."""
+    now = datetime.now(UTC)
+    mine = dg.RunsFilter(tags={"dagster/sensor_name": "gorgias_gaps"}, created_after=now - 2 * LONGEST_WAIT)
+    return [
+        _Attempt(
+            *_bounds(record.dagster_run.tags),
+            record.dagster_run.asset_selection or frozenset(map(key_of, ENTITIES)),
+            int(record.dagster_run.tags[GAPS_TAG]),
+            datetime.fromtimestamp(record.end_time, UTC) if record.end_time else now,
+        )
+        for record in instance.get_run_records(mine)
+        if GAPS_TAG in record.dagster_run.tags
     ]
-    return "\n".join([*map(_escaped, lines), f"<{link}|Run {context.dagster_run.run_id[:8]}>"])
 
 
-def _name_of(failure: DagsterEvent) -> str:
-    return (failure.step_key or "a step").replace("__", "/")
+def _bounds(tags: Mapping[str, str]) -> tuple[str, str]:
+    day = tags.get("dagster/partition", "")
+    return (
+        tags.get("dagster/asset_partition_range_start", day),
+        tags.get("dagster/asset_partition_range_end", day),
+    )
 
 
-def _partitions_of(run: dg.DagsterRun) -> str:
-    first, last = run.tags.get("dagster/asset_partition_range_start"), run.tags.get("dagster/asset_partition_range_end")
-    partition = run.tags.get("dagster/partition") or (first and f"{first} to {last}")
-    return f", {partition}" if partition else ""
-
-
-def _reason_of(failure: DagsterEvent) -> str:
-    """The sentence of the innermost error that was raised for people to read, else the name of the innermost one."""
-    errors = list(_chain(failure.step_failure_data.error))
-    told = next((error for error in reversed(errors) if error.cls_name in TOLD), None)
-    if told is None:
-        return f"it ended with {errors[-1].cls_name or 'an error'}." if errors else "it ended with an error."
-    return told.message.partition(": ")[2].strip()
-
-
-def _chain(error: SerializableErrorInfo | None) -> Iterator[SerializableErrorInfo]:
-    """An error, what it was caused by, and so on."""
-    while error is not None:
-        yield error
-        error = error.cause or error.context
-
-
-def _escaped(text: str) -> str:
-    """Slack's three characters (docs.slack.dev/messaging/formatting-message-text)."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _listed(gaps: Mapping[tuple[str, str], Sequence[dg.AssetKey]]) -> str:
+    return "; ".join(
+        f"{first} to {last} of {', '.join(asset.path[-1] for asset in assets)}"
+        for (first, last), assets in gaps.items()
+    )

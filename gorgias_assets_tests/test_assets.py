@@ -97,12 +97,12 @@ def test_an_asset_shows_every_column_with_a_description_before_it_has_run(entity
     assert all(column.description and column.type for column in columns)
 
 
-def test_partitions_are_days_in_utc_from_the_start_date_and_a_backfill_is_one_run():
+def test_partitions_are_days_in_utc_from_the_start_date_to_today_and_a_backfill_is_one_run():
     for asset in build_assets("2025-03-30"):
         partitions = asset.partitions_def
         assert isinstance(partitions, dg.DailyPartitionsDefinition)
         keys = partitions.get_partition_keys(current_time=datetime(2025, 4, 2, 0, 1, tzinfo=UTC))
-        assert keys == ["2025-03-30", "2025-03-31", "2025-04-01"]
+        assert keys == ["2025-03-30", "2025-03-31", "2025-04-01", "2025-04-02"]
         window = partitions.time_window_for_partition_key("2025-03-30")  # summer time begins in Europe
         assert (window.start, window.end) == (datetime(2025, 3, 30, tzinfo=UTC), datetime(2025, 3, 31, tzinfo=UTC))
         assert asset.backfill_policy == dg.BackfillPolicy.single_run()

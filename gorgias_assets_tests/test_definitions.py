@@ -4,10 +4,8 @@ import os
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
-import dagster as dg
 import pytest
 
 LOAD = """
@@ -53,10 +51,13 @@ def test_a_fresh_process_loads_it_in_under_three_seconds(tmp_path):
     ("setting", "value", "sentence"),
     [
         ("GORGIAS_START_DATE", "01.02.2025", "GORGIAS_START_DATE is not a date; set it to YYYY-MM-DD."),
-        ("GORGIAS_DAILY_AT", "08:30+02:00", "GORGIAS_DAILY_AT is not a time of day; set it to HH:MM, in UTC."),
-        ("GORGIAS_DAILY_AT", "noon", "GORGIAS_DAILY_AT is not a time of day; set it to HH:MM, in UTC."),
+        ("GORGIAS_DAILY_AT", "08:30+02:00", "GORGIAS_DAILY_AT is not a time of day; set it to HH:MM."),
+        ("GORGIAS_DAILY_AT", "noon", "GORGIAS_DAILY_AT is not a time of day; set it to HH:MM."),
         ("GORGIAS_MAX_SHARE", "80%", "GORGIAS_MAX_SHARE is not a share; set it to a number above 0 and up to 1."),
         ("GORGIAS_MAX_SHARE", "8", "GORGIAS_MAX_SHARE is not a share; set it to a number above 0 and up to 1."),
+        ("GORGIAS_TIMEZONE", "Berlin", "GORGIAS_TIMEZONE is not a time zone; set it to one such as Europe/Berlin."),
+        ("GORGIAS_CHANGES_EVERY", "0", "GORGIAS_CHANGES_EVERY is not a number of minutes; set it to 1 or more."),
+        ("GORGIAS_GAPS_DAYS", "all", "GORGIAS_GAPS_DAYS is not a number of days; set it to 1 or more."),
         ("WAREHOUSE_URI", "sqlite:///x", "The warehouse URI names no warehouse known here; expected duckdb:///<file>"),
         ("WAREHOUSE_URI", "md:x?motherduck_token=s3cret", "set the environment variable motherduck_token instead."),
     ],
@@ -80,7 +81,10 @@ from gorgias_assets.definitions import defs
 tickets = defs.get_assets_def(["gorgias", "tickets"])
 io_manager = defs.resources["io_manager"]
 print(tickets.partitions_def.get_first_partition_key(), io_manager.database, io_manager.schema_)
-print(defs.resolve_schedule_def("gorgias_daily").cron_schedule, defs.resources["gorgias"].max_share)
+daily = defs.resolve_schedule_def("gorgias_daily")
+print(daily.cron_schedule, daily.execution_timezone, defs.resources["gorgias"].max_share)
+print(defs.resolve_sensor_def("gorgias_changes").minimum_interval_seconds)
+print(defs.resolve_sensor_def("gorgias_gaps").description)
 """
     result = load(
         tmp_path,
@@ -89,23 +93,22 @@ print(defs.resolve_schedule_def("gorgias_daily").cron_schedule, defs.resources["
         GORGIAS_SCHEMA="helpdesk",
         WAREHOUSE_URI="duckdb:////data/shop.duckdb",
         GORGIAS_DAILY_AT="04:15",
+        GORGIAS_TIMEZONE="Europe/Berlin",
+        GORGIAS_CHANGES_EVERY="10",
+        GORGIAS_GAPS_DAYS="90",
         GORGIAS_MAX_SHARE="0.5",
     )
-    assert result.stdout.splitlines() == ["2025-05-05 /data/shop.duckdb helpdesk", "15 4 * * * 0.5"], result.stderr
+    assert result.stdout.splitlines()[:3] == [
+        "2025-05-05 /data/shop.duckdb helpdesk",
+        "15 4 * * * Europe/Berlin 0.5",
+        "600",
+    ], result.stderr
+    assert result.stdout.splitlines()[3].startswith("Finds days of the last 90 that")
 
 
-def test_the_daily_schedule_asks_for_all_entities_of_the_day_before():
+def test_the_daily_job_takes_all_entities():
     from gorgias_assets.definitions import defs
 
-    schedule = defs.resolve_schedule_def("gorgias_daily")
-    assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
-    with dg.DagsterInstance.ephemeral() as instance:
-        tick = datetime(2025, 6, 2, 0, 30, tzinfo=UTC)
-        context = dg.build_schedule_context(
-            instance=instance, scheduled_execution_time=tick, repository_def=defs.get_repository_def()
-        )
-        (request,) = schedule.evaluate_tick(context).run_requests
-    assert request.partition_key == "2025-06-01"
     job = defs.resolve_job_def("gorgias")
     assert {key.path[-1] for key in job.asset_layer.executable_asset_keys} == {
         "customers",

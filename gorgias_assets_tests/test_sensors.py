@@ -1,136 +1,267 @@
-"""What is told of a failed run, and what never is."""
+"""What the sensors ask for, and when they ask for nothing."""
 
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 import pytest
+from dagster import DagsterEvent
 
+from gorgias_assets.assets import key_of
+from gorgias_assets.days import Day, days_of
+from gorgias_assets.entities import ENTITIES, TICKETS
+from gorgias_assets.partitions import ranges
 from gorgias_assets.resources import GorgiasResource
-from gorgias_assets.sensors import failure_alert
+from gorgias_assets.sandbox.account import Account
+from gorgias_assets.sandbox.faults import Fault
+from gorgias_assets.schedules import gorgias_job
+from gorgias_assets.sensors import changes_sensor, gaps_sensor
 from gorgias_assets_tests.conftest import Project
 
-DAGSTER = "https://dagster.example/"
-LETTER = "Dear shop, my private letter"
+NOW = datetime.now(UTC)
+TODAY, YESTERDAY = str(NOW.date()), str(NOW.date() - timedelta(days=1))
+ALL = [entity.name for entity in ENTITIES]
 
 
-class Webhook(HTTPServer):
-    """Keeps the texts that are posted to it, and answers with `status`."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.texts: list[str] = []
-        self.status = 200
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/services/s3cret"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Webhook
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.texts.append(json.loads(body)["text"])
-        self.send_response(self.server.status)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None: ...
+def day(ago: int) -> str:
+    return str(NOW.date() - timedelta(days=ago))
 
 
 @pytest.fixture
-def webhook() -> Iterator[Webhook]:
-    with Webhook() as webhook:
-        thread = threading.Thread(target=webhook.serve_forever, args=(0.05,))
-        thread.start()
-        yield webhook
-        webhook.shutdown()
-        thread.join()
+def account() -> Account:
+    return Account(now=NOW)
 
 
 @pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
-
-
-def alert(webhook: Webhook, instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> object:
-    """Evaluate the sensor for a run that has failed."""
-    run = instance.get_run_by_id(result.run_id)
-    (failure,) = instance.all_logs(result.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
-    context = dg.build_run_status_sensor_context(
-        sensor_name="gorgias_failure_alert",
-        dagster_event=failure.dagster_event,
-        dagster_instance=instance,
-        dagster_run=run,
-    )
-    return failure_alert(webhook.url, DAGSTER)(context.for_run_failure())
-
-
-def failed(error: Exception, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
-    @dg.asset(key=["shop", "orders"])
-    def orders() -> None:
-        raise error
-
-    return dg.materialize([orders], instance=instance, raise_on_error=False)
-
-
-def test_a_failed_run_is_told_with_asset_partition_reason_and_link(project: Project, webhook, instance):
-    key = project.account.api_key
+def outage(project: Project) -> None:
+    """Gorgias answers 503, and ticks lose patience soon."""
+    project.sandbox.faults.append(Fault(503, times=None))
     project.resources["gorgias"] = GorgiasResource(
-        uri=project.sandbox.uri.replace(key, "wr0ng"), api_url=project.sandbox.api_url, patience_minutes=0.01
+        uri=project.sandbox.uri, api_url=project.sandbox.api_url, patience_minutes=1 / 60
     )
-    project.instance = instance
-    result = project.materialize("2025-03-10", select=["tickets"], raise_on_error=False)
-    alert(webhook, instance, result)
-    (text,) = webhook.texts
-    told, link = text.splitlines()
-    assert told.startswith(
-        "gorgias/tickets, 2025-03-10: GET /tickets of account 'sandbox': status 401; check the e-mail"
-    )
-    assert link == f"<https://dagster.example/runs/{result.run_id}|Run {result.run_id[:8]}>"
-    assert "wr0ng" not in text
 
 
-def test_each_asset_that_failed_is_told_and_a_range_by_its_ends(project, webhook, instance):
-    project.resources["gorgias"] = GorgiasResource(uri="gorgias://shop?api_key=k", api_url=project.sandbox.api_url)
-    project.instance = instance
-    alert(webhook, instance, project.materialize("2025-03-10", "2025-03-12", raise_on_error=False))
-    *told, _ = webhook.texts[0].splitlines()
-    assert sorted(line.partition(": ")[0] for line in told) == [
-        f"gorgias/{name}, 2025-03-10 to 2025-03-12"
-        for name in ("customers", "satisfaction_surveys", "ticket_messages", "tickets")
+def tick(project: Project, sensor: dg.SensorDefinition, cursor: str | None = None) -> Any:
+    """Evaluate the sensor as Dagster's daemon has the code location do it."""
+    definitions = dg.Definitions(assets=project.assets, jobs=[gorgias_job], resources=project.resources)
+    with dg.build_sensor_context(
+        instance=project.instance,
+        cursor=cursor,
+        repository_def=definitions.get_repository_def(),
+        sensor_name=sensor.name,
+        resources={"gorgias": project.resources["gorgias"]},
+    ) as context:
+        return sensor.evaluate_tick(context)
+
+
+def changes(project: Project, cursor: str | None = None) -> Any:
+    return tick(project, changes_sensor(timedelta(minutes=5), project.assets[0].partitions_def), cursor)
+
+
+def gaps(project: Project, horizon: int = 5, late_after: timedelta = timedelta(0)) -> list[tuple[str, str, list[str]]]:
+    """The ranges that are asked for, each with the names of its assets."""
+    sensor = gaps_sensor(horizon, late_after, project.assets[0].partitions_def)
+    return [(*bounds(request.tags), names(request)) for request in tick(project, sensor).run_requests]
+
+
+def bounds(tags: dict[str, str]) -> tuple[str, str]:
+    one = tags.get("dagster/partition", "")
+    return tags.get("dagster/asset_partition_range_start", one), tags.get("dagster/asset_partition_range_end", one)
+
+
+def names(request: dg.RunRequest) -> list[str]:
+    return [key.path[-1] for key in request.asset_selection or ()]
+
+
+def running(project: Project, first: str, last: str, assets: Sequence[str] = ALL, **tags: str) -> dg.DagsterRun:
+    """A run that was asked for, and has not ended."""
+    selection = {dg.AssetKey(["gorgias", name]) for name in assets}
+    definitions = dg.Definitions(assets=project.assets, jobs=[gorgias_job], resources=project.resources)
+    job = definitions.resolve_job_def("gorgias").get_subset(asset_selection=selection)
+    if first == last:
+        tags |= {"dagster/partition": first}
+    else:
+        tags |= {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+    return project.instance.create_run_for_job(
+        job,
+        tags=tags,
+        asset_selection=frozenset(selection),
+        status=dg.DagsterRunStatus.STARTED,
+    )
+
+
+def fail(project: Project, run: dg.DagsterRun, ago: timedelta = timedelta(0)) -> None:
+    """The run has failed, so long ago."""
+    failure = DagsterEvent(dg.DagsterEventType.RUN_FAILURE.value, run.job_name)
+    moment = (datetime.now(UTC) - ago).timestamp()
+    project.instance.handle_new_event(
+        dg.EventLogEntry(None, "ERROR", "", run.run_id, moment, job_name=run.job_name, dagster_event=failure)
+    )
+
+
+def test_what_is_new_asks_for_today_of_just_the_entities_that_have_it_and_for_no_check(project, account):
+    account.create("tickets", subject="Where is my parcel?")
+    result = changes(project)
+    (request,) = result.run_requests
+    assert (request.partition_key, names(request)) == (TODAY, ["tickets"])
+    assert request.asset_check_keys == []
+    assert request.tags["gorgias/changes"] == "today"
+
+
+def test_the_newest_row_costs_one_call_per_entity_and_no_other_row_is_fetched(project, account, sandbox):
+    for _ in range(5):
+        account.create("tickets")
+    changes(project)
+    assert [(call.path, call.params["limit"]) for call in sandbox.requests] == [
+        (f"/api{entity.path}", "1") for entity in ENTITIES
     ]
-    assert all("The Gorgias URI has no email" in line for line in told)
 
 
-def test_of_an_error_that_was_not_raised_for_people_only_the_name_is_told(webhook, instance):
-    alert(webhook, instance, failed(ValueError(LETTER), instance))
-    assert webhook.texts[0].splitlines()[0] == "shop/orders: it ended with ValueError."
+def test_what_a_run_was_asked_for_is_not_asked_for_again(project, account):
+    account.create("tickets")
+    first = changes(project)
+    again = changes(project, first.cursor)
+    assert not again.run_requests
+    assert again.skip_message == "Nothing is new."
+    account.create("messages", ticket_id=1)
+    assert names(changes(project, first.cursor).run_requests[0]) == ["ticket_messages"]
 
 
-def test_what_slack_would_take_for_a_link_or_a_mention_is_told_as_it_is(webhook, instance):
-    alert(webhook, instance, failed(dg.Failure("<!channel> & more"), instance))
-    assert webhook.texts[0].splitlines()[0] == "shop/orders: &lt;!channel&gt; &amp; more"
+def test_what_happened_before_today_is_left_to_the_daily_run(project, account):
+    blank = {"created_datetime": NOW - timedelta(days=1), "updated_datetime": NOW - timedelta(days=1)}
+    account.create("tickets", **blank)
+    assert not changes(project).run_requests
 
 
-def test_a_run_that_is_run_again_is_not_told(webhook, instance):
-    result = failed(dg.Failure("outage"), instance)
-    instance.add_run_tags(result.run_id, {"dagster/will_retry": "true"})
-    assert isinstance(alert(webhook, instance, result), dg.SkipReason)
-    assert webhook.texts == []
+def test_nothing_is_asked_for_while_a_run_reads_today_and_it_is_once_that_has_ended(project, account):
+    account.create("tickets")
+    run = running(project, YESTERDAY, TODAY, ["tickets"])
+    waiting = changes(project)
+    assert not waiting.run_requests
+    assert waiting.skip_message == "tickets: a run is reading today."
+    fail(project, run)
+    assert names(changes(project, waiting.cursor).run_requests[0]) == ["tickets"]
 
 
-@pytest.mark.parametrize("reachable", [True, False])
-def test_a_message_that_cannot_be_posted_fails_the_tick_without_showing_the_webhook(webhook, instance, reachable):
-    result = failed(dg.Failure("outage"), instance)
-    webhook.status = 404
-    if not reachable:
-        webhook.socket.close()
-    with pytest.raises(dg.Failure, match="The alert's webhook") as raised:
-        alert(webhook, instance, result)
-    assert "s3cret" not in str(raised.value)
-    assert raised.value.__cause__ is None
+def test_today_is_materialised_as_it_is_asked_for(project, account):
+    ticket = account.create("tickets")
+    (request,) = changes(project).run_requests
+    project.materialize(request.partition_key, select=names(request))
+    assert project.table(TICKETS).keys() == {ticket["id"]}
+
+
+@pytest.mark.usefixtures("outage")
+def test_an_account_that_does_not_answer_ends_the_tick_with_a_reason_and_keeps_the_cursor(project):
+    cursor = json.dumps({"tickets": ["2025-01-01T00:00:00+00:00", 1]})
+    result = changes(project, cursor)
+    assert not result.run_requests
+    assert result.skip_message == "GET /customers: status 503, and no answer came in 1 s."
+    assert result.cursor in (None, cursor)
+
+
+def test_what_the_key_may_not_read_is_left_out(project, account, sandbox):
+    account.create("tickets")
+    sandbox.faults.append(Fault(403, "/api/customers", times=None))
+    assert names(changes(project).run_requests[0]) == ["tickets"]
+
+
+def test_days_that_were_never_read_are_asked_for_in_one_run(project):
+    assert gaps(project) == [(day(5), day(1), ALL)]
+
+
+def test_days_that_are_there_part_the_ranges_and_assets_are_asked_for_where_they_lack(project):
+    project.materialize(day(3))
+    project.materialize(day(1), select=["tickets", "customers"])
+    assert gaps(project) == [
+        (day(2), day(1), ["ticket_messages", "satisfaction_surveys"]),
+        (day(2), day(2), ["customers", "tickets"]),
+        (day(5), day(4), ALL),
+    ]
+
+
+def test_nothing_is_asked_for_where_nothing_is_missing(project):
+    project.materialize(day(5), day(1))
+    sensor = gaps_sensor(5, timedelta(0), project.assets[0].partitions_def)
+    assert tick(project, sensor).skip_message == "No day is missing."
+
+
+def test_a_day_that_was_read_before_it_had_ended_is_missing_afterwards(project):
+    project.materialize(TODAY, select=["tickets"])
+    partitions = project.assets[0].partitions_def
+    assert days_of(project.instance, partitions, key_of(TICKETS), [TODAY]) == {TODAY: Day.BEGUN}
+
+
+def test_a_failed_day_is_asked_for(project, sandbox):
+    project.materialize(day(5), day(1))
+    key = project.account.api_key
+    uri = project.sandbox.uri.replace(key, "wr0ng")
+    right, project.resources["gorgias"] = (
+        project.resources["gorgias"],
+        GorgiasResource(uri=uri, api_url=sandbox.api_url),
+    )
+    project.materialize(day(2), select=["tickets"], raise_on_error=False)
+    project.resources["gorgias"] = right
+    assert gaps(project) == [(day(2), day(2), ["tickets"])]
+
+
+def test_a_day_that_a_run_is_reading_is_not_asked_for(project):
+    running(project, day(4), day(2))
+    assert gaps(project) == [(day(1), day(1), ALL), (day(5), day(5), ALL)]
+
+
+def test_a_day_that_has_only_just_ended_is_left_to_the_daily_run(project):
+    since_midnight = datetime.now(UTC) - datetime.combine(NOW.date(), datetime.min.time(), UTC)
+    assert gaps(project, late_after=since_midnight + timedelta(hours=1)) == [(day(6), day(2), ALL)]
+
+
+def test_a_tick_asks_for_four_ranges_at_most(project):
+    for ago in (2, 4, 6, 8, 10):
+        project.materialize(day(ago), select=["tickets"])
+    asked = gaps(project, horizon=11)
+    assert asked[0] == (day(1), day(1), ["tickets"])
+    assert asked[1] == (day(11), day(1), ["customers", "ticket_messages", "satisfaction_surveys"])
+    assert asked[2:] == [(day(3), day(3), ["tickets"]), (day(5), day(5), ["tickets"])]
+
+
+@pytest.mark.parametrize(
+    ("attempt", "hours"), [(1, 1), (2, 2), (3, 4), (6, 24), (60, 24)], ids=lambda number: str(number)
+)
+def test_what_keeps_failing_is_asked_for_at_ever_longer_intervals_up_to_a_day(project, attempt, hours):
+    tags = {"dagster/sensor_name": "gorgias_gaps", "gorgias/gaps": str(attempt)}
+    run = running(project, day(5), day(1), **tags)
+    fail(project, run, timedelta(hours=hours, minutes=-1))
+    sensor = gaps_sensor(5, timedelta(0), project.assets[0].partitions_def)
+    waiting = tick(project, sensor)
+    assert not waiting.run_requests
+    assert waiting.skip_message.startswith(f"What is missing was asked for lately, and waits: {day(5)} to {day(1)} of")
+    fail(project, run, timedelta(hours=hours, minutes=1))
+    (request,) = tick(project, sensor).run_requests
+    assert request.tags["gorgias/gaps"] == str(attempt + 1)
+
+
+def test_what_others_ran_in_vain_is_asked_for_at_once(project):
+    fail(project, running(project, day(5), day(1)))
+    assert gaps(project) == [(day(5), day(1), ALL)]
+
+
+@pytest.mark.usefixtures("outage")
+def test_no_range_is_asked_for_during_an_outage(project):
+    sensor = gaps_sensor(5, timedelta(0), project.assets[0].partitions_def)
+    result = tick(project, sensor)
+    assert not result.run_requests
+    assert result.skip_message == "GET /customers: status 503, and no answer came in 1 s."
+
+
+def test_days_are_joined_to_ranges_across_months_and_years():
+    keys = ["2025-01-01", "2024-12-31", "2025-01-03", "2025-02-28", "2025-03-01"]
+    assert ranges(keys) == [("2024-12-31", "2025-01-01"), ("2025-01-03", "2025-01-03"), ("2025-02-28", "2025-03-01")]
+    assert ranges([]) == []
+
+
+def test_both_are_off_until_somebody_turns_them_on():
+    from gorgias_assets.definitions import defs
+
+    for name in ("gorgias_changes", "gorgias_gaps"):
+        assert defs.resolve_sensor_def(name).default_status is dg.DefaultSensorStatus.STOPPED
