@@ -7,21 +7,30 @@ BIN := .venv/bin
 SANDBOX := $(BIN)/python -m gorgias_assets.sandbox
 SOURCES := gorgias_assets gorgias_assets_tests
 
-.PHONY: demo dev test test-bigquery soak check fix bench sandbox emulator clean
+.PHONY: demo dev backfill status test test-bigquery soak check fix bench sandbox emulator clean
 
 demo: .venv/installed  ## materialise a simulated account's last days into gorgias.duckdb and show what is in it
 	$(SANDBOX) --port 0 --run $(BIN)/python -m gorgias_assets.sandbox.demo
 
-dev: .venv/installed  ## the Dagster UI, on GORGIAS_URI when it is set (here or in .env), else on a simulated account
-	@mkdir -p .dagster/real .dagster/simulated
-	@for home in .dagster/real .dagster/simulated; do cp dagster.yaml $$home/; done
-	@if [ -n "$$GORGIAS_URI" ] || grep -qs '^GORGIAS_URI=.' .env; then \
-		echo "Dagster on the account of GORGIAS_URI; sensors and the full sweep are off until turned on under Automation"; \
-		DAGSTER_HOME=$(CURDIR)/.dagster/real exec $(BIN)/dg dev; \
+# Runs a command on GORGIAS_URI when it is set (here or in .env), else on a simulated account, each with a history.
+ON_ACCOUNT = @mkdir -p .dagster/real .dagster/simulated; \
+	for home in .dagster/real .dagster/simulated; do cp dagster.yaml $$home/; done; \
+	if [ -n "$$GORGIAS_URI" ] || grep -qs '^GORGIAS_URI=.' .env; then \
+		echo "On the account of GORGIAS_URI"; \
+		DAGSTER_HOME=$(CURDIR)/.dagster/real exec $(1); \
 	else \
-		echo "Dagster on a simulated account; set GORGIAS_URI, here or in .env, for a real one"; \
-		DAGSTER_HOME=$(CURDIR)/.dagster/simulated exec $(SANDBOX) --port 0 --run $(BIN)/dg dev; \
+		echo "On a simulated account; set GORGIAS_URI, here or in .env, for a real one"; \
+		DAGSTER_HOME=$(CURDIR)/.dagster/simulated exec $(SANDBOX) --port 0 --run $(1); \
 	fi
+
+dev: .venv/installed  ## the Dagster UI; sensors and the full sweep are off until you turn them on under Automation
+	$(call ON_ACCOUNT,$(BIN)/dg dev)
+
+backfill: .venv/installed  ## materialise the days FROM to TO in one run: make backfill FROM=2025-01-01 TO=2025-06-30
+	$(call ON_ACCOUNT,$(BIN)/python -m gorgias_assets backfill $(FROM) $(TO))
+
+status: .venv/installed  ## rows, days that are missing, and API calls in use
+	$(call ON_ACCOUNT,$(BIN)/python -m gorgias_assets status)
 
 test: .venv/installed .venv-bigquery/installed  ## all tests; those on a BigQuery emulator only where there is Python 3.13
 	$(BIN)/pytest

@@ -1,14 +1,11 @@
 """A message to people when a run has failed."""
 
-from collections.abc import Iterator
-
 import dagster as dg
 import requests
-from dagster import DagsterEvent
-from dagster_shared.error import SerializableErrorInfo
 
-# What this project raises for people to read; of any other error only the name is told, since its text may hold a row.
-TOLD = {"Failure", "Rejected", "Unavailable", "Untrusted", "CursorRefused", "WarehouseError", "InvalidUri"}
+from gorgias_assets.failures import reason_of, step_name
+from gorgias_assets.partitions import days_of_run
+
 SECONDS_TO_POST = 10
 
 
@@ -45,38 +42,14 @@ def _will_retry(run: dg.DagsterRun) -> bool:
 
 
 def _message(context: dg.RunFailureSensorContext, link: str) -> str:
-    failures = list(context.get_step_failure_events())
-    lines = [f"{_name_of(failure)}{_partitions_of(context.dagster_run)}: {_reason_of(failure)}" for failure in failures]
-    lines = lines or [
-        f"{context.dagster_run.job_name}{_partitions_of(context.dagster_run)} ended before its steps did."
+    run = context.dagster_run
+    days = "".join(f", {days}" for days in [" to ".join(dict.fromkeys(days_of_run(run.tags)))] if days)
+    lines = [
+        f"{step_name(failure)}{days}: {reason_of(failure.step_failure_data.error)}"
+        for failure in context.get_step_failure_events()
     ]
-    return "\n".join([*map(_escaped, lines), f"<{link}|Run {context.dagster_run.run_id[:8]}>"])
-
-
-def _name_of(failure: DagsterEvent) -> str:
-    return (failure.step_key or "a step").replace("__", "/")
-
-
-def _partitions_of(run: dg.DagsterRun) -> str:
-    first, last = run.tags.get("dagster/asset_partition_range_start"), run.tags.get("dagster/asset_partition_range_end")
-    partition = run.tags.get("dagster/partition") or (first and f"{first} to {last}")
-    return f", {partition}" if partition else ""
-
-
-def _reason_of(failure: DagsterEvent) -> str:
-    """The sentence of the innermost error that was raised for people to read, else the name of the innermost one."""
-    errors = list(_chain(failure.step_failure_data.error))
-    told = next((error for error in reversed(errors) if error.cls_name in TOLD), None)
-    if told is None:
-        return f"it ended with {errors[-1].cls_name or 'an error'}." if errors else "it ended with an error."
-    return told.message.partition(": ")[2].strip()
-
-
-def _chain(error: SerializableErrorInfo | None) -> Iterator[SerializableErrorInfo]:
-    """An error, what it was caused by, and so on."""
-    while error is not None:
-        yield error
-        error = error.cause or error.context
+    lines = lines or [f"{run.job_name}{days} ended before its steps did."]
+    return "\n".join([*map(_escaped, lines), f"<{link}|Run {run.run_id[:8]}>"])
 
 
 def _escaped(text: str) -> str:

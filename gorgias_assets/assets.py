@@ -30,6 +30,11 @@ def key_of(entity: Entity) -> dg.AssetKey:
     return dg.AssetKey([GROUP, entity.name])
 
 
+def op_of(entity: Entity) -> str:
+    """The name of the entity's step, as in a run's configuration."""
+    return "__".join(key_of(entity).path)
+
+
 def build_assets(
     start_date: str = "2024-01-01",
     *,

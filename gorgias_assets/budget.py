@@ -68,6 +68,12 @@ class Budget:
             stop.wait(min(seconds, _LOOK_AGAIN_SECONDS))  # another thread's answer may change it
             waited += time.monotonic() - started
 
+    @property
+    def used(self) -> tuple[int, int]:
+        """The calls in use and the account's limit, as of the last answer."""
+        with self._lock:
+            return round(self._level), self._limit
+
     def observe(self, headers: Mapping[str, str]) -> None:
         """Take the level from an answer's headers, a case-insensitive mapping.
 

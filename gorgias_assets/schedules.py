@@ -7,10 +7,10 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from gorgias_assets.assets import GROUP, SweepConfig, key_of
+from gorgias_assets.assets import GROUP, SweepConfig, key_of, op_of
 from gorgias_assets.days import Day, days_of
 from gorgias_assets.entities import ENTITIES
-from gorgias_assets.partitions import ended
+from gorgias_assets.partitions import ended, tags_of_days
 from gorgias_assets.resources import GorgiasResource
 
 MOST_DAYS_CAUGHT_UP = 31
@@ -23,7 +23,7 @@ gorgias_job = dg.define_asset_job(
 full_sweep_job = dg.define_asset_job(
     "gorgias_full_sweep",
     selection=dg.AssetSelection.groups(GROUP),
-    config=dg.RunConfig(ops={f"{GROUP}__{entity.name}": SweepConfig(full=True) for entity in ENTITIES}),
+    config=dg.RunConfig(ops={op_of(entity): SweepConfig(full=True) for entity in ENTITIES}),
     description="Reads all of the account: repairs what Gorgias does not show as a change, and finds what is gone.",
 )
 
@@ -32,8 +32,7 @@ def request_of(first: str, last: str, **fields: Any) -> dg.RunRequest:
     """One run of the partitions from `first` to `last`."""
     if first == last:
         return dg.RunRequest(partition_key=first, **fields)
-    bounds = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-    return dg.RunRequest(tags=fields.pop("tags", {}) | bounds, **fields)
+    return dg.RunRequest(tags=fields.pop("tags", {}) | tags_of_days(first, last), **fields)
 
 
 def daily_schedule(at: time, zone: ZoneInfo, partitions: dg.DailyPartitionsDefinition) -> dg.ScheduleDefinition:

@@ -13,7 +13,7 @@ from gorgias_assets.assets import key_of
 from gorgias_assets.client import GorgiasError, Unavailable
 from gorgias_assets.days import Day, days_of
 from gorgias_assets.entities import ENTITIES, Entity
-from gorgias_assets.partitions import ended, ranges
+from gorgias_assets.partitions import days_of_run, ended, ranges
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.schedules import gorgias_job, request_of
 from gorgias_assets.uri import InvalidUri
@@ -158,22 +158,14 @@ def _attempts(instance: dg.DagsterInstance) -> list[_Attempt]:
     mine = dg.RunsFilter(tags={"dagster/sensor_name": "gorgias_gaps"}, created_after=now - 2 * LONGEST_WAIT)
     return [
         _Attempt(
-            *_bounds(record.dagster_run.tags),
+            *days,
             record.dagster_run.asset_selection or frozenset(map(key_of, ENTITIES)),
             int(record.dagster_run.tags[GAPS_TAG]),
             datetime.fromtimestamp(record.end_time, UTC) if record.end_time else now,
         )
         for record in instance.get_run_records(mine)
-        if GAPS_TAG in record.dagster_run.tags
+        if (days := days_of_run(record.dagster_run.tags)) and GAPS_TAG in record.dagster_run.tags
     ]
-
-
-def _bounds(tags: Mapping[str, str]) -> tuple[str, str]:
-    day = tags.get("dagster/partition", "")
-    return (
-        tags.get("dagster/asset_partition_range_start", day),
-        tags.get("dagster/asset_partition_range_end", day),
-    )
 
 
 def _listed(gaps: Mapping[tuple[str, str], Sequence[dg.AssetKey]]) -> str:

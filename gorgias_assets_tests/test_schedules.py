@@ -11,6 +11,7 @@ import pytest
 
 from gorgias_assets.assets import key_of
 from gorgias_assets.entities import ENTITIES, TICKETS
+from gorgias_assets.partitions import days_of_run
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.faults import Fault
 from gorgias_assets.schedules import daily_schedule, full_sweep_job, full_sweep_schedule, gorgias_job, late_after
@@ -24,12 +25,6 @@ def project(project: Project, tmp_path: Path) -> Iterator[Project]:
     """A schedule's context takes only an instance that is kept in files."""
     with dg.DagsterInstance.local_temp(str(tmp_path)) as project.instance:
         yield project
-
-
-def days(request: dg.RunRequest) -> tuple[str, str]:
-    one = request.partition_key or ""
-    first = request.tags.get("dagster/asset_partition_range_start", one)
-    return first, request.tags.get("dagster/asset_partition_range_end", one)
 
 
 def tick(project: Project, at: datetime = TICK, zone: str = "UTC", full: bool = False) -> Any:
@@ -53,7 +48,7 @@ def tick(project: Project, at: datetime = TICK, zone: str = "UTC", full: bool = 
 
 def asked(project: Project, at: datetime = TICK, zone: str = "UTC", full: bool = False) -> tuple[str, str]:
     (request,) = tick(project, at, zone, full).run_requests
-    return days(request)
+    return days_of_run(request.tags)
 
 
 def test_the_daily_run_takes_the_day_before_and_not_the_one_in_progress(project):

@@ -12,7 +12,7 @@ from dagster import DagsterEvent
 from gorgias_assets.assets import key_of
 from gorgias_assets.days import Day, days_of
 from gorgias_assets.entities import ENTITIES, TICKETS
-from gorgias_assets.partitions import ranges
+from gorgias_assets.partitions import days_of_run, ranges, tags_of_days
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.faults import Fault
@@ -63,12 +63,7 @@ def changes(project: Project, cursor: str | None = None) -> Any:
 def gaps(project: Project, horizon: int = 5, late_after: timedelta = timedelta(0)) -> list[tuple[str, str, list[str]]]:
     """The ranges that are asked for, each with the names of its assets."""
     sensor = gaps_sensor(horizon, late_after, project.assets[0].partitions_def)
-    return [(*bounds(request.tags), names(request)) for request in tick(project, sensor).run_requests]
-
-
-def bounds(tags: dict[str, str]) -> tuple[str, str]:
-    one = tags.get("dagster/partition", "")
-    return tags.get("dagster/asset_partition_range_start", one), tags.get("dagster/asset_partition_range_end", one)
+    return [(*days_of_run(request.tags), names(request)) for request in tick(project, sensor).run_requests]
 
 
 def names(request: dg.RunRequest) -> list[str]:
@@ -80,13 +75,9 @@ def running(project: Project, first: str, last: str, assets: Sequence[str] = ALL
     selection = {dg.AssetKey(["gorgias", name]) for name in assets}
     definitions = dg.Definitions(assets=project.assets, jobs=[gorgias_job], resources=project.resources)
     job = definitions.resolve_job_def("gorgias").get_subset(asset_selection=selection)
-    if first == last:
-        tags |= {"dagster/partition": first}
-    else:
-        tags |= {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
     return project.instance.create_run_for_job(
         job,
-        tags=tags,
+        tags=tags | tags_of_days(first, last),
         asset_selection=frozenset(selection),
         status=dg.DagsterRunStatus.STARTED,
     )

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from gorgias_assets.commands.backfill import print_tables
 from gorgias_assets.definitions import defs
-from gorgias_assets.entities import ENTITIES
 from gorgias_assets.sandbox.__main__ import SCHEMA
 
 DAYS = 7
@@ -23,12 +23,7 @@ def main() -> None:
     first, last = ((today - timedelta(days=days)).isoformat() for days in (DAYS, 1))
     print(f"Materialising {first} to {last} in one run …", flush=True)
     result = materialize(first, last)
-    print(f"\n{'table':<32}{'rows':>8}{'merged':>8}{'new':>8}{'API calls':>11}")
-    for entity in ENTITIES:
-        event = result.asset_materializations_for_node(f"gorgias__{entity.name}")[-1]
-        value = {name: metadata.value for name, metadata in event.metadata.items()}
-        numbers = [value[name] for name in ("dagster/row_count", "rows_merged", "rows_new", "api_calls")]
-        print(f"{value['dagster/table_name']:<32}{numbers[0]:>8,}{numbers[1]:>8,}{numbers[2]:>8,}{numbers[3]:>11,}")
+    print_tables(result)
     warehouse = (defs.resources or {})["io_manager"].warehouse()
     answer = warehouse.query(SCHEMA, QUESTION).to_pandas()
     print(f"\n{QUESTION}\n\n{answer.to_string(index=False)}\n")
