@@ -580,7 +580,7 @@ def test_a_key_is_taken_from_a_file_or_from_base64_and_left_nowhere(tmp_path, mo
     by_path = create(credentials_path="~/key.json")
     in_text = create(gcp_credentials=in_base64(json.dumps(key())))
     for manager in (by_path, in_text):
-        assert manager._warehouse.credentials.service_account_email == key()["client_email"]
+        assert manager.warehouse.credentials.service_account_email == key()["client_email"]
     assert dict(os.environ) == before
     assert list(tmp_path.iterdir()) == [file]
 
