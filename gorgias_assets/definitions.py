@@ -8,6 +8,7 @@ from typing import TypeVar
 import dagster as dg
 
 from gorgias_assets.assets import build_assets
+from gorgias_assets.executors import executor_named
 from gorgias_assets.io_managers.from_uri import io_manager_from_uri
 from gorgias_assets.partitions import daily_partitions
 from gorgias_assets.resources import GorgiasResource
@@ -45,6 +46,9 @@ max_share = setting("GORGIAS_MAX_SHARE", "0.8", share, "a share; set it to a num
 seek = setting("GORGIAS_SEEK", "on", switch, "a switch; set it to on or off")
 warehouse_uri = setting("WAREHOUSE_URI", "duckdb:///gorgias.duckdb", str, "text")
 schema = setting("GORGIAS_SCHEMA", "", str, "text")
+executor = setting(
+    "GORGIAS_EXECUTOR", "processes", executor_named, "an executor; set it to processes, in_process or kubernetes"
+)
 api_url = setting("GORGIAS_API_URL", "", str, "text")
 alert_webhook_url = setting("ALERT_WEBHOOK_URL", "", str, "text")
 alert_dagster_url = setting("ALERT_DAGSTER_URL", "http://localhost:3000", str, "text")
@@ -57,6 +61,7 @@ defs = dg.Definitions(
     jobs=[gorgias_job, full_sweep_job],
     schedules=[daily_schedule(daily_at), full_sweep_schedule(daily_partitions(start_date.isoformat()))],
     sensors=[failure_alert(alert_webhook_url, alert_dagster_url)] if alert_webhook_url else [],
+    executor=executor,
     resources={
         "gorgias": GorgiasResource(
             uri=dg.EnvVar("GORGIAS_URI"), api_url=api_url or None, max_share=max_share, seek=seek

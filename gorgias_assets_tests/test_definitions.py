@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -23,7 +22,6 @@ done = [(event, what) for event, what in done if what != "/dev/null"]
 assert not done, done
 assert not [name for name in sys.modules if name.startswith("google.cloud")]
 """
-REPOSITORY = Path(__file__).parent.parent
 SETTINGS = ("GORGIAS_", "WAREHOUSE_", "ALERT_", "DAGSTER_")
 
 
@@ -57,6 +55,11 @@ def test_a_fresh_process_loads_it_in_under_three_seconds(tmp_path):
         ("GORGIAS_DAILY_AT", "noon", "GORGIAS_DAILY_AT is not a time of day; set it to HH:MM, in UTC."),
         ("GORGIAS_MAX_SHARE", "80%", "GORGIAS_MAX_SHARE is not a share; set it to a number above 0 and up to 1."),
         ("GORGIAS_MAX_SHARE", "8", "GORGIAS_MAX_SHARE is not a share; set it to a number above 0 and up to 1."),
+        (
+            "GORGIAS_EXECUTOR",
+            "celery",
+            "GORGIAS_EXECUTOR is not an executor; set it to processes, in_process or kubernetes.",
+        ),
         ("WAREHOUSE_URI", "sqlite:///x", "The warehouse URI names no warehouse known here; expected duckdb:///<file>"),
         ("WAREHOUSE_URI", "md:x?motherduck_token=s3cret", "set the environment variable motherduck_token instead."),
     ],
@@ -113,14 +116,6 @@ def test_the_daily_schedule_asks_for_all_entities_of_the_day_before():
         "ticket_messages",
         "satisfaction_surveys",
     }
-
-
-def test_the_deployment_files_name_the_code_location():
-    from dagster_cloud_cli.config.models import load_dagster_cloud_yaml
-
-    text = (REPOSITORY / "dagster_cloud.yaml").read_text()
-    (location,) = load_dagster_cloud_yaml(text).locations
-    assert location.code_source.module_name == "gorgias_assets.definitions"
 
 
 @pytest.mark.parametrize("uri", ["md:tokenomics", "duckdb:///token=1.duckdb"])
