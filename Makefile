@@ -6,8 +6,9 @@ PYTHON_BIGQUERY ?= python3.13 python3.14 $(wildcard $(HOME)/.pyenv/versions/3.13
 BIN := .venv/bin
 SANDBOX := $(BIN)/python -m gorgias_assets.sandbox
 SOURCES := gorgias_assets gorgias_assets_tests
+HAS_ACCOUNT := [ -n "$$GORGIAS_URI" ] || grep -qs '^GORGIAS_URI=.' .env
 
-.PHONY: demo dev test test-bigquery soak check fix bench sandbox emulator clean
+.PHONY: demo dev sql test test-bigquery soak check fix bench sandbox emulator clean
 
 demo: .venv/installed  ## materialise a simulated account's last days into gorgias.duckdb and show what is in it
 	$(SANDBOX) --port 0 --run $(BIN)/python -m gorgias_assets.sandbox.demo
@@ -15,13 +16,16 @@ demo: .venv/installed  ## materialise a simulated account's last days into gorgi
 dev: .venv/installed  ## the Dagster UI, on GORGIAS_URI when it is set (here or in .env), else on a simulated account
 	@mkdir -p .dagster/real .dagster/simulated
 	@for home in .dagster/real .dagster/simulated; do cp dagster.yaml $$home/; done
-	@if [ -n "$$GORGIAS_URI" ] || grep -qs '^GORGIAS_URI=.' .env; then \
+	@if $(HAS_ACCOUNT); then \
 		echo "Dagster on the account of GORGIAS_URI"; \
 		DAGSTER_HOME=$(CURDIR)/.dagster/real exec $(BIN)/dg dev; \
 	else \
 		echo "Dagster on a simulated account; set GORGIAS_URI, here or in .env, for a real one"; \
 		DAGSTER_HOME=$(CURDIR)/.dagster/simulated exec $(SANDBOX) --port 0 --run $(BIN)/dg dev; \
 	fi
+
+sql: .venv/installed  ## a DuckDB shell on a copy of the tables, of GORGIAS_URI's account or of the simulated one
+	@$(HAS_ACCOUNT) || export GORGIAS_SCHEMA=gorgias_demo; exec $(BIN)/python -W ignore -m gorgias_assets.shell
 
 test: .venv/installed .venv-bigquery/installed  ## all tests; those on a BigQuery emulator only where there is Python 3.13
 	$(BIN)/pytest
