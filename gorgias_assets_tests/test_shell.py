@@ -26,7 +26,8 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_table_is_found_by_its_name_alone_and_times_are_in_utc(file, capfd):
+def test_a_table_is_found_by_its_name_alone_and_times_are_in_utc(file, capfd, monkeypatch):
+    monkeypatch.setenv("TZ", "America/New_York")
     assert shell(io_manager_from_uri(f"duckdb:///{file}"), [*CSV, "-c", "FROM tickets"]) == 0
     assert capfd.readouterr().out == "2025-03-01 10:00:00+00\n"
 
