@@ -5,7 +5,8 @@ FROM python:3.11-slim
 WORKDIR /opt/gorgias_assets
 COPY constraints.txt pyproject.toml README.md ./
 COPY gorgias_assets gorgias_assets
-RUN pip install --no-cache-dir --disable-pip-version-check -c constraints.txt '.[deployment]'
+ARG PACKAGES=""
+RUN pip install --no-cache-dir --disable-pip-version-check -c constraints.txt '.[deployment]' $PACKAGES
 
 # Whoever keeps DuckDB's file or Dagster's storage here mounts a volume; on more than one node neither can be.
 RUN useradd --uid 10001 --create-home dagster && install -d -o dagster -g dagster /data /opt/dagster/dagster_home
