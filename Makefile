@@ -6,8 +6,9 @@ PYTHON_BIGQUERY ?= python3.13 python3.14 $(wildcard $(HOME)/.pyenv/versions/3.13
 BIN := .venv/bin
 SANDBOX := $(BIN)/python -m gorgias_assets.sandbox
 SOURCES := gorgias_assets gorgias_assets_tests
+HAS_ACCOUNT := [ -n "$$GORGIAS_URI" ] || grep -qs '^GORGIAS_URI=.' .env
 
-.PHONY: demo dev backfill status test test-bigquery soak check fix bench sandbox emulator clean
+.PHONY: demo dev backfill status sql test test-bigquery soak check fix bench sandbox emulator clean
 
 demo: .venv/installed  ## materialise a simulated account's last days into gorgias.duckdb and show what is in it
 	$(SANDBOX) --port 0 --run $(BIN)/python -m gorgias_assets.sandbox.demo
@@ -15,7 +16,7 @@ demo: .venv/installed  ## materialise a simulated account's last days into gorgi
 # Runs a command on GORGIAS_URI when it is set (here or in .env), else on a simulated account, each with a history.
 ON_ACCOUNT = @mkdir -p .dagster/real .dagster/simulated; \
 	for home in .dagster/real .dagster/simulated; do cp dagster.yaml $$home/; done; \
-	if [ -n "$$GORGIAS_URI" ] || grep -qs '^GORGIAS_URI=.' .env; then \
+	if $(HAS_ACCOUNT); then \
 		echo "On the account of GORGIAS_URI"; \
 		DAGSTER_HOME=$(CURDIR)/.dagster/real exec $(1); \
 	else \
@@ -31,6 +32,9 @@ backfill: .venv/installed  ## materialise the days FROM to TO in one run: make b
 
 status: .venv/installed  ## rows, days that are missing, and API calls in use
 	$(call ON_ACCOUNT,$(BIN)/python -m gorgias_assets status)
+
+sql: .venv/installed  ## a DuckDB shell on a copy of the tables, of GORGIAS_URI's account or of the simulated one
+	@$(HAS_ACCOUNT) || export GORGIAS_SCHEMA=gorgias_demo; exec $(BIN)/python -W ignore -m gorgias_assets sql
 
 test: .venv/installed .venv-bigquery/installed  ## all tests; those on a BigQuery emulator only where there is Python 3.13
 	$(BIN)/pytest

@@ -1,4 +1,4 @@
-"""`python -m gorgias_assets`: a backfill with its progress in the terminal, and how things stand.
+"""`python -m gorgias_assets`: a backfill with its progress, how things stand, and a shell on the tables.
 
 Settings come from the environment and `.env`, as for Dagster's own commands; the history is that of `DAGSTER_HOME`.
 """
@@ -8,6 +8,8 @@ import sys
 from datetime import UTC, date, datetime, timedelta
 
 import dotenv
+
+from gorgias_assets.io_managers.warehouse import WarehouseError
 
 
 def day(text: str) -> date:
@@ -22,19 +24,28 @@ def arguments() -> argparse.Namespace:
     backfill.add_argument("first", type=day, help="YYYY-MM-DD")
     backfill.add_argument("last", type=day, nargs="?", default=yesterday, help="YYYY-MM-DD; by default yesterday")
     commands.add_parser("status", help="rows, days that are missing, and calls in use")
+    sql = commands.add_parser("sql", help="DuckDB's shell on a copy of the tables")
+    sql.add_argument("arguments", nargs=argparse.REMAINDER, help="that shell's own")
     return parser.parse_args()
 
 
 def main() -> int:
     chosen = arguments()
     dotenv.load_dotenv(".env")
-    from gorgias_assets.commands.backfill import backfill  # what they import reads the settings
-    from gorgias_assets.commands.status import print_status
+    from gorgias_assets.commands import backfill, shell, status  # what they import reads the settings
+    from gorgias_assets.definitions import defs
 
-    if chosen.command == "backfill":
-        return backfill(chosen.first, chosen.last)
-    print_status()
-    return 0
+    try:
+        match chosen.command:
+            case "backfill":
+                return backfill.backfill(chosen.first, chosen.last)
+            case "status":
+                return status.print_status()
+            case _:
+                return shell.shell((defs.resources or {})["io_manager"], chosen.arguments)
+    except WarehouseError as error:
+        print(error, file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pydantic import Field
 from gorgias_assets.entities import ENTITIES, Entity
 from gorgias_assets.io_managers.reporting import column_schema
 from gorgias_assets.partitions import daily_partitions
+from gorgias_assets.pools import API_POOL
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sweeps import Sweep
 
@@ -41,16 +42,18 @@ def build_assets(
     entities: Sequence[Entity] = ENTITIES,
     io_manager_key: str = "io_manager",
     retry_policy: dg.RetryPolicy | None = None,
+    pool: str | None = API_POOL,
 ) -> list[dg.AssetsDefinition]:
     """The assets `gorgias/<entity>`, partitioned by UTC day from `start_date` (`YYYY-MM-DD`).
 
     `retry_policy` is for outages and for step processes that crash: another attempt goes on where the last one stopped.
+    `pool` bounds how many of them run at once where the instance sets a limit; reading needs none, it paces itself.
     They need a `GorgiasResource` under the key `gorgias`, and under `io_manager_key` one of this project's IO managers.
     """
     partitions = daily_partitions(start_date)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # `backfill_policy` is in beta; one run per backfill needs it
-        return [_build_asset(entity, partitions, io_manager_key, retry_policy) for entity in entities]
+        return [_build_asset(entity, partitions, io_manager_key, retry_policy, pool) for entity in entities]
 
 
 def _build_asset(
@@ -58,6 +61,7 @@ def _build_asset(
     partitions: dg.DailyPartitionsDefinition,
     io_manager_key: str,
     retry_policy: dg.RetryPolicy | None,
+    pool: str | None,
 ) -> dg.AssetsDefinition:
     @dg.asset(
         key=key_of(entity),
@@ -68,6 +72,7 @@ def _build_asset(
         backfill_policy=dg.BackfillPolicy.single_run(),
         io_manager_key=io_manager_key,
         retry_policy=retry_policy,
+        pool=pool,
         metadata={
             "partition_expr": list(entity.touch_fields),
             "dagster/column_schema": column_schema(entity.columns),

@@ -10,6 +10,7 @@ import dagster as dg
 
 from gorgias_assets.alerts import failure_alert
 from gorgias_assets.assets import build_assets
+from gorgias_assets.executors import executor_named
 from gorgias_assets.io_managers.from_uri import io_manager_from_uri
 from gorgias_assets.partitions import daily_partitions
 from gorgias_assets.resources import GorgiasResource
@@ -62,6 +63,9 @@ max_share = setting("GORGIAS_MAX_SHARE", "0.8", share, "a share; set it to a num
 seek = setting("GORGIAS_SEEK", "on", switch, "a switch; set it to on or off")
 warehouse_uri = setting("WAREHOUSE_URI", "duckdb:///gorgias.duckdb", str, "text")
 schema = setting("GORGIAS_SCHEMA", "", str, "text")
+executor = setting(
+    "GORGIAS_EXECUTOR", "processes", executor_named, "an executor; set it to processes, in_process or kubernetes"
+)
 api_url = setting("GORGIAS_API_URL", "", str, "text")
 alert_webhook_url = setting("ALERT_WEBHOOK_URL", "", str, "text")
 alert_dagster_url = setting("ALERT_DAGSTER_URL", "http://localhost:3000", str, "text")
@@ -81,6 +85,7 @@ defs = dg.Definitions(
         gaps_sensor(gaps_days, late_after(daily_at, timezone), partitions),
         *alerts,
     ],
+    executor=executor,
     resources={
         "gorgias": GorgiasResource(
             uri=dg.EnvVar("GORGIAS_URI"), api_url=api_url or None, max_share=max_share, seek=seek

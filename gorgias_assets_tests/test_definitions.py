@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -21,7 +20,6 @@ done = [(event, what) for event, what in done if what != "/dev/null"]
 assert not done, done
 assert not [name for name in sys.modules if name.startswith("google.cloud")]
 """
-REPOSITORY = Path(__file__).parent.parent
 SETTINGS = ("GORGIAS_", "WAREHOUSE_", "ALERT_", "DAGSTER_")
 
 
@@ -58,6 +56,11 @@ def test_a_fresh_process_loads_it_in_under_three_seconds(tmp_path):
         ("GORGIAS_TIMEZONE", "Berlin", "GORGIAS_TIMEZONE is not a time zone; set it to one such as Europe/Berlin."),
         ("GORGIAS_CHANGES_EVERY", "0", "GORGIAS_CHANGES_EVERY is not a number of minutes; set it to 1 or more."),
         ("GORGIAS_GAPS_DAYS", "all", "GORGIAS_GAPS_DAYS is not a number of days; set it to 1 or more."),
+        (
+            "GORGIAS_EXECUTOR",
+            "celery",
+            "GORGIAS_EXECUTOR is not an executor; set it to processes, in_process or kubernetes.",
+        ),
         ("WAREHOUSE_URI", "sqlite:///x", "The warehouse URI names no warehouse known here; expected duckdb:///<file>"),
         ("WAREHOUSE_URI", "md:x?motherduck_token=s3cret", "set the environment variable motherduck_token instead."),
     ],
@@ -116,14 +119,6 @@ def test_the_daily_job_takes_all_entities():
         "ticket_messages",
         "satisfaction_surveys",
     }
-
-
-def test_the_deployment_files_name_the_code_location():
-    from dagster_cloud_cli.config.models import load_dagster_cloud_yaml
-
-    text = (REPOSITORY / "dagster_cloud.yaml").read_text()
-    (location,) = load_dagster_cloud_yaml(text).locations
-    assert location.code_source.module_name == "gorgias_assets.definitions"
 
 
 @pytest.mark.parametrize("uri", ["md:tokenomics", "duckdb:///token=1.duckdb"])

@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
 import duckdb
 import pytest
 
+from gorgias_assets.pools import API_POOL
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sandbox.server import Sandbox
@@ -60,6 +62,9 @@ def test_a_run_that_is_killed_is_run_again_and_goes_on_where_it_stopped(tmp_path
                 dg.DagsterRunStatus.SUCCESS,
                 dg.DagsterRunStatus.FAILURE,
             ]
+            places = partial(instance.event_log_storage.get_concurrency_info, API_POOL)
+            assert places().active_slot_count > 0, "nothing was left to the run that was killed"
+            wait_until(lambda: places().active_slot_count == 0)
             told = [entry.message for entry in instance.all_logs(instance.get_runs()[0].run_id)]
     assert any("this one goes on from there" in line for line in told)
     with duckdb.connect(str(tmp_path / "warehouse.duckdb"), read_only=True) as connection:

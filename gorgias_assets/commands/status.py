@@ -24,8 +24,8 @@ SECONDS_TO_ANSWER = 10
 LINE = "{:<36}{:>10}{:>7}  {:<18}{:<13}{:<10}{}"
 
 
-def print_status() -> None:
-    """A line on the account, one on the warehouse, and one for each table."""
+def print_status() -> int:
+    """A line on the account, one on the warehouse, and one for each table. Raises `WarehouseError`."""
     resources: dict[str, Any] = dict(defs.resources or {})
     io_manager = resources["io_manager"].create_io_manager(dg.build_init_resource_context())
     print(f"account    {_calls(resources['gorgias'])}\nwarehouse  {io_manager.warehouse}\n")
@@ -34,6 +34,7 @@ def print_status() -> None:
         for entity in ENTITIES:
             table = io_manager.table_of(key_of(entity))
             print(LINE.format(str(table), *_rows(io_manager.warehouse, table, entity), *_days(instance, entity)))
+    return 0
 
 
 def _calls(gorgias: GorgiasResource) -> str:

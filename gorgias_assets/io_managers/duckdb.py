@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shutil import copyfile
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -72,6 +73,11 @@ class DuckDBWarehouse(SqlWarehouse):
         return self._database
 
     @property
+    def is_file(self) -> bool:
+        """Whether it is one of this machine, and not MotherDuck's."""
+        return not self._database.startswith(_MOTHERDUCK)
+
+    @property
     def dialect(self) -> DuckDBDialect:
         return DuckDBSession.dialect
 
@@ -83,6 +89,18 @@ class DuckDBWarehouse(SqlWarehouse):
                 f"DuckDB refused to convert a value for {table} ({type(error).__name__}); compare the types of the "
                 "frame's columns, and 'partition_expr', with those of the table."
             ) from None
+
+    def copy_into(self, folder: Path) -> Path:
+        """A copy of the file under its own name, of a moment at which nobody writes; the file itself is then free."""
+        if not self._exists():
+            raise WarehouseError(f"There is nothing in {self} yet; materialise an asset first.")
+        file = Path(self._database)
+        with self._connection(read_only=True):
+            # The file last: its lock is this process's, and is lost with the first descriptor that is closed.
+            for part in (file.with_name(f"{file.name}.wal"), file):
+                if part.exists():
+                    copyfile(part, folder / part.name)
+        return folder / file.name
 
     @contextmanager
     def _writing(self, schema: str) -> Iterator[DuckDBSession]:  # noqa: ARG002
@@ -101,7 +119,7 @@ class DuckDBWarehouse(SqlWarehouse):
             yield None
 
     def _exists(self) -> bool:
-        return self._database.startswith(_MOTHERDUCK) or not is_missing(self._database)
+        return not self.is_file or not is_missing(self._database)
 
     @contextmanager
     def _connection(self, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -121,7 +139,7 @@ class DuckDBWarehouse(SqlWarehouse):
         try:
             yield connection
         except duckdb.Error as error:
-            if self._database.startswith(_MOTHERDUCK) or not is_fault(error):
+            if not self.is_file or not is_fault(error):
                 raise
             raise WarehouseError(meaning(error, self._database)) from None
         finally:
@@ -129,7 +147,7 @@ class DuckDBWarehouse(SqlWarehouse):
 
     def _open(self, read_only: bool) -> duckdb.DuckDBPyConnection:
         """Attach the file to an instance of its own: only ATTACH takes the size of row groups."""
-        if self._database.startswith(_MOTHERDUCK):
+        if not self.is_file:
             connection = duckdb.connect(self._database, config=self._connection_config)
         else:
             connection = duckdb.connect(":memory:", config=self._connection_config)

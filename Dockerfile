@@ -1,0 +1,20 @@
+# The code location: a gRPC server that the webserver, the daemon and the runs ask. Runs and steps use the same image, and
+# so can the webserver and the daemon (`dagster-webserver`, `dagster-daemon run`).
+FROM python:3.11-slim
+
+WORKDIR /opt/gorgias_assets
+COPY constraints.txt pyproject.toml README.md ./
+COPY gorgias_assets gorgias_assets
+ARG PACKAGES=""
+RUN pip install --no-cache-dir --disable-pip-version-check -c constraints.txt '.[deployment]' $PACKAGES
+
+# Whoever keeps DuckDB's file or Dagster's storage here mounts a volume; on more than one node neither can be.
+RUN useradd --uid 10001 --user-group --create-home dagster && install -d -o dagster -g dagster /data /opt/dagster/dagster_home
+COPY --chown=dagster:dagster dagster.yaml /opt/dagster/dagster_home/
+ENV DAGSTER_HOME=/opt/dagster/dagster_home PYTHONUNBUFFERED=1
+USER 10001
+WORKDIR /data
+
+EXPOSE 4000
+HEALTHCHECK --interval=30s --timeout=20s --start-period=60s CMD ["dagster", "api", "grpc-health-check", "-p", "4000"]
+CMD ["dagster", "api", "grpc", "-h", "0.0.0.0", "-p", "4000", "-m", "gorgias_assets.definitions"]

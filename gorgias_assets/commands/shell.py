@@ -1,0 +1,52 @@
+"""A DuckDB shell on the warehouse that keeps no run from writing."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import dagster as dg
+import duckdb
+
+from gorgias_assets.io_managers.duckdb import DuckDBWarehouse, GorgiasDuckDBIOManager
+from gorgias_assets.io_managers.duckdb_session import DuckDBDialect
+from gorgias_assets.io_managers.warehouse import WarehouseError
+
+
+def shell(io_manager: dg.ConfigurableIOManagerFactory[Any], arguments: Sequence[str] = ()) -> int:
+    """Open DuckDB's shell where a table's name alone is enough; `arguments` are its own. Returns its exit status.
+
+    Whoever has a file open, be it to read, keeps all others from writing. So the shell is on a copy of the file, as it
+    was when the shell was opened. Raises `WarehouseError`.
+    """
+    if not isinstance(io_manager, GorgiasDuckDBIOManager):
+        raise WarehouseError("The warehouse is BigQuery; ask it with `bq query --use_legacy_sql=false 'SELECT …'`.")
+    if find_spec("duckdb_cli") is None:
+        raise WarehouseError("DuckDB's shell is not installed; `pip install duckdb-cli`.")
+    warehouse, schema = io_manager.warehouse(), io_manager.schema_ or "main"
+    if not warehouse.is_file:
+        return _run(str(warehouse), str(warehouse).removeprefix("md:").partition("?")[0], schema, arguments)
+    with TemporaryDirectory(prefix="gorgias-") as folder:
+        copy = warehouse.copy_into(Path(folder))
+        print(f"A copy of {warehouse} of now, so that runs can write on; .quit ends it.", file=sys.stderr, flush=True)
+        return _run(str(copy), _name_of(copy, schema, warehouse), schema, arguments)
+
+
+def _name_of(copy: Path, schema: str, warehouse: DuckDBWarehouse) -> str:
+    """What DuckDB calls the database in the file."""
+    with duckdb.connect(copy) as connection:
+        question = "SELECT current_database(), count(*) FROM duckdb_schemas() WHERE schema_name = ?"
+        ((name, schemas),) = connection.execute(question, [schema]).fetchall()
+    if not schemas:
+        raise WarehouseError(f"There is no schema {schema} in {warehouse} yet; materialise an asset first.")
+    return str(name)
+
+
+def _run(database: str, name: str, schema: str, arguments: Sequence[str]) -> int:
+    quoted = DuckDBDialect().quoted
+    place = ".".join(quoted(part) for part in (name, schema) if part)
+    settings = f"SET TimeZone = 'UTC'; USE {place};"
+    return subprocess.call([sys.executable, "-m", "duckdb_cli", database, "-cmd", settings, *arguments])  # noqa: S603
