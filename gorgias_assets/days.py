@@ -33,12 +33,14 @@ def days_of(
     statuses = instance.get_status_by_partition(asset, keys, partitions) or {}
     names = {key: status.name if (status := statuses.get(key)) else None for key in keys}
     read = last_read(instance, asset, [key for key in keys if names[key] == "MATERIALIZED"])
-    found = {"IN_PROGRESS": Day.RUNNING, "FAILED": Day.FAILED, None: Day.MISSING}
-    return {
-        key: found.get(names[key])
-        or (Day.COMPLETE if read[key] >= partitions.time_window_for_partition_key(key).end else Day.BEGUN)
-        for key in keys
-    }
+    found = {"IN_PROGRESS": Day.RUNNING, "FAILED": Day.FAILED}
+    return {key: found.get(names[key] or "") or _by_reading(partitions, key, read.get(key)) for key in keys}
+
+
+def _by_reading(partitions: dg.DailyPartitionsDefinition, key: str, read: datetime | None) -> Day:
+    if read is None:  # never, or the run that did was deleted
+        return Day.MISSING
+    return Day.COMPLETE if read >= partitions.time_window_for_partition_key(key).end else Day.BEGUN
 
 
 def last_read(instance: dg.DagsterInstance, asset: dg.AssetKey, keys: Sequence[str]) -> Mapping[str, datetime]:

@@ -105,10 +105,13 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
             pass  # a run says what to do
         return None
 
-    def sweep(self, entity: Entity, start: datetime, end: datetime, *, full: bool = False) -> Sweep:
+    def sweep(
+        self, entity: Entity, start: datetime, end: datetime, *, full: bool = False, look_back: bool = True
+    ) -> Sweep:
         """The rows of `entity` touched in `[start, end)`, two aware datetimes; nothing is read yet.
 
-        A full sweep reads the whole list, and so refreshes every row that is stored already, too.
+        A full sweep reads the whole list, and so refreshes every row that is stored already, too. One that does not
+        look back leaves out rows that were touched in the window, and were created before it.
         """
         budget = Budget(self.max_share)
         try:
@@ -116,7 +119,7 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
             connect().close()  # a wrong URI or URL fails here, and not in a reader's thread
         except InvalidUri as error:
             raise dg.Failure(str(error), allow_retries=False) from None
-        days = self.look_back_days.get(entity.name)
+        days = self.look_back_days.get(entity.name) if look_back else 0
         return Sweep(
             entity,
             Window.of(start, end),

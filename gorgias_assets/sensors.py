@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from gorgias_assets.assets import key_of
+from gorgias_assets.assets import SweepConfig, key_of, op_of
 from gorgias_assets.client import GorgiasError, Unavailable
 from gorgias_assets.days import Day, days_of
 from gorgias_assets.entities import ENTITIES, Entity
@@ -21,14 +21,18 @@ from gorgias_assets.uri import InvalidUri
 CHANGES_TAG, GAPS_TAG = "gorgias/changes", "gorgias/gaps"
 SECONDS_BETWEEN_LOOKS_FOR_GAPS = 15 * 60
 MOST_RANGES_A_TICK = 4
+MOST_FORGOTTEN_A_TICK = 50
 FIRST_WAIT, LONGEST_WAIT = timedelta(hours=1), timedelta(days=1)  # of a range that was asked for and is still missing
 
 
-def changes_sensor(every: timedelta, partitions: dg.DailyPartitionsDefinition) -> dg.SensorDefinition:
+def changes_sensor(
+    every: timedelta, partitions: dg.DailyPartitionsDefinition, kept: timedelta = timedelta(days=3)
+) -> dg.SensorDefinition:
     """Asks for today's partition of the entities whose list has a new head, for one call each per tick.
 
-    The cursor holds the heads, by entity, for which a run was asked. Nothing is asked while one is reading today; what
-    is new by then is found by a later tick.
+    Its runs read today alone, without the look-back, and evaluate no check; the daily run does both. The cursor holds
+    the heads, by entity, for which a run was asked. Nothing is asked while one is reading today; what is new by then is
+    found by a later tick. Its runs are deleted when they are older than `kept`: they would be most of the history.
     """
 
     @dg.sensor(
@@ -39,6 +43,7 @@ def changes_sensor(every: timedelta, partitions: dg.DailyPartitionsDefinition) -
         "new, at one call per entity, and asks for today of just those that have it.",
     )
     def gorgias_changes(context: dg.SensorEvaluationContext, gorgias: GorgiasResource) -> dg.SensorResult:
+        _forget_refreshes(context.instance, kept)
         today = partitions.get_partition_keys()[-1]
         start = partitions.time_window_for_partition_key(today).start
         heads: dict[str, Any] = json.loads(context.cursor) if context.cursor else {}
@@ -52,14 +57,18 @@ def changes_sensor(every: timedelta, partitions: dg.DailyPartitionsDefinition) -
                     waiting.append(entity.name)
                     continue
                 heads[entity.name] = _dumped(head)
-                asked.append(key_of(entity))
+                asked.append(entity)
         except Unavailable as error:
             return dg.SensorResult(skip_reason=error.reason)
         if not asked:
             reason = f"{', '.join(waiting)}: a run is reading today." if waiting else "Nothing is new."
             return dg.SensorResult(skip_reason=reason)
         request = dg.RunRequest(
-            partition_key=today, asset_selection=asked, asset_check_keys=[], tags={CHANGES_TAG: "today"}
+            partition_key=today,
+            asset_selection=[key_of(entity) for entity in asked],
+            asset_check_keys=[],
+            run_config=dg.RunConfig(ops={op_of(entity): SweepConfig(look_back=False) for entity in asked}),
+            tags={CHANGES_TAG: "today"},
         )
         return dg.SensorResult(run_requests=[request], cursor=json.dumps(heads))
 
@@ -115,6 +124,13 @@ def _head(context: dg.SensorEvaluationContext, gorgias: GorgiasResource, entity:
     except (GorgiasError, InvalidUri) as error:
         context.log.warning(f"{entity.name}: {error}")
         return None
+
+
+def _forget_refreshes(instance: dg.DagsterInstance, kept: timedelta) -> None:
+    ended = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+    old = dg.RunsFilter(tags={CHANGES_TAG: "today"}, statuses=ended, created_before=datetime.now(UTC) - kept)
+    for run in instance.get_runs(old, limit=MOST_FORGOTTEN_A_TICK):
+        instance.delete_run(run.run_id)
 
 
 def _dumped(head: tuple[datetime, int]) -> list[Any]:

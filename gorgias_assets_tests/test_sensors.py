@@ -16,6 +16,7 @@ from gorgias_assets.partitions import days_of_run, ranges, tags_of_days
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.faults import Fault
+from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.schedules import gorgias_job
 from gorgias_assets.sensors import changes_sensor, gaps_sensor
 from gorgias_assets_tests.conftest import Project
@@ -141,6 +142,51 @@ def test_today_is_materialised_as_it_is_asked_for(project, account):
     (request,) = changes(project).run_requests
     project.materialize(request.partition_key, select=names(request))
     assert project.table(TICKETS).keys() == {ticket["id"]}
+
+
+def test_refreshing_today_costs_no_look_back(project, account, sandbox):
+    for ago in range(20):
+        moment = NOW - timedelta(days=ago)
+        for kind in ("messages", "satisfaction_surveys"):
+            account.insert_many(
+                kind,
+                ({**KINDS[kind].blank, "id": 1000 * ago + number, "created_datetime": moment} for number in range(100)),
+            )
+    (request,) = changes(project).run_requests
+    before = len(sandbox.requests)
+    job = dg.Definitions(assets=project.assets, jobs=[gorgias_job], resources=project.resources).resolve_job_def(
+        "gorgias"
+    )
+    job.execute_in_process(
+        instance=project.instance,
+        run_config=request.run_config,
+        partition_key=TODAY,
+        asset_selection=request.asset_selection,
+    )
+    assert len([call for call in sandbox.requests[before:] if call.path != "/api/events"]) <= 2 * 2
+    assert project.query("SELECT count(*) FROM gorgias.satisfaction_surveys") == [(100,)]
+
+
+def test_old_refreshes_are_deleted_from_the_history_and_other_runs_are_not(project):
+    refresh = running(project, TODAY, TODAY, **{"gorgias/changes": "today"})
+    fail(project, refresh)
+    unfinished = running(project, TODAY, TODAY, **{"gorgias/changes": "today"})
+    other = running(project, TODAY, TODAY)
+    fail(project, other)
+    changes(project)
+    assert project.instance.get_run_by_id(refresh.run_id)
+    tick(project, changes_sensor(timedelta(minutes=5), project.assets[0].partitions_def, kept=timedelta(0)))
+    assert project.instance.get_run_by_id(refresh.run_id) is None
+    assert project.instance.get_run_by_id(unfinished.run_id)
+    assert project.instance.get_run_by_id(other.run_id)
+
+
+def test_a_day_whose_run_was_deleted_counts_as_missing(project):
+    project.materialize(day(5), day(2))
+    result = project.materialize(day(1))
+    assert gaps(project) == []
+    project.instance.delete_run(result.run_id)
+    assert gaps(project) == [(day(1), day(1), ALL)]
 
 
 @pytest.mark.usefixtures("outage")
