@@ -2,16 +2,24 @@
 
 import os
 from collections.abc import Callable
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from typing import TypeVar
 
 import dagster as dg
 
 from gorgias_assets.assets import build_assets
+from gorgias_assets.checks import HOURS_TO_READ, build_checks
 from gorgias_assets.io_managers.from_uri import io_manager_from_uri
 from gorgias_assets.partitions import daily_partitions
 from gorgias_assets.resources import GorgiasResource
-from gorgias_assets.schedules import daily_schedule, full_sweep_job, full_sweep_schedule, gorgias_job
+from gorgias_assets.schedules import (
+    daily_schedule,
+    freshness_job,
+    freshness_schedule,
+    full_sweep_job,
+    full_sweep_schedule,
+    gorgias_job,
+)
 from gorgias_assets.sensors import failure_alert
 
 T = TypeVar("T")
@@ -51,11 +59,17 @@ alert_dagster_url = setting("ALERT_DAGSTER_URL", "http://localhost:3000", str, "
 
 # For outages and crashed step processes. A retried run's step goes on where the last one stopped.
 retry_policy = dg.RetryPolicy(max_retries=3, delay=60, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+late_after = timedelta(hours=daily_at.hour, minutes=daily_at.minute) + HOURS_TO_READ
 
 defs = dg.Definitions(
     assets=build_assets(start_date.isoformat(), retry_policy=retry_policy),
-    jobs=[gorgias_job, full_sweep_job],
-    schedules=[daily_schedule(daily_at), full_sweep_schedule(daily_partitions(start_date.isoformat()))],
+    asset_checks=build_checks(start_date.isoformat(), late_after=late_after),
+    jobs=[gorgias_job, full_sweep_job, freshness_job],
+    schedules=[
+        daily_schedule(daily_at),
+        full_sweep_schedule(daily_partitions(start_date.isoformat())),
+        freshness_schedule(late_after),
+    ],
     sensors=[failure_alert(alert_webhook_url, alert_dagster_url)] if alert_webhook_url else [],
     resources={
         "gorgias": GorgiasResource(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -76,18 +77,22 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
             return GorgiasUri.parse(uri)
         return GorgiasUri.parse(self.uri)
 
+    def client(self, budget: Budget | None = None) -> GorgiasClient:
+        """A client of the account, with a budget of its own unless it shares one. Raises `InvalidUri`."""
+        return GorgiasClient(
+            self.account(),
+            api_url=self.api_url,
+            budget=budget or Budget(self.max_share),
+            patience=self.patience_minutes * 60,
+        )
+
     def sweep(self, entity: Entity, start: datetime, end: datetime, *, full: bool = False) -> Sweep:
         """The rows of `entity` touched in `[start, end)`, two aware datetimes; nothing is read yet.
 
         A full sweep reads the whole list, and so refreshes every row that is stored already, too.
         """
-        budget = Budget(self.max_share)
-
-        def connect() -> GorgiasClient:
-            return GorgiasClient(account, api_url=self.api_url, budget=budget, patience=self.patience_minutes * 60)
-
+        connect = partial(self.client, Budget(self.max_share))
         try:
-            account = self.account()
             connect().close()  # a wrong URL fails here, and not in a reader's thread
         except InvalidUri as error:
             raise dg.Failure(str(error), allow_retries=False) from None
