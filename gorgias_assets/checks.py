@@ -156,8 +156,8 @@ def _counts_agree(children: Entity) -> Check:
         f"Every row's `{children.counted_by}` is the number of its living {children.name}, if all of them should be "
         "stored.",
         f"Materialise the days of {children.name} again on which the rows that it names were created and changed. "
-        "Where one was deleted by itself, Gorgias shows that in no list: a full sweep repairs the count. What was merged "
-        "into a row counts there, and is not stored if it is older than the first day.",
+        "Where one was deleted by itself, Gorgias shows that in no list: a full sweep repairs the count. A row that "
+        "an older one was merged into counts what that had, too, which is not stored if it is of days before.",
         partial(verdicts.counts_agree, children=children),
         beside=[children.name],
     )

@@ -59,7 +59,7 @@ class Subject:
     def asset(self) -> dg.AssetKey:
         return self.assets[self.entity.name]
 
-    @property
+    @cached_property
     def table(self) -> Table:
         return self.table_of(self.entity)
 

@@ -112,7 +112,7 @@ class Orphans:
 def orphans(warehouse: SqlWarehouse, child: Table, field: str, parent: Table, entity: Entity, days: Window) -> Orphans:
     """`entity` is the parents', and `days` are those of them that are stored.
 
-    A parent that is not stored tells no creation, but ids ascend: it was created in the days if its id is between theirs.
+    Of a parent that is not stored only the id is known; ids ascend, so it is of the days if its id is between theirs.
     """
     words = warehouse.dialect
     parents = words.name_of(parent)
@@ -120,9 +120,8 @@ def orphans(warehouse: SqlWarehouse, child: Table, field: str, parent: Table, en
     found = _rows(
         warehouse,
         child,
-        "SELECT state, parent_id, SUM(children) OVER (PARTITION BY state) AS children, "
+        "SELECT state, parent_id, SUM(COUNT(*)) OVER (PARTITION BY state) AS children, "
         "COUNT(*) OVER (PARTITION BY state) AS parents FROM ("
-        "SELECT state, parent_id, COUNT(*) AS children FROM ("
         "SELECT child.parent_id, CASE WHEN parent.id IS NOT NULL THEN 'gone' "
         "WHEN child.parent_id BETWEEN stored.lowest AND stored.highest THEN 'missing' ELSE 'beyond' END AS state "
         f"FROM (SELECT {words.quoted(field)} AS parent_id FROM {words.name_of(child)} "
@@ -130,7 +129,7 @@ def orphans(warehouse: SqlWarehouse, child: Table, field: str, parent: Table, en
         f"CROSS JOIN (SELECT MIN(id) AS lowest, MAX(id) AS highest FROM {parents} WHERE {is_of_days}) AS stored "
         f"LEFT JOIN {parents} AS parent ON parent.id = child.parent_id "
         f"WHERE parent.id IS NULL OR (parent.{DELETED_AT} IS NOT NULL AND parent.{MERGED_INTO} IS NULL)"
-        ") AS lost GROUP BY state, parent_id) AS counted "
+        ") AS lost GROUP BY state, parent_id "
         f"QUALIFY ROW_NUMBER() OVER (PARTITION BY state ORDER BY parent_id) <= {MOST_IDS} ORDER BY state, parent_id",
     )
     return Orphans(**{state: _lost(found, state) for state in ("missing", "gone", "beyond")})
