@@ -22,6 +22,7 @@ from gorgias_assets.partitions import daily_partitions
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.schedules import freshness_job, full_sweep_job, gorgias_job
+from gorgias_assets.spans import Position, Span
 from gorgias_assets.verdicts import NotThere, Subject, Verdict
 from gorgias_assets.windows import Window
 from gorgias_assets_tests.conftest import FIRST_DAY, Project
@@ -325,6 +326,13 @@ FORGIVEN = {
         "messages_count_agrees",
         "UPDATE gorgias.ticket_messages SET _deleted_at = now() WHERE ticket_id = 80550008",
     ),
+    "a message came after its ticket was read": (
+        TICKETS,
+        "messages_count_agrees",
+        "UPDATE gorgias.tickets SET messages_count = 1 WHERE id = 80550008; "
+        "UPDATE gorgias.ticket_messages SET created_datetime = now() "
+        "WHERE id = (SELECT MAX(id) FROM gorgias.ticket_messages WHERE ticket_id = 80550008)",
+    ),
     "a ticket has changed just before it was read": (
         TICKETS,
         "messages_count_agrees",
@@ -379,9 +387,10 @@ def read_at(moment: datetime) -> dict[str, Any]:
 
 
 def stopped(reached: str, bottom: str) -> dict[str, Any]:
-    return {"stopped": {"updated_datetime": {"read_down_to": reached, "had_to_get_below": bottom}}}
+    return {"stopped": {ORDER: {"read_down_to": reached, "had_to_get_below": bottom}}}
 
 
+ORDER = "updated_datetime"
 EARLY, LATE = "2025-03-09T23:00:00+00:00", "2025-03-10T00:00:00.000001+00:00"
 BOTTOM = "2025-03-10T00:00:00+00:00"
 INCOMPLETE = {
@@ -455,6 +464,32 @@ def test_a_sought_day_shows_that_it_was_read_in_both_orders(tmp_path) -> None:
     assert metadata["rows_in_order"] >= 300
 
 
+def test_a_list_that_was_read_in_pieces_was_read_as_far_down_as_the_lowest_of_them() -> None:
+    upper, lower, other = (
+        Span(ORDER, None, TODAY),
+        Span(ORDER, TODAY, TODAY - DAY),
+        Span("created_datetime", None, None),
+    )
+    upper.reached, lower.reached = TODAY - HOUR, TODAY - DAY - HOUR
+    position = Position(NOW, [upper, lower, other])
+    position.leave(lower, at_end=False)
+    position = Position.load(position.dump())
+    assert position.stops == {ORDER: lower.reached}
+    position.leave(upper, at_end=False)
+    position.leave(other, at_end=True)
+    assert Position.load(position.dump()).stops == {ORDER: lower.reached, "created_datetime": None}
+    position.leave(upper, at_end=True)
+    position.leave(lower, at_end=False)
+    assert position.stops[ORDER] is None
+
+
+def test_rows_that_have_no_place_in_the_list_s_order_are_counted(project: Project, account: Account) -> None:
+    for changed in ("2025-03-10T12:00:00+00:00", None):
+        account.create("tickets", created_datetime="2025-03-10T12:00:00+00:00", updated_datetime=changed)
+    metadata = project.metadata(project.materialize("2025-03-10", select=["tickets"]), TICKETS)
+    assert (metadata["rows_in_order"], metadata["rows_without_order"]) == (1, 1)
+
+
 FRESHNESS = {
     "it was never read": ((), f"{key(1)} has not been materialised; it is late since {key(0)} 06:30 UTC."),
     "it was read before it had ended": (
@@ -524,7 +559,7 @@ def test_each_warehouse_answers_what_checks_ask(engine: Engine) -> None:
         engine,
         TICKETS,
         {"id": 1, "messages_count": 1, **moments, "mood": LETTER, "status": 7},
-        {"id": 2, "messages_count": 1, **moments},
+        {"id": 2, "messages_count": 1, **moments, "gone": 1},
         {"id": 4, "messages_count": 5, **moments, "updated_datetime": early, "new": None},
     )
     messages = merge(
