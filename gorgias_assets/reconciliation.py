@@ -58,7 +58,7 @@ def events_agree(subject: Subject) -> Verdict:
         return Verdict(False, f"Events cannot be read, so nothing was compared. {error}")
     except (GorgiasError, InvalidUri) as error:
         return Verdict(False, f"Nothing was compared. {error}")
-    stored = {day: created_in(subject.warehouse, table, subject.entity, window) for day, window in windows.items()}
+    stored = created_in(subject.warehouse, table, subject.entity, windows)
     unseen = {row_id for day, ids in named.items() for row_id in ids - stored[day]}
     lacking = unseen - stored_among(subject.warehouse, table, unseen)
     return _verdict({day: Compared(ids, stored[day], ids & lacking) for day, ids in named.items()})

@@ -584,4 +584,6 @@ def test_each_warehouse_answers_what_checks_ask(engine: Engine) -> None:
     assert (counted.judged, counted.differing) == (2, 2)
     assert [tuple(example.values()) for example in counted.examples] == [(1, 1, 2, 2), (4, 5, 1, 1)]
     assert audits.stored_among(asked, tickets, [1, 7]) == {1}
-    assert audits.created_in(asked, messages, TICKET_MESSAGES, FIRST_DAYS) == {11, 12, 13, 14, 15, 16}
+    days = {"first": FIRST_DAYS, "later": Window(FIRST_DAYS.end, FIRST_DAYS.end + DAY)}
+    created = audits.created_in(asked, messages, TICKET_MESSAGES, days)
+    assert created == {"first": {11, 12, 13, 14, 15, 16}, "later": set()}

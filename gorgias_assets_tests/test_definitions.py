@@ -4,11 +4,14 @@ import os
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
+
+from gorgias_assets.checks import HOURS_TO_READ
+from gorgias_assets.schedules import freshness_schedule
 
 LOAD = """
 import os, sys
@@ -113,6 +116,14 @@ def test_the_daily_schedule_asks_for_all_entities_of_the_day_before():
         "ticket_messages",
         "satisfaction_surveys",
     }
+
+
+@pytest.mark.parametrize(("daily_at", "cron"), [("00:30", "30 6 * * *"), ("22:15", "15 4 * * *")])
+def test_freshness_is_judged_as_soon_as_the_newest_day_that_has_to_be_there_is_late(daily_at, cron):
+    hour, minute = map(int, daily_at.split(":"))
+    schedule = freshness_schedule(timedelta(hours=hour, minutes=minute) + HOURS_TO_READ)
+    assert schedule.cron_schedule == cron
+    assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
 
 
 def test_the_deployment_files_name_the_code_location():

@@ -1,6 +1,6 @@
 """What checks ask of tables, in SQL for every engine. Answers are numbers, ids and names of fields, and no value."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -193,12 +193,15 @@ def miscounted(
     return Miscounted(found[0]["there_are"], found[0]["differing"], examples) if found else Miscounted(0, 0, [])
 
 
-def created_in(warehouse: SqlWarehouse, table: Table, entity: Entity, window: Window) -> frozenset[int]:
-    """Ids of the rows that were created in the window, gone or not."""
+def created_in(
+    warehouse: SqlWarehouse, table: Table, entity: Entity, windows: Mapping[str, Window]
+) -> dict[str, frozenset[int]]:
+    """Ids of the rows that were created in each of the windows, gone or not."""
     words = warehouse.dialect
-    within = words.within(words.quoted(entity.creation_order), [window])
-    found = _rows(warehouse, table, f"SELECT id FROM {words.name_of(table)} WHERE {within}")
-    return frozenset(row["id"] for row in found)
+    created = words.quoted(entity.creation_order)
+    within = words.within(created, windows.values())
+    found = _rows(warehouse, table, f"SELECT id, {created} AS created FROM {words.name_of(table)} WHERE {within}")
+    return {name: frozenset(row["id"] for row in found if row["created"] in window) for name, window in windows.items()}
 
 
 def stored_among(warehouse: SqlWarehouse, table: Table, ids: Collection[int]) -> frozenset[int]:
