@@ -55,10 +55,11 @@ fix: .venv/installed  ## format, and mend what ruff can
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-bench: .venv/installed  ## what a backfill costs, what old days and kills cost in calls, what processes get of the budget; five minutes
+bench: .venv/installed  ## what a backfill costs, what old days and kills cost in calls, what processes get of the budget, what checks take; six minutes
 	$(BIN)/python -m gorgias_assets_tests.benchmark
 	$(BIN)/python -m gorgias_assets_tests.calls_benchmark
 	$(BIN)/python -m gorgias_assets_tests.budget_benchmark
+	$(BIN)/python -m gorgias_assets_tests.checks_benchmark
 
 sandbox: .venv/installed  ## a simulated account on http://127.0.0.1:8765/api until Ctrl-C
 	$(SANDBOX)

@@ -10,11 +10,20 @@ import dagster as dg
 
 from gorgias_assets.alerts import failure_alert
 from gorgias_assets.assets import build_assets
+from gorgias_assets.checks import build_checks
 from gorgias_assets.executors import executor_named
 from gorgias_assets.io_managers.from_uri import io_manager_from_uri
 from gorgias_assets.partitions import daily_partitions
 from gorgias_assets.resources import GorgiasResource
-from gorgias_assets.schedules import daily_schedule, full_sweep_job, full_sweep_schedule, gorgias_job, late_after
+from gorgias_assets.schedules import (
+    daily_schedule,
+    freshness_job,
+    freshness_schedule,
+    full_sweep_job,
+    full_sweep_schedule,
+    gorgias_job,
+    late_after,
+)
 from gorgias_assets.sensors import changes_sensor, gaps_sensor
 
 T = TypeVar("T")
@@ -72,19 +81,21 @@ alert_dagster_url = setting("ALERT_DAGSTER_URL", "http://localhost:3000", str, "
 
 # For outages and crashed step processes. A retried run's step goes on where the last one stopped.
 retry_policy = dg.RetryPolicy(max_retries=3, delay=60, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+late = late_after(daily_at, timezone)
 
 partitions = daily_partitions(start_date.isoformat())
 alerts = [failure_alert(alert_webhook_url, alert_dagster_url)] if alert_webhook_url else []
 
 defs = dg.Definitions(
     assets=build_assets(start_date.isoformat(), retry_policy=retry_policy),
-    jobs=[gorgias_job, full_sweep_job],
-    schedules=[daily_schedule(daily_at, timezone, partitions), full_sweep_schedule(partitions)],
-    sensors=[
-        changes_sensor(changes_every, partitions),
-        gaps_sensor(gaps_days, late_after(daily_at, timezone), partitions),
-        *alerts,
+    asset_checks=build_checks(start_date.isoformat(), late_after=late),
+    jobs=[gorgias_job, full_sweep_job, freshness_job],
+    schedules=[
+        daily_schedule(daily_at, timezone, partitions),
+        full_sweep_schedule(partitions),
+        freshness_schedule(late),
     ],
+    sensors=[changes_sensor(changes_every, partitions), gaps_sensor(gaps_days, late, partitions), *alerts],
     executor=executor,
     resources={
         "gorgias": GorgiasResource(

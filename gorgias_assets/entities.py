@@ -56,6 +56,9 @@ class Entity:
     - `below`: what stands before `path` in the path of one row, with the fields of the row that it takes.
     - `gone_events`: types of events that name rows which were deleted or merged into another.
     - `goes_with`: the entity whose deletion takes this one's rows along, and the field that holds its id.
+    - `outlives`: the entity that this one's rows are about and may outlive, and the field that holds its id.
+    - `counted_by`: the field of the entity it goes with that counts this one's rows.
+    - `creation_event`: the type of the events that name rows as they are created.
     """
 
     name: str
@@ -70,6 +73,9 @@ class Entity:
     below: str = ""
     gone_events: tuple[str, ...] = ()
     goes_with: tuple[str, str] | None = None
+    outlives: tuple[str, str] | None = None
+    counted_by: str = ""
+    creation_event: str = ""
 
     @property
     def object_path(self) -> str:
@@ -135,6 +141,7 @@ TICKETS = Entity(
     touch_fields=("created_datetime", "updated_datetime"),
     look_back=timedelta(0),
     gone_events=("ticket-deleted", "ticket-merged"),
+    creation_event="ticket-created",
     columns=(
         _integer("id", "Gorgias's id of the ticket."),
         _string("uri", "Path of the ticket in the API."),
@@ -183,6 +190,8 @@ TICKET_MESSAGES = Entity(
     look_ahead=timedelta(hours=2),  # the sending of what a customer wrote precedes its creation by seconds
     below="/tickets/{ticket_id}",
     goes_with=("tickets", "ticket_id"),
+    counted_by="messages_count",
+    creation_event="ticket-message-created",
     columns=(
         _integer("id", "Gorgias's id of the message."),
         _string("uri", "Path of the message in the API."),
@@ -233,6 +242,7 @@ SATISFACTION_SURVEYS = Entity(
     touch_fields=("created_datetime", "sent_datetime", "scored_datetime"),
     look_back=timedelta(days=45),
     look_ahead=timedelta(hours=2),  # a recorded survey was scored 88 minutes before its creation
+    outlives=("tickets", "ticket_id"),
     columns=(
         _integer("id", "Gorgias's id of the survey."),
         _string("body_text", "The customer's comment, up to 1,000 characters.", private=True),

@@ -11,6 +11,7 @@ from typing import Any
 
 from gorgias_assets.client import Found, GorgiasClient, Presence
 from gorgias_assets.entities import Entity
+from gorgias_assets.events import event_pages, is_id
 from gorgias_assets.progress import Progress
 from gorgias_assets.windows import Window
 
@@ -30,25 +31,19 @@ class Tombstone:
 def named_gone(client: GorgiasClient, entity: Entity, window: Window, progress: Progress) -> set[int]:
     """Ids that the window's events of deletion and merging name, those of survivors among them.
 
-    `/events` is the one list with a filter for time, and is kept for 12 months
-    (developers.gorgias.com/reference/list-events). An event of a merge names the row that is gone in its data,
-    recorded as `{"source_customer_id": …}`, after one of that row's deletion.
+    An event of a merge names the row that is gone in its data, recorded as `{"source_customer_id": …}`, after one of
+    that row's deletion.
     """
     if not entity.gone_events:
         return set()
-    filters = [("types", kind) for kind in entity.gone_events]
-    filters += [
-        ("created_datetime[gte]", window.start.isoformat()),
-        ("created_datetime[lt]", window.end.isoformat()),
-    ]
     ids: set[int] = set()
-    for page in client.pages("/events", order_by="created_datetime:desc", filters=filters):
+    for page in event_pages(client, entity.gone_events, window):
         progress.pages += 1
         progress.count(page)
         for event in page.rows:
             data = event.get("data")
             named = [event.get("object_id"), *(data.values() if isinstance(data, dict) else ())]
-            ids.update(value for value in named if type(value) is int and abs(value) < 2**63)
+            ids.update(filter(is_id, named))
     return ids
 
 

@@ -53,6 +53,9 @@ class EntityList:
                     f"GET {self._entity.path}: rows are not in the order of {span.order}, newest first, so rows "
                     "could be missed. Nothing was lost; try again, and report it if it stays."
                 )
+            with self.lock:
+                self._progress.rows_in_order += len(keys)
+                self._progress.rows_without_order += len(page.rows) - len(keys)
             reached = keys[-1] if keys else reached
             yield page, keys
             if page.next_cursor is None:

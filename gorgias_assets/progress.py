@@ -14,6 +14,7 @@ class Progress:
     - `pages`, `calls`: list answers read, and requests made, failed attempts and looks for single rows included.
     - `retries`: failed attempts among the calls.
     - `rows_read`, `rows_touched`: rows in those answers, and those of them that belong to the window.
+    - `rows_in_order`, `rows_without_order`: rows whose order was verified, and rows without an order field.
     - `waited_seconds`: time spent waiting for the budget, of all readers together.
     - `newest`, `reached`: the order field of the newest row, and of the last row read.
     - `extra_fields`: how often each field went to `_extra`.
@@ -26,6 +27,8 @@ class Progress:
     retries: int = 0
     rows_read: int = 0
     rows_touched: int = 0
+    rows_in_order: int = 0
+    rows_without_order: int = 0
     waited_seconds: float = 0.0
     newest: datetime | None = None
     reached: datetime | None = None

@@ -104,7 +104,7 @@ class Reading:
         with self._lock:
             page.span.cursor, page.span.reached = page.cursor, page.reached or page.span.reached
             if page.is_last:
-                self._position.spans[:] = [span for span in self._position.spans if span is not page.span]
+                self._position.leave(page.span, at_end=page.cursor is None)
 
     def position_text(self) -> str:
         with self._lock:

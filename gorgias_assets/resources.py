@@ -80,10 +80,14 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
             return GorgiasUri.parse(uri)
         return GorgiasUri.parse(self.uri)
 
-    def client(self, patience_seconds: float, budget: Budget | None = None) -> GorgiasClient:
-        """A client to be closed after use. Raises `InvalidUri`."""
-        budget = budget or Budget(self.max_share)
-        return GorgiasClient(self.account(), api_url=self.api_url, budget=budget, patience=patience_seconds)
+    def client(self, patience_seconds: float | None = None, budget: Budget | None = None) -> GorgiasClient:
+        """A client to be closed after use, with a budget of its own unless it shares one. Raises `InvalidUri`."""
+        return GorgiasClient(
+            self.account(),
+            api_url=self.api_url,
+            budget=budget or Budget(self.max_share),
+            patience=patience_seconds or self.patience_minutes * 60,
+        )
 
     def newest(self, entity: Entity) -> tuple[datetime, int] | None:
         """The order field and the id of the row that heads the entity's list, for one call; None where there is none.
@@ -113,9 +117,8 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
         A full sweep reads the whole list, and so refreshes every row that is stored already, too. One that does not
         look back leaves out rows that were touched in the window, and were created before it.
         """
-        budget = Budget(self.max_share)
         try:
-            connect = partial(self.client, self.patience_minutes * 60, budget)
+            connect = partial(self.client, budget=Budget(self.max_share))
             connect().close()  # a wrong URI or URL fails here, and not in a reader's thread
         except InvalidUri as error:
             raise dg.Failure(str(error), allow_retries=False) from None

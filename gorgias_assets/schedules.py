@@ -1,4 +1,7 @@
-"""The jobs that materialise the assets, and their schedules: daily for the day before, monthly for everything."""
+"""The jobs that materialise the assets, and their schedules: daily for the day before, monthly for everything.
+
+And the one that looks whether they have: every day, when the day before becomes late.
+"""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
@@ -8,13 +11,13 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from gorgias_assets.assets import GROUP, SweepConfig, key_of, op_of
+from gorgias_assets.checks import HOURS_TO_READ, freshness_keys
 from gorgias_assets.days import Day, days_of
 from gorgias_assets.entities import ENTITIES
 from gorgias_assets.partitions import ended, tags_of_days
 from gorgias_assets.resources import GorgiasResource
 
 MOST_DAYS_CAUGHT_UP = 31
-TIME_TO_RUN = timedelta(hours=3)  # an hour of summer time included
 
 gorgias_job = dg.define_asset_job(
     "gorgias", selection=dg.AssetSelection.groups(GROUP), description="Reads days of all entities from Gorgias."
@@ -25,6 +28,14 @@ full_sweep_job = dg.define_asset_job(
     selection=dg.AssetSelection.groups(GROUP),
     config=dg.RunConfig(ops={op_of(entity): SweepConfig(full=True) for entity in ENTITIES}),
     description="Reads all of the account: repairs what Gorgias does not show as a change, and finds what is gone.",
+)
+
+
+freshness_job = dg.define_asset_job(
+    "gorgias_freshness",
+    selection=dg.AssetSelection.checks(*freshness_keys()),
+    executor_def=dg.in_process_executor,  # a look at events is not worth a process each
+    description="Looks whether the newest day that has to be there is, where no run has: it asks nothing of Gorgias.",
 )
 
 
@@ -68,7 +79,20 @@ def late_after(at: time, zone: ZoneInfo) -> timedelta:
     """How long after its end a day can be expected to have been read, by the daily schedule of these settings."""
     end = datetime(2025, 1, 1, tzinfo=UTC)
     tick = datetime.combine(end.astimezone(zone), at, zone)
-    return (tick - end) % timedelta(days=1) + TIME_TO_RUN
+    return (tick - end) % timedelta(days=1) + HOURS_TO_READ
+
+
+def freshness_schedule(late: timedelta) -> dg.ScheduleDefinition:
+    """Every day when another day becomes late, that long after its end: a run that is missing evaluates no check."""
+    hour, minute = divmod(late // timedelta(minutes=1) % (24 * 60), 60)
+    return dg.ScheduleDefinition(
+        name="gorgias_freshness",
+        job=freshness_job,
+        cron_schedule=f"{minute} {hour} * * *",
+        execution_timezone="UTC",
+        description=f"Every day at {hour:02}:{minute:02} UTC, whether the newest day that has to be there is.",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
 
 
 def full_sweep_schedule(partitions: dg.DailyPartitionsDefinition) -> dg.ScheduleDefinition:

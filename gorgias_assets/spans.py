@@ -6,7 +6,7 @@ hold every row that is still to be read, so they are all that has to be kept bes
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
@@ -39,12 +39,23 @@ class Position:
     - `spans`: what is left; none when everything has been read.
     - `first_answer_at`: when it got its first answer, by Gorgias's clock.
     - `was_sought`: the window was reached without reading what is newer.
+    - `stops`: how far down each order has been read, in the spans that are done; None: to the list's end.
     """
 
     started_at: datetime
     spans: list[Span]
     first_answer_at: datetime | None = None
     was_sought: bool = False
+    stops: dict[str, datetime | None] = field(default_factory=dict)
+
+    def leave(self, span: Span, at_end: bool) -> None:
+        """Take a span for read, down to its last row, or to the list's end."""
+        self.spans[:] = [other for other in self.spans if other is not span]
+        lowest = self.stops.get(span.order, span.reached)
+        if at_end or lowest is None or span.reached is None:
+            self.stops[span.order] = None
+        else:
+            self.stops[span.order] = min(lowest, span.reached)
 
     def dump(self) -> str:
         """The position as JSON."""
@@ -59,7 +70,10 @@ class Position:
                 return None
             spans = [Span(**_with_moments(span, "top", "bottom", "reached")) for span in fields.pop("spans")]
             started_at = parse_datetime(fields.pop("started_at"))
-            return cls(started_at, spans, **_with_moments(fields, "first_answer_at"))
+            stops = fields.pop("stops", {})
+            return cls(
+                started_at, spans, stops=_with_moments(stops, *stops), **_with_moments(fields, "first_answer_at")
+            )
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
 

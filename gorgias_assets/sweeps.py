@@ -152,6 +152,15 @@ class Sweep:
             return self.entity.creation_order, bottom, self.window.end
         return self.entity.order, bottom, None
 
+    @property
+    def bottoms(self) -> dict[str, datetime | None]:
+        """Below which moment the list has to be read in each order that the sweep takes; None: to its end."""
+        entity = self.entity
+        if self.is_full:
+            return {entity.creation_order: None}
+        orders = {entity.order, entity.creation_order} if self.position.was_sought else {entity.order}
+        return dict.fromkeys(sorted(orders), self.window.start - self._look_back)
+
     def _changed_since(self, since: datetime, left: list[Span]) -> Span | None:
         """What may have changed since then in the part of the window that an earlier attempt had read, but for `left`.
 

@@ -8,6 +8,7 @@ import dagster as dg
 import duckdb
 import pytest
 
+from gorgias_assets.checks import EVENTS_AGREE, table_checks
 from gorgias_assets.entities import ENTITIES
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.server import Sandbox
@@ -37,6 +38,17 @@ def test_its_table_of_entities_is_what_they_declare():
         for entity in ENTITIES
     ]
     assert section("entities") == expected
+
+
+def test_its_table_of_checks_is_what_they_say():
+    judged: dict[tuple[str, str], list[str]] = {}
+    for entity in ENTITIES:
+        for check in [*table_checks(entity), *([EVENTS_AGREE] if entity.creation_event else [])]:
+            judged.setdefault((check.name, check.says), []).append(entity.name)
+    assert section("checks") == [
+        f"| `{name}` | {'all' if len(of) == len(ENTITIES) else ', '.join(of)} | {says} |"
+        for (name, says), of in judged.items()
+    ]
 
 
 def test_its_settings_are_those_that_the_definitions_read_and_the_example_file_names():

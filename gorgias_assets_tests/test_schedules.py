@@ -14,7 +14,14 @@ from gorgias_assets.entities import ENTITIES, TICKETS
 from gorgias_assets.partitions import days_of_run
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.faults import Fault
-from gorgias_assets.schedules import daily_schedule, full_sweep_job, full_sweep_schedule, gorgias_job, late_after
+from gorgias_assets.schedules import (
+    daily_schedule,
+    freshness_schedule,
+    full_sweep_job,
+    full_sweep_schedule,
+    gorgias_job,
+    late_after,
+)
 from gorgias_assets_tests.conftest import Project
 
 TICK = datetime(2025, 4, 1, 0, 30, tzinfo=UTC)
@@ -82,7 +89,14 @@ def test_a_day_is_late_only_after_the_tick_that_takes_it(zone):
         for day in (1, 2, 3)
         if datetime(2025, 7, day, 6, tzinfo=ZoneInfo(zone)) >= end
     ]
-    assert timedelta(hours=1) <= late - min(ticks) <= timedelta(hours=4)
+    assert timedelta(hours=5) <= late - min(ticks) <= timedelta(hours=7)
+
+
+@pytest.mark.parametrize(("daily_at", "cron"), [(time(0, 30), "30 6 * * *"), (time(22, 15), "15 4 * * *")])
+def test_freshness_is_judged_as_soon_as_the_newest_day_that_has_to_be_there_is_late(daily_at, cron):
+    schedule = freshness_schedule(late_after(daily_at, ZoneInfo("UTC")))
+    assert schedule.cron_schedule == cron
+    assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
 
 
 def test_days_that_ticks_have_left_out_come_along_with_the_next_in_one_run(project):

@@ -80,6 +80,9 @@ class BigQueryDialect(Dialect):
     def json_text(self, expression: str, field: str) -> str:
         return f"JSON_VALUE({expression}, {self.literal(f'$.{field}')})"
 
+    def json_keys(self, expression: str, name: str) -> str:
+        return f"UNNEST(JSON_KEYS({expression}, 1)) AS {name}"
+
     def inline(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         first, *others = rows
         named = ", ".join(f"{value} AS {column}" for value, column in zip(first, columns, strict=True))

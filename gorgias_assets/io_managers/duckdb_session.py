@@ -41,6 +41,9 @@ class DuckDBDialect(Dialect):
     def json_text(self, expression: str, field: str) -> str:
         return f"({expression} ->> {self.literal(field)})"
 
+    def json_keys(self, expression: str, name: str) -> str:
+        return f"UNNEST(json_keys({expression})) AS fields({name})"
+
     def inline(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         """Lists rather than VALUES, which DuckDB 1.5 joins by a range in three times the time."""
         lists = zip(columns, zip(*rows, strict=True), strict=True)

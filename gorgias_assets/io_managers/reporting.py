@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from time import monotonic
 from typing import Any
 
@@ -15,6 +16,7 @@ from gorgias_assets.io_managers.warehouse import Merged, Table
 from gorgias_assets.sweeps import Sweep
 
 PROGRESS_SECONDS = 5.0
+LIST_END, NOT_READ = "the list's end", "not read"
 
 
 class ProgressLog:
@@ -57,6 +59,9 @@ def sweep_metadata(sweep: Sweep, merged: Merged, seconds: float) -> dict[str, An
         "began_at": dg.MetadataValue.timestamp(sweep.position.started_at),
         "rows_merged": merged.rows,
         "rows_new": merged.new,
+        "rows_in_order": progress.rows_in_order,
+        "rows_without_order": progress.rows_without_order,
+        "stopped": stops(sweep),
         "seek": progress.seek,
         **({"resumed_from": sweep.resumed_from.isoformat()} if sweep.resumed_from else {}),
         "pages": progress.pages,
@@ -65,6 +70,22 @@ def sweep_metadata(sweep: Sweep, merged: Merged, seconds: float) -> dict[str, An
         "budget_waited_seconds": round(progress.waited_seconds, 1),
         "rows_per_second": round(progress.rows_read / seconds, 1),
     }
+
+
+def stops(sweep: Sweep) -> dict[str, dict[str, str]]:
+    """How far down the list was read in each order that it took, and below which moment that had to be."""
+    reached = sweep.position.stops
+    return {
+        order: {
+            "read_down_to": _stop(reached[order]) if order in reached else NOT_READ,
+            "had_to_get_below": _stop(bottom),
+        }
+        for order, bottom in sweep.bottoms.items()
+    }
+
+
+def _stop(moment: datetime | None) -> str:
+    return moment.isoformat() if moment else LIST_END
 
 
 def resumption(sweep: Sweep) -> str:

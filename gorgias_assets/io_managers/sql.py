@@ -36,6 +36,10 @@ class Dialect(ABC):
     def json_text(self, expression: str, field: str) -> str:
         """A field of a JSON object as text; null where there is none."""
 
+    @abstractmethod
+    def json_keys(self, expression: str, name: str) -> str:
+        """A relation with a row for each field of a JSON object, and the field in its column `name`."""
+
     def moment(self, at: datetime) -> str:
         return f"{self.moment_type} '{at.isoformat(sep=' ')}'"
 

@@ -120,6 +120,9 @@ class SqlWarehouse(Warehouse):
                 f"SELECT {selected} FROM {words.name_of(table)} WHERE {session.condition(table, where)}"
             )
 
+    def has_table(self, table: Table) -> bool:
+        return self._ask(table, lambda session: True, False)  # noqa: ARG005
+
     def query(self, schema: str, query: str) -> pa.Table:
         """The rows of a query, in the engine's dialect, of tables of the schema."""
         with self._reading(schema) as session:
