@@ -15,6 +15,7 @@ from gorgias_assets.windows import Window
 Metadata = Mapping[str, dg.MetadataValue[Any]]
 
 DAY = timedelta(days=1)
+_RECORDS_AT_ONCE = 500
 
 
 def newest_materializations(
@@ -22,15 +23,15 @@ def newest_materializations(
 ) -> dict[str, Metadata]:
     """The metadata of the newest materialisation of each of these partitions that has one."""
     kind = dg.DagsterEventType.ASSET_MATERIALIZATION
-    numbers = instance.get_latest_storage_id_by_partition(asset, kind, set(keys)) if keys else {}
-    if not numbers:
-        return {}
-    newest = dg.AssetRecordsFilter(asset_key=asset, storage_ids=list(numbers.values()))
-    return {
-        record.partition_key: record.asset_materialization.metadata
-        for record in instance.fetch_materializations(newest, limit=len(numbers)).records
-        if record.partition_key and record.asset_materialization
-    }
+    numbers = list(instance.get_latest_storage_id_by_partition(asset, kind, set(keys)).values()) if keys else []
+    newest: dict[str, Metadata] = {}
+    for begin in range(0, len(numbers), _RECORDS_AT_ONCE):
+        some = numbers[begin : begin + _RECORDS_AT_ONCE]
+        these = dg.AssetRecordsFilter(asset_key=asset, storage_ids=some)
+        for record in instance.fetch_materializations(these, limit=len(some)).records:
+            if record.partition_key and record.asset_materialization:
+                newest[record.partition_key] = record.asset_materialization.metadata
+    return newest
 
 
 def began_at(metadata: Metadata) -> datetime | None:
