@@ -19,7 +19,6 @@ from gorgias_assets.reconciliation import MOST_DAYS, events_agree
 from gorgias_assets.verdicts import NotThere, Subject, Verdict
 from gorgias_assets.windows import Window
 
-FRESH = "fresh"
 HOURS_TO_READ = timedelta(hours=6)  # a daily run, its retries, and its wait behind a backfill; an hour of summer time
 LATE_AFTER = timedelta(minutes=30) + HOURS_TO_READ
 
@@ -69,7 +68,7 @@ FIELDS_KNOWN = Check(
     verdicts.fields_known,
 )
 IS_FRESH = Check(
-    FRESH,
+    "fresh",
     "The newest day that has to be there was read after it had ended, however new other days are.",
     "See why the daily run has failed, or has not started, and materialise the day.",
     verdicts.fresh,
@@ -136,7 +135,7 @@ def table_checks(entity: Entity, entities: Sequence[Entity] = ENTITIES) -> list[
 
 
 def freshness_keys(entities: Sequence[Entity] = ENTITIES) -> list[dg.AssetCheckKey]:
-    return [dg.AssetCheckKey(_asset(entity.name), FRESH) for entity in entities]
+    return [dg.AssetCheckKey(_asset(entity.name), IS_FRESH.name) for entity in entities]
 
 
 def _parents_exist(parent: Entity, field: str) -> Check:

@@ -40,6 +40,6 @@ def days_of(
 
 
 def _by_reading(partitions: dg.DailyPartitionsDefinition, key: str, began: datetime | None) -> Day:
-    if began is None:  # never, or the run that did was deleted
+    if began is None:  # never, or its run was deleted, or somebody reported it who had not read
         return Day.MISSING
     return Day.COMPLETE if began >= partitions.time_window_for_partition_key(key).end else Day.BEGUN
