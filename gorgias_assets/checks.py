@@ -11,10 +11,11 @@ from functools import partial
 import dagster as dg
 
 from gorgias_assets import verdicts
-from gorgias_assets.assets import GROUP
+from gorgias_assets.assets import key_of, op_of
 from gorgias_assets.entities import ENTITIES, Entity
 from gorgias_assets.io_managers.merging import MergingIOManager
 from gorgias_assets.partitions import daily_partitions
+from gorgias_assets.pools import API_POOL, WAREHOUSE_POOL
 from gorgias_assets.reconciliation import MOST_DAYS, events_agree
 from gorgias_assets.verdicts import NotThere, Subject, Verdict
 from gorgias_assets.windows import Window
@@ -31,7 +32,7 @@ class Check:
     says: str
     advice: str
     judge: Callable[[Subject], Verdict]
-    beside: Sequence[str] = ()
+    beside: Sequence[Entity] = ()
 
     @property
     def description(self) -> str:
@@ -98,27 +99,32 @@ def build_checks(
 
     def subject(entity: Entity, context: dg.AssetCheckExecutionContext) -> Subject:
         io_manager: MergingIOManager = getattr(context.resources, io_manager_key)
-        assets = {other.name: _asset(other.name) for other in entities}
+        assets = {other.name: key_of(other) for other in entities}
         return Subject(
             entity=entity,
             tables={name: io_manager.table_of(asset) for name, asset in assets.items()},
             assets=assets,
             warehouse=io_manager.warehouse.billed_to(
-                {"asset": _asset(entity.name).to_user_string(), "check": context.op_def.name}
+                {"asset": key_of(entity).to_user_string(), "check": context.op_def.name}
                 | {"dagster_run_id": context.run.run_id}
             ),
             connect=context.resources.gorgias.client,
             instance=context.instance,
             partitions=partitions,
-            days=_days(context, partitions, _asset(entity.name)),
+            days=_days(context, partitions, key_of(entity)),
             now=datetime.now(UTC),
             late_after=late_after,
         )
 
     resources = {io_manager_key, "gorgias"}
-    steps = [_step("checks", entity, table_checks(entity, entities), subject, resources) for entity in entities]
+    steps = [
+        _step("checks", entity, table_checks(entity, entities), subject, resources, WAREHOUSE_POOL)
+        for entity in entities
+    ]
     return steps + [
-        _step("events", entity, [EVENTS_AGREE], subject, resources) for entity in entities if entity.creation_event
+        _step("events", entity, [EVENTS_AGREE], subject, resources, API_POOL)
+        for entity in entities
+        if entity.creation_event
     ]
 
 
@@ -135,7 +141,7 @@ def table_checks(entity: Entity, entities: Sequence[Entity] = ENTITIES) -> list[
 
 
 def freshness_keys(entities: Sequence[Entity] = ENTITIES) -> list[dg.AssetCheckKey]:
-    return [dg.AssetCheckKey(_asset(entity.name), IS_FRESH.name) for entity in entities]
+    return [dg.AssetCheckKey(key_of(entity), IS_FRESH.name) for entity in entities]
 
 
 def _parents_exist(parent: Entity, field: str) -> Check:
@@ -145,7 +151,7 @@ def _parents_exist(parent: Entity, field: str) -> Check:
         f"Materialise the days of {parent.name} again. Living messages of a deleted ticket have not been seen to go "
         "with it: run a full sweep. A survey may outlive its ticket.",
         partial(verdicts.parents_exist, parent=parent, field=field),
-        beside=[parent.name],
+        beside=[parent],
     )
 
 
@@ -158,7 +164,7 @@ def _counts_agree(children: Entity) -> Check:
         "Where one was deleted by itself, Gorgias shows that in no list: a full sweep repairs the count. A row that "
         "an older one was merged into counts what that had, too, which is not stored if it is of days before.",
         partial(verdicts.counts_agree, children=children),
-        beside=[children.name],
+        beside=[children],
     )
 
 
@@ -168,20 +174,22 @@ def _step(
     checks: Sequence[Check],
     subject_of: Callable[[Entity, dg.AssetCheckExecutionContext], Subject],
     resources: set[str],
+    pool: str,
 ) -> dg.AssetChecksDefinition:
-    asset = _asset(entity.name)
+    asset = key_of(entity)
     by_key = {dg.AssetCheckKey(asset, check.name): check for check in checks}
 
     @dg.multi_asset_check(
-        name=f"{GROUP}__{entity.name}_{what}",
+        name=f"{op_of(entity)}_{what}",
         specs=[
             dg.AssetCheckSpec(
-                check.name, asset=asset, description=check.description, additional_deps=map(_asset, check.beside)
+                check.name, asset=asset, description=check.description, additional_deps=map(key_of, check.beside)
             )
             for check in checks
         ],
         can_subset=True,
         required_resource_keys=resources,
+        pool=pool,
     )
     def gorgias_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         subject = subject_of(entity, context)
@@ -216,7 +224,3 @@ def _days(
     else:
         keys = sorted(context.instance.get_materialized_partitions(asset))[-MOST_DAYS:]
     return {key: Window.of(*partitions.time_window_for_partition_key(key)) for key in keys}
-
-
-def _asset(name: str) -> dg.AssetKey:
-    return dg.AssetKey([GROUP, name])
