@@ -1,0 +1,90 @@
+"""The asset `gorgias/overview`: the measures of each day as rows, and the last weeks as a picture and a report."""
+
+import warnings
+from datetime import timedelta
+from typing import cast
+
+import dagster as dg
+import pandas as pd
+import pyarrow as pa
+
+from gorgias_assets.assets import GROUP
+from gorgias_assets.entities import ENTITIES
+from gorgias_assets.io_managers.merging import MergingIOManager
+from gorgias_assets.io_managers.sql_warehouse import SqlWarehouse
+from gorgias_assets.io_managers.warehouse import Dimension, Table
+from gorgias_assets.overview.facts import read_facts
+from gorgias_assets.overview.measures import COLUMNS, overview_rows
+from gorgias_assets.overview.period import Period
+from gorgias_assets.overview.report import report_metadata
+from gorgias_assets.partitions import daily_partitions
+from gorgias_assets.windows import Window
+
+NAME = "overview"
+PICTURED = timedelta(days=28)  # whole weeks, so that no weekday counts more than another
+
+
+def build_overview(
+    start_date: str = "2024-01-01",
+    *,
+    reports: str = "reports",
+    io_manager_key: str = "io_manager",
+    retry_policy: dg.RetryPolicy | None = None,
+) -> dg.AssetsDefinition:
+    """The asset `gorgias/overview`, downstream of all entities and partitioned as they are.
+
+    `reports` is where its reports go: a folder, or a URL of one that fsspec can write to. Under `io_manager_key` it
+    needs one of this project's IO managers, which it also reads through.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # `backfill_policy` is in beta; one run per backfill needs it
+        backfill_policy = dg.BackfillPolicy.single_run()
+
+    @dg.asset(
+        key=[GROUP, NAME],
+        group_name=GROUP,
+        description=DESCRIPTION,
+        kinds={"pandas", "matplotlib"},
+        deps=[dg.AssetKey([GROUP, entity.name]) for entity in ENTITIES],
+        partitions_def=daily_partitions(start_date),
+        backfill_policy=backfill_policy,
+        io_manager_key=io_manager_key,
+        required_resource_keys={io_manager_key},
+        retry_policy=retry_policy,
+        metadata={"partition_expr": "day", "dagster/column_schema": COLUMNS},
+    )
+    def overview(context: dg.AssetExecutionContext) -> pa.Table:
+        io_manager = cast(MergingIOManager, getattr(context.resources, io_manager_key))
+        window = Window.of(*context.partition_time_window)
+        pictured = Window(window.end - PICTURED, window.end)
+        facts, names = read_facts(
+            io_manager.warehouse,
+            lambda entity: io_manager.table_of(dg.AssetKey([GROUP, entity.name])),
+            Window(min(window.start, pictured.start), window.end),
+        )
+        run_days = _days(window)
+        known = _stored_days(io_manager.warehouse, io_manager.table_of(context.asset_key), pictured).union(run_days)
+        period = Period.of(facts, names, _days(pictured), known)
+        context.add_asset_metadata(report_metadata(period, reports), partition_key=max(context.partition_keys))
+        return overview_rows(facts, names, run_days)
+
+    return overview
+
+
+DESCRIPTION = (
+    "One row per day and slice: all of the helpdesk, one channel, or one agent.\n\n"
+    "What support did on that day (UTC), each measure on the day of its own event, and by the state of the tables when "
+    "the day was materialised. With the newest day of a run comes a picture of the four weeks up to it, and a report."
+)
+
+
+def _days(window: Window) -> pd.DatetimeIndex:
+    return pd.date_range(window.start, window.end, freq="D", inclusive="left", unit="us")
+
+
+def _stored_days(warehouse: SqlWarehouse, table: Table, window: Window) -> pd.DatetimeIndex:
+    """The days of which the overview has rows: of others, what the tables hold may be a part."""
+    if not warehouse.counts(table, (), []).rows:
+        return pd.DatetimeIndex([], tz="UTC")
+    rows = warehouse.read(table, (Dimension(("day",), (window,)),), ["day"])
+    return pd.DatetimeIndex(rows["day"].to_pylist(), tz="UTC").as_unit("us").unique()
