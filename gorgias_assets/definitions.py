@@ -13,6 +13,7 @@ from gorgias_assets.assets import build_assets
 from gorgias_assets.checks import build_checks
 from gorgias_assets.executors import executor_named
 from gorgias_assets.io_managers.from_uri import io_manager_from_uri
+from gorgias_assets.overview.asset import build_overview
 from gorgias_assets.partitions import daily_partitions
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.schedules import (
@@ -75,6 +76,7 @@ schema = setting("GORGIAS_SCHEMA", "", str, "text")
 executor = setting(
     "GORGIAS_EXECUTOR", "processes", executor_named, "an executor; set it to processes, in_process or kubernetes"
 )
+reports = setting("GORGIAS_REPORTS", "reports", str, "text")
 api_url = setting("GORGIAS_API_URL", "", str, "text")
 alert_webhook_url = setting("ALERT_WEBHOOK_URL", "", str, "text")
 alert_dagster_url = setting("ALERT_DAGSTER_URL", "http://localhost:3000", str, "text")
@@ -87,7 +89,10 @@ partitions = daily_partitions(start_date.isoformat())
 alerts = [failure_alert(alert_webhook_url, alert_dagster_url)] if alert_webhook_url else []
 
 defs = dg.Definitions(
-    assets=build_assets(start_date.isoformat(), retry_policy=retry_policy),
+    assets=[
+        *build_assets(start_date.isoformat(), retry_policy=retry_policy),
+        build_overview(start_date.isoformat(), reports=reports, retry_policy=retry_policy),
+    ],
     asset_checks=build_checks(start_date.isoformat(), late_after=late),
     jobs=[gorgias_job, full_sweep_job, freshness_job],
     schedules=[

@@ -72,8 +72,8 @@ MEASURES = (
     Measure(
         "first_responses",
         pa.int64(),
-        "Tickets that an agent first replied to on the day, in public and from the helpdesk: replies by rules, imported "
-        "ones and those from outside do not count, nor do tickets that an agent began.",
+        "Tickets that an agent first replied to on the day, in public and from the helpdesk: replies by rules, from "
+        "outside and imported ones do not count, nor do tickets that an agent began.",
         lambda by: by.answered.size(),
     ),
     Measure(
@@ -164,7 +164,7 @@ def measured(facts: Facts, by: list[str], index: pd.Index | None = None) -> pd.D
     frame = pd.DataFrame({measure.name: measure.of(grouped) for measure in MEASURES})
     if index is not None:
         frame = frame.reindex(index)
-    return frame.assign(**{name: frame[name].fillna(0).astype("int64") for name in COUNTS})
+    return frame.fillna(dict.fromkeys(COUNTS, 0)).astype({m.name: m.type.to_pandas_dtype() for m in MEASURES})
 
 
 def overview_rows(facts: Facts, names: dict[str, str], days: pd.DatetimeIndex) -> pa.Table:

@@ -1,6 +1,7 @@
 """The period that a picture and a report show, and how its numbers are written."""
 
 from dataclasses import dataclass
+from math import isnan
 
 import pandas as pd
 
@@ -60,7 +61,7 @@ def weekly_share(part: pd.Series, whole: pd.Series) -> pd.Series:
 
 def duration(seconds: float) -> str:
     """The two digits that matter, in the unit that people would say it in."""
-    if pd.isna(seconds):
+    if isnan(seconds):
         return NOTHING
     unit, size = duration_unit(seconds)
     amount = seconds / size
@@ -76,15 +77,15 @@ def duration_unit(seconds: float) -> tuple[str, int]:
 
 
 def percent(share: float) -> str:
-    return NOTHING if pd.isna(share) else f"{share:.0%}".replace("%", " %")
+    return NOTHING if isnan(share) else f"{share:.0%}".replace("%", " %")
 
 
 def count(amount: float) -> str:
-    return NOTHING if pd.isna(amount) else f"{amount:,.0f}"
+    return NOTHING if isnan(amount) else f"{amount:,.0f}"
 
 
 def average(amount: float) -> str:
-    return NOTHING if pd.isna(amount) else f"{amount:.1f}"
+    return NOTHING if isnan(amount) else f"{amount:.1f}"
 
 
 def written(measure: Measure, value: float) -> str:

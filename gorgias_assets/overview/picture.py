@@ -25,10 +25,12 @@ SHOWN = 8  # channels, and agents
 LONGEST = 22  # letters of a name
 
 # In inches
-WIDTH, MARGIN, GAP = 9.6, 0.45, 0.95
-COLUMN = (WIDTH - 2 * MARGIN - GAP) / 2 - 0.25
+WIDTH, MARGIN, GAP = 9.6, 0.45, 1.2
+COLUMN = (WIDTH - 2 * MARGIN - GAP) / 2 - 0.3
 CHART, BAR = 1.3, 0.24
 NAMES = 1.55
+
+UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days"}
 
 SETTINGS: Any = {
     "font.family": FONT,
@@ -79,10 +81,10 @@ def _drawn(period: Period) -> "Iterator[Figure]":
 
 def _draw(period: Period) -> "Figure":
     channels, agents = period.channels.head(SHOWN), period.agents.head(SHOWN)
-    charts = 1.95
+    charts = 1.8
     first_bars = charts + 2 * (CHART + 0.8)
-    second_bars = first_bars + BAR * max(len(channels), 1) + 0.75
-    sheet = _Sheet(second_bars + BAR * max(len(agents), 1) + 0.25)
+    second_bars = first_bars + BAR * max(len(channels), 1) + 0.5
+    sheet = _Sheet(second_bars + BAR * max(len(agents), 1) + 0.5)
     sheet.text(MARGIN, 0.5, f"Support, {period.title}", size=15, weight="bold")
     sheet.text(MARGIN, 0.74, _subtitle(period), color=COLOURS["muted"])
     _headline(sheet, period, top=1.2)
@@ -94,7 +96,7 @@ def _draw(period: Period) -> "Figure":
 
 def _subtitle(period: Period) -> str:
     missing = f"; {period.missing} of these days are not materialised" if period.missing else ""
-    return f"{len(period.days)} days in UTC, weekends shaded{missing}"
+    return f"{len(period.days)} days in UTC, times are medians, weekends are shaded{missing}"
 
 
 class _Sheet:
@@ -123,15 +125,16 @@ def _headline(sheet: _Sheet, period: Period, top: float) -> None:
     figures = [
         (count(total["tickets_created"]), "tickets created"),
         (count(total["tickets_closed"]), "tickets closed"),
-        (duration(total["first_response_median_seconds"]), "first response, median"),
-        (duration(total["resolution_median_seconds"]), "resolution, median"),
+        (duration(total["first_response_median_seconds"]), "to first response"),
+        (duration(total["resolution_median_seconds"]), "to resolution"),
         (average(total["messages_per_ticket"]), "messages per ticket"),
         (percent(total["satisfaction_score"]), "satisfied"),
+        (percent(total["answer_rate"]), "surveys answered"),
     ]
     for place, (figure, label) in enumerate(figures):
-        left = MARGIN + place * (WIDTH - 2 * MARGIN) / len(figures)
+        left = MARGIN + place * (WIDTH - MARGIN) / len(figures)
         sheet.text(left, top, figure, size=16)
-        sheet.text(left, top + 0.2, label, color=COLOURS["muted"])
+        sheet.text(left, top + 0.2, label, color=COLOURS["muted"], size=8)
 
 
 def _charts(sheet: _Sheet, period: Period, top: float) -> None:
@@ -142,11 +145,11 @@ def _charts(sheet: _Sheet, period: Period, top: float) -> None:
     satisfied = daily["satisfaction_score"] * daily["surveys_scored"]
     scores = weekly_share(satisfied.fillna(0).where(daily["surveys_scored"].notna()), daily["surveys_scored"])
     answers = weekly_share(daily["surveys_scored"], daily["surveys_sent"])
-    lines: list[Line] = [("satisfied", scores, BLUE, 1), ("answered", answers, ORANGE, 1)]
-    _chart(sheet, "Surveys, of seven days: score of 4 or 5, answer rate", period, lines, right, top, written=percent)
+    lines: list[Line] = [("scored 4 or 5", scores, BLUE, 1), ("answered", answers, ORANGE, 1)]
+    _chart(sheet, "Surveys, share over seven days", period, lines, right, top, written=percent)
     for left, name, title in ((MARGIN, "first_response", "First response"), (right, "resolution", "Resolution")):
         lines = [
-            ("9 in 10", daily[f"{name}_p90_seconds"], BLUE, 0.45),
+            ("90th percentile", daily[f"{name}_p90_seconds"], BLUE, 0.55),
             ("median", daily[f"{name}_median_seconds"], BLUE, 1),
         ]
         _time_chart(sheet, title, period, lines, left, below)
@@ -156,7 +159,7 @@ def _time_chart(sheet: _Sheet, title: str, period: Period, lines: Sequence[Line]
     longest = max((values.max() for _, values, _, _ in lines if values.notna().any()), default=0.0)
     unit, size = duration_unit(longest)
     scaled = [(name, values / size, colour, strength) for name, values, colour, strength in lines]
-    axes = _chart(sheet, f"{title} time, {unit}", period, scaled, left, top, written=average)
+    axes = _chart(sheet, f"{title} time, {UNITS[unit]}", period, scaled, left, top, lambda value: f"{value:.1f} {unit}")
     axes.fill_between(range(len(period.days)), scaled[0][1], scaled[1][1], color=BLUE, alpha=0.1, linewidth=0)
 
 
@@ -213,7 +216,7 @@ def _bars(sheet: _Sheet, title: str, slices: pd.DataFrame, counted: tuple[str, s
     sheet.text(MARGIN, top + 0.1, title, weight="bold", size=9.5)
     columns = [
         (*counted, count),
-        ("first_response_median_seconds", "First response, median", duration),
+        ("first_response_median_seconds", "Median first response", duration),
         ("satisfaction_score", "Satisfied", percent),
     ]
     width = (WIDTH - 2 * MARGIN - NAMES) / len(columns)

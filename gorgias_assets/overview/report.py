@@ -25,7 +25,7 @@ svg { width: 100%%; height: auto; max-width: 60rem; }
 h2 { font-size: 1.1rem; margin: 2rem 0 0.5rem; }
 div { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.25rem 0.6rem; border-bottom: 1px solid var(--rule); text-align: right; white-space: nowrap; }
+th, td { padding: 0.25rem 0.45rem; border-bottom: 1px solid var(--rule); text-align: right; white-space: nowrap; }
 th { color: var(--muted); font-weight: 500; vertical-align: bottom; white-space: normal; }
 th:first-child, td:first-child { text-align: left; }
 dt { font-weight: 600; margin-top: 0.6rem; }
