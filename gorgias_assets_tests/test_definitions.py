@@ -109,7 +109,7 @@ print(defs.resolve_sensor_def("gorgias_gaps").description)
     assert result.stdout.splitlines()[3].startswith("Finds days of the last 90 that")
 
 
-def test_the_daily_job_takes_all_entities():
+def test_the_daily_job_takes_all_entities_and_the_overview():
     from gorgias_assets.definitions import defs
 
     job = defs.resolve_job_def("gorgias")
@@ -118,6 +118,7 @@ def test_the_daily_job_takes_all_entities():
         "tickets",
         "ticket_messages",
         "satisfaction_surveys",
+        "overview",
     }
 
 

@@ -8,7 +8,7 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
-from gorgias_assets.assets import GROUP
+from gorgias_assets.assets import GROUP, key_of
 from gorgias_assets.entities import ENTITIES
 from gorgias_assets.io_managers.merging import MergingIOManager
 from gorgias_assets.io_managers.sql_warehouse import SqlWarehouse
@@ -18,10 +18,13 @@ from gorgias_assets.overview.measures import COLUMNS, overview_rows
 from gorgias_assets.overview.period import Period
 from gorgias_assets.overview.report import report_metadata
 from gorgias_assets.partitions import daily_partitions
+from gorgias_assets.pools import WAREHOUSE_POOL
 from gorgias_assets.windows import Window
 
 NAME = "overview"
 PICTURED = timedelta(days=28)  # whole weeks, so that no weekday counts more than another
+
+READ_AT_ONCE = 3 * PICTURED
 
 
 def build_overview(
@@ -30,6 +33,7 @@ def build_overview(
     reports: str = "reports",
     io_manager_key: str = "io_manager",
     retry_policy: dg.RetryPolicy | None = None,
+    pool: str | None = WAREHOUSE_POOL,
 ) -> dg.AssetsDefinition:
     """The asset `gorgias/overview`, downstream of all entities and partitioned as they are.
 
@@ -45,28 +49,27 @@ def build_overview(
         group_name=GROUP,
         description=DESCRIPTION,
         kinds={"pandas", "matplotlib"},
-        deps=[dg.AssetKey([GROUP, entity.name]) for entity in ENTITIES],
+        deps=[key_of(entity) for entity in ENTITIES],
         partitions_def=daily_partitions(start_date),
         backfill_policy=backfill_policy,
         io_manager_key=io_manager_key,
         required_resource_keys={io_manager_key},
         retry_policy=retry_policy,
+        pool=pool,
         metadata={"partition_expr": "day", "dagster/column_schema": COLUMNS},
     )
     def overview(context: dg.AssetExecutionContext) -> pa.Table:
         io_manager = cast(MergingIOManager, getattr(context.resources, io_manager_key))
-        window = Window.of(*context.partition_time_window)
+        warehouse, window = io_manager.warehouse, Window.of(*context.partition_time_window)
         pictured = Window(window.end - PICTURED, window.end)
-        facts, names = read_facts(
-            io_manager.warehouse,
-            lambda entity: io_manager.table_of(dg.AssetKey([GROUP, entity.name])),
-            Window(min(window.start, pictured.start), window.end),
-        )
-        run_days = _days(window)
-        known = _stored_days(io_manager.warehouse, io_manager.table_of(context.asset_key), pictured).union(run_days)
-        period = Period.of(facts, names, _days(pictured), known)
+        run_days, rows = _days(window), []
+        for part in _parts(Window(min(window.start, pictured.start), window.end)):
+            facts, names = read_facts(warehouse, lambda entity: io_manager.table_of(key_of(entity)), part)
+            rows.append(overview_rows(facts, names, run_days[run_days.isin(_days(part))]))
+        stored = _stored_days(warehouse, io_manager.table_of(context.asset_key), pictured)
+        period = Period.of(facts, names, _days(pictured), known=stored.append(run_days))
         context.add_asset_metadata(report_metadata(period, reports), partition_key=max(context.partition_keys))
-        return overview_rows(facts, names, run_days)
+        return pa.concat_tables(rows)
 
     return overview
 
@@ -82,9 +85,16 @@ def _days(window: Window) -> pd.DatetimeIndex:
     return pd.date_range(window.start, window.end, freq="D", inclusive="left", unit="us")
 
 
+def _parts(window: Window) -> list[Window]:
+    """The window in pieces that fit into memory, of which the last one holds what is pictured."""
+    if window.end - window.start <= READ_AT_ONCE:
+        return [window]
+    cut = window.end - READ_AT_ONCE
+    return [*_parts(Window(window.start, cut)), Window(cut, window.end)]
+
+
 def _stored_days(warehouse: SqlWarehouse, table: Table, window: Window) -> pd.DatetimeIndex:
     """The days of which the overview has rows: of others, what the tables hold may be a part."""
-    if not warehouse.counts(table, (), []).rows:
-        return pd.DatetimeIndex([], tz="UTC")
-    rows = warehouse.read(table, (Dimension(("day",), (window,)),), ["day"])
-    return pd.DatetimeIndex(rows["day"].to_pylist(), tz="UTC").as_unit("us").unique()
+    where = (Dimension(("day",), (window,)),)
+    stored = warehouse.read(table, where, ["day"])["day"].to_pylist() if warehouse.counts(table, (), ()).rows else []
+    return pd.DatetimeIndex(stored, tz="UTC").as_unit("us")

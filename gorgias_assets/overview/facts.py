@@ -78,8 +78,10 @@ def read_facts(
         sent=_counted(surveys, "sent_at", window),
         scored=_counted(surveys.assign(is_satisfied=surveys["score"] >= SATISFIED), "scored_at", window),
     )
-    names = pd.concat([tickets.set_index("agent")["agent_name"], tickets.set_index("replier")["replier_name"]])
-    return facts, {str(agent): str(name) for agent, name in names.items() if isinstance(name, str)}
+    names: dict[str, str] = {}
+    for columns in (["agent", "agent_name"], ["replier", "replier_name"]):
+        names |= dict(tickets[columns].dropna().itertuples(index=False, name=None))
+    return facts, names
 
 
 def _counted(frame: pd.DataFrame, moment: str, window: Window) -> pd.DataFrame:

@@ -27,8 +27,8 @@ class Period:
     agents: pd.DataFrame
 
     @classmethod
-    def of(cls, facts: Facts, names: dict[str, str], days: pd.DatetimeIndex, known: pd.DatetimeIndex) -> "Period":
-        known = days.intersection(known)
+    def of(cls, facts: Facts, names: dict[str, str], days: pd.DatetimeIndex, known: pd.Index) -> "Period":
+        known = days[days.isin(known)]  # `intersection` is empty for days in microseconds, as of pandas 2.3
         facts = facts.on(known)
         agents = measured(facts, ["agent"])
         channels = measured(facts, ["channel"])

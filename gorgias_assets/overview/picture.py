@@ -156,8 +156,7 @@ def _charts(sheet: _Sheet, period: Period, top: float) -> None:
 
 
 def _time_chart(sheet: _Sheet, title: str, period: Period, lines: Sequence[Line], left: float, top: float) -> None:
-    longest = max((values.max() for _, values, _, _ in lines if values.notna().any()), default=0.0)
-    unit, size = duration_unit(longest)
+    unit, size = duration_unit(_highest([values for _, values, _, _ in lines]))
     scaled = [(name, values / size, colour, strength) for name, values, colour, strength in lines]
     axes = _chart(sheet, f"{title} time, {UNITS[unit]}", period, scaled, left, top, lambda value: f"{value:.1f} {unit}")
     axes.fill_between(range(len(period.days)), scaled[0][1], scaled[1][1], color=BLUE, alpha=0.1, linewidth=0)
@@ -184,8 +183,7 @@ def _chart(
         lonely = values.where(values.shift(1).isna() & values.shift(-1).isna())
         axes.plot(range(len(values)), values, color=colour, alpha=strength, linewidth=1.7, solid_capstyle="round")
         axes.plot(range(len(values)), lonely, ".", color=colour, alpha=strength, markersize=5)
-    highest = max((values.max() for _, values, _, _ in lines if values.notna().any()), default=0)
-    axes.set_ylim(0, highest * 1.08 or 1)
+    axes.set_ylim(0, _highest([values for _, values, _, _ in lines]) * 1.08 or 1)
     axes.set_xlim(-0.5, len(period.days) - 0.5)
     axes.yaxis.set_major_locator(MaxNLocator(3))
     axes.yaxis.set_major_formatter(
@@ -197,6 +195,11 @@ def _chart(
     axes.set_xticks(mondays, [f"{period.days[place]:%-d %b}" for place in mondays])
     _name_at_the_end(axes, lines, written)
     return axes
+
+
+def _highest(values: Sequence[pd.Series]) -> float:
+    """Zero where there is no value."""
+    return max((one.max() for one in values if one.notna().any()), default=0.0)
 
 
 def _name_at_the_end(axes: "Axes", lines: Sequence[Line], written: Callable[[float], str]) -> None:
@@ -227,7 +230,7 @@ def _bars(sheet: _Sheet, title: str, slices: pd.DataFrame, counted: tuple[str, s
         axes = sheet.axes(left, top + 0.2, width - 0.75, height)
         values, rows = slices[name].astype(float), range(len(slices))
         axes.barh(rows, values.fillna(0), height=0.55, color=BLUE, alpha=0.85)
-        axes.set_xlim(0, 1 if written is percent else values.max() or 1)
+        axes.set_xlim(0, 1 if written is percent else _highest([values]) or 1)
         axes.set_ylim(max(len(slices), 1) - 0.5, -0.5)
         axes.set_xticks([])
         axes.set_yticks([])
