@@ -22,7 +22,7 @@ from gorgias_assets_tests.conftest import FIRST_DAY, Project
 
 FIRST, LAST = "2025-03-03", "2025-03-21"
 LETTER, CUSTOMER = "my-private-letter", "Cora-Customer"
-HOSTILE = "<script>alert('$x^2$')</script>"
+HOSTILE = "<script>$x^2$"
 HOUR = 3600
 
 
@@ -67,6 +67,7 @@ class Desk:
 def answered_by_a_rule_first(desk: Desk) -> None:
     ticket = desk.ticket(at(3, 9))
     desk.reply(ticket, at(3, 9, 1), via="rule", rule_id=5)
+    desk.reply(ticket, at(3, 9, 2), rule_id=5)
     desk.reply(ticket, at(3, 9, 10), via="email")
     desk.reply(ticket, at(3, 9, 20), public=False, channel="internal-note")
     desk.reply(ticket, at(3, 9, 30), imported=True)
@@ -76,7 +77,7 @@ def answered_by_a_rule_first(desk: Desk) -> None:
 
 def begun_by_an_agent(desk: Desk) -> None:
     ticket = desk.account.create("tickets", created_datetime=at(4, 9), from_agent=True)["id"]
-    desk.reply(ticket, at(4, 9))
+    desk.reply(ticket, at(4, 9), via="api")
     desk.letter(ticket, at(4, 10))
     desk.reply(ticket, at(4, 11))
 
@@ -93,7 +94,7 @@ def closed_twice_and_reopened(desk: Desk) -> None:
     desk.account.update("tickets", twice, status="open")
     desk.close(twice, at(9, 1))
     desk.close(reopened, at(8, 6))
-    desk.account.update("tickets", reopened, status="open")
+    desk.account.update("tickets", reopened, status="open", closed_datetime=at(8, 7))
 
 
 def spam_trash_and_gone(desk: Desk) -> None:
@@ -231,7 +232,7 @@ def test_each_measure_counts_on_the_day_of_its_own_event(measured):
 
 def test_a_ticket_counts_as_closed_when_it_was_last_closed_and_not_while_it_is_open_again(measured):
     assert of_all(measured, 8) == {"tickets_created": 2}
-    assert (measured[9, "all", "all"]["tickets_closed"]) == 1
+    assert measured[9, "all", "all"]["tickets_closed"] == 1
     assert measured[9, "all", "all"]["resolution_median_seconds"] == 24 * HOUR
 
 
@@ -321,8 +322,6 @@ def test_the_newest_day_of_a_run_alone_has_the_picture_and_it_is_a_small_png(mon
 class Page(HTMLParser):
     """A page's elements, their attributes and its text; refuses one that is closed in another order than opened."""
 
-    EMPTY = frozenset({"meta", "path", "use", "line", "rect"})
-
     def __init__(self, text: str) -> None:
         super().__init__()
         self.elements: list[str] = []
@@ -355,7 +354,7 @@ def test_the_report_is_one_whole_page_that_loads_nothing(month):
     assert list(reports.iterdir()) == [place] == [reports / f"overview-{LAST}.html"]
     text = place.read_text()
     page = Page(text)
-    assert not {"script", "link", "img", "iframe", "object", "embed", "style"} & set(page.elements) - {"style"}
+    assert not {"script", "link", "img", "iframe", "object", "embed"} & set(page.elements)
     assert all(value.startswith("#") for name, value in page.attributes if name in ("href", "xlink:href", "src"))
     assert re.findall(r"url\((?!#)|@import|https?://(?!www\.w3\.org/)", text) == []
     assert all(measure.definition in page.text for measure in MEASURES)
@@ -364,7 +363,7 @@ def test_the_report_is_one_whole_page_that_loads_nothing(month):
 def test_names_are_shown_as_they_are_and_nothing_that_a_customer_wrote_or_is_called(month):
     _, result, reports = month
     page = Page((reports / f"overview-{LAST}.html").read_text())
-    assert page.text.count(HOSTILE) >= 2  # in the table of channels, and of agents
+    assert page.text.count(HOSTILE) == 4  # as a channel and as an agent, in the picture and in the tables
     said = page.text + str(metadata_of(result, LAST))
     assert LETTER not in said
     assert CUSTOMER not in said

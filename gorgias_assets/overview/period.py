@@ -28,7 +28,7 @@ class Period:
 
     @classmethod
     def of(cls, facts: Facts, names: dict[str, str], days: pd.DatetimeIndex, known: pd.Index) -> "Period":
-        known = days[days.isin(known)]  # `intersection` is empty for days in microseconds, as of pandas 2.3
+        known = days[days.isin(known)]
         facts = facts.on(known)
         agents = measured(facts, ["agent"])
         channels = measured(facts, ["channel"])
