@@ -10,6 +10,7 @@ import pytest
 
 from gorgias_assets.checks import EVENTS_AGREE, table_checks
 from gorgias_assets.entities import ENTITIES
+from gorgias_assets.overview.measures import MEASURES
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.sandbox.shop import Shop
@@ -49,6 +50,10 @@ def test_its_table_of_checks_is_what_they_say():
         f"| `{name}` | {'all' if len(of) == len(ENTITIES) else ', '.join(of)} | {says} |"
         for (name, says), of in judged.items()
     ]
+
+
+def test_its_table_of_measures_is_what_they_are_defined_as():
+    assert section("measures") == [f"| `{measure.name}` | {measure.definition} |" for measure in MEASURES]
 
 
 def test_its_settings_are_those_that_the_definitions_read_and_the_example_file_names():

@@ -23,8 +23,7 @@ from gorgias_assets.windows import Window
 
 NAME = "overview"
 PICTURED = timedelta(days=28)  # whole weeks, so that no weekday counts more than another
-
-READ_AT_ONCE = 3 * PICTURED
+READ_AT_ONCE = 3 * PICTURED  # 300,000 tickets, where there are 100,000 a month
 
 
 def build_overview(
@@ -42,16 +41,24 @@ def build_overview(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # `backfill_policy` is in beta; one run per backfill needs it
-        backfill_policy = dg.BackfillPolicy.single_run()
+        return _build_overview(daily_partitions(start_date), reports, io_manager_key, retry_policy, pool)
 
+
+def _build_overview(
+    partitions: dg.DailyPartitionsDefinition,
+    reports: str,
+    io_manager_key: str,
+    retry_policy: dg.RetryPolicy | None,
+    pool: str | None,
+) -> dg.AssetsDefinition:
     @dg.asset(
         key=[GROUP, NAME],
         group_name=GROUP,
         description=DESCRIPTION,
         kinds={"pandas", "matplotlib"},
         deps=[key_of(entity) for entity in ENTITIES],
-        partitions_def=daily_partitions(start_date),
-        backfill_policy=backfill_policy,
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
         io_manager_key=io_manager_key,
         required_resource_keys={io_manager_key},
         retry_policy=retry_policy,

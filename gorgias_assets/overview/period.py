@@ -13,7 +13,7 @@ NOTHING = "–"  # noqa: RUF001, as tables have it
 
 @dataclass(frozen=True)
 class Period:
-    """Some days in a row, of which the known ones count.
+    """Days in a row from a known one on, of which the known ones count.
 
     - `days`: all of them; `daily`: the measures of each, null where the day is not known.
     - `total`: the measures of the known days together.
@@ -29,6 +29,7 @@ class Period:
     @classmethod
     def of(cls, facts: Facts, names: dict[str, str], days: pd.DatetimeIndex, known: pd.Index) -> "Period":
         known = days[days.isin(known)]
+        days = days[days >= known.min()]
         facts = facts.on(known)
         agents = measured(facts, ["agent"])
         channels = measured(facts, ["channel"])

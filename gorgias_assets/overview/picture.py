@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # it is imported where it draws: that takes a second, which l
 BLUE, ORANGE = "#2f7fc1", "#d9782d"
 COLOURS = {"ink": "#1f2a35", "muted": "#66737f", "rule": "#dfe4e8", "paper": "#fdfdfd"}
 FONT = "DejaVu Sans"  # comes with matplotlib, so that the picture is the same everywhere
+MOST_LABELS = 8  # of days; only Mondays have one where there are more
 SHOWN = 8  # channels, and agents
 LONGEST = 22  # letters of a name
 
@@ -191,8 +192,9 @@ def _chart(
     )
     axes.grid(axis="y", color=COLOURS["rule"], linewidth=0.7)
     axes.set_axisbelow(True)
-    mondays = [place for place, day in enumerate(period.days) if day.weekday() == 0]
-    axes.set_xticks(mondays, [f"{period.days[place]:%-d %b}" for place in mondays])
+    is_short = len(period.days) <= MOST_LABELS
+    named = {place: f"{day:%-d %b}" for place, day in enumerate(period.days) if is_short or day.weekday() == 0}
+    axes.set_xticks(list(named), list(named.values()))
     _name_at_the_end(axes, lines, written)
     return axes
 

@@ -27,6 +27,8 @@ def main() -> None:
     warehouse = (defs.resources or {})["io_manager"].warehouse()
     answer = warehouse.query(SCHEMA, QUESTION).to_pandas()
     print(f"\n{QUESTION}\n\n{answer.to_string(index=False)}\n")
+    *_, drawn = result.asset_materializations_for_node("gorgias__overview")
+    print(f"What support did on these days, drawn: {drawn.metadata['report'].value}\n")
     print(
         f"The tables are in {warehouse}, schema {SCHEMA}. What to type next:\n"
         "  make dev      the Dagster UI on the simulated account: materialise, backfill, look at the assets\n"
