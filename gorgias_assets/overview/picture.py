@@ -195,6 +195,7 @@ def _chart(
     is_short = len(period.days) <= MOST_LABELS
     named = {place: f"{day:%-d %b}" for place, day in enumerate(period.days) if is_short or day.weekday() == 0}
     axes.set_xticks(list(named), list(named.values()))
+    axes.tick_params(axis="x", pad=6)  # clear of the zero beside it
     _name_at_the_end(axes, lines, written)
     return axes
 
