@@ -13,6 +13,7 @@ from gorgias_assets.assets import build_assets
 from gorgias_assets.checks import build_checks
 from gorgias_assets.executors import executor_named
 from gorgias_assets.io_managers.from_uri import io_manager_from_uri
+from gorgias_assets.overview.asset import KEY as OVERVIEW
 from gorgias_assets.overview.asset import build_overview
 from gorgias_assets.partitions import daily_partitions
 from gorgias_assets.resources import GorgiasResource
@@ -100,7 +101,7 @@ defs = dg.Definitions(
         full_sweep_schedule(partitions),
         freshness_schedule(late),
     ],
-    sensors=[changes_sensor(changes_every, partitions), gaps_sensor(gaps_days, late, partitions), *alerts],
+    sensors=[changes_sensor(changes_every, partitions), gaps_sensor(gaps_days, late, partitions, [OVERVIEW]), *alerts],
     executor=executor,
     resources={
         "gorgias": GorgiasResource(

@@ -76,12 +76,17 @@ def changes_sensor(
 
 
 def gaps_sensor(
-    horizon_days: int, late_after: timedelta, partitions: dg.DailyPartitionsDefinition
+    horizon_days: int,
+    late_after: timedelta,
+    partitions: dg.DailyPartitionsDefinition,
+    summaries: Sequence[dg.AssetKey] = (),
 ) -> dg.SensorDefinition:
     """Asks for days that are missing, failed, or read last before they had ended, one run for each range of them.
 
     Of the last `horizon_days` days those count that ended `late_after` ago or earlier. The newest ranges come first,
     a few per tick; one that is still missing after it was asked for waits an hour, then two, and so on up to a day.
+    `summaries` are assets that are made of the entities' days: they come along with each range, and are asked for alone
+    where nothing but they is missing.
     """
 
     @dg.sensor(
@@ -94,7 +99,7 @@ def gaps_sensor(
     def gorgias_gaps(context: dg.SensorEvaluationContext, gorgias: GorgiasResource) -> Iterator[Any]:
         now = datetime.now(UTC)
         keys = ended(partitions, now - late_after)[-horizon_days:]
-        gaps = _gaps(context.instance, partitions, keys)
+        gaps = _gaps(context.instance, partitions, keys, summaries)
         if not gaps:
             yield dg.SkipReason("No day is missing.")
             return
@@ -108,7 +113,8 @@ def gaps_sensor(
             if asked < MOST_RANGES_A_TICK and all(attempt.next_at <= now for attempt in earlier):
                 asked += 1
                 number = max((attempt.number for attempt in earlier), default=0) + 1
-                yield request_of(first, last, asset_selection=assets, tags={GAPS_TAG: str(number)})
+                selected = list(dict.fromkeys([*assets, *summaries]))
+                yield request_of(first, last, asset_selection=selected, tags={GAPS_TAG: str(number)})
         if not asked:
             yield dg.SkipReason("What is missing was asked for lately, and waits: " + _listed(gaps))
 
@@ -139,15 +145,26 @@ def _dumped(head: tuple[datetime, int]) -> list[Any]:
 
 
 def _gaps(
-    instance: dg.DagsterInstance, partitions: dg.DailyPartitionsDefinition, keys: Sequence[str]
+    instance: dg.DagsterInstance,
+    partitions: dg.DailyPartitionsDefinition,
+    keys: Sequence[str],
+    summaries: Sequence[dg.AssetKey],
 ) -> dict[tuple[str, str], list[dg.AssetKey]]:
     """The assets by the range of days that they lack, the newest last day first."""
-    gaps = defaultdict(list)
+    gaps, whole = defaultdict(list), list(keys)
     for entity in ENTITIES:
         days = days_of(instance, partitions, key_of(entity), keys)
-        for bounds in ranges(key for key, day in days.items() if day not in (Day.COMPLETE, Day.RUNNING)):
+        whole = [key for key in whole if days[key] is Day.COMPLETE]
+        for bounds in ranges(_lacking(days)):
             gaps[bounds].append(key_of(entity))
+    for summary in summaries:
+        for bounds in ranges(_lacking(days_of(instance, partitions, summary, whole))):
+            gaps[bounds].append(summary)
     return dict(sorted(gaps.items(), key=lambda gap: gap[0][::-1], reverse=True))
+
+
+def _lacking(days: Mapping[str, Day]) -> list[str]:
+    return [key for key, day in days.items() if day not in (Day.COMPLETE, Day.RUNNING)]
 
 
 @dataclass(frozen=True)

@@ -230,6 +230,29 @@ def test_a_day_that_was_read_before_it_had_ended_is_missing_afterwards(project):
     assert days_of(project.instance, partitions, key_of(TICKETS), [TODAY]) == {TODAY: Day.BEGUN}
 
 
+def test_what_is_made_of_the_entities_days_comes_along_and_is_asked_for_alone_where_nothing_else_is_missing(project):
+    partitions = project.assets[0].partitions_def
+
+    @dg.asset(
+        key=["gorgias", "summary"],
+        group_name="gorgias",
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def summary() -> dg.MaterializeResult:
+        return dg.MaterializeResult(metadata={"began_at": dg.MetadataValue.timestamp(datetime.now(UTC))})
+
+    project.materialize(day(4), day(1))
+    project.assets = [*project.assets, summary]
+    dg.materialize([summary], partition_key=day(2), instance=project.instance)
+    sensor = gaps_sensor(5, timedelta(0), partitions, [summary.key])
+    assert [(*days_of_run(request.tags), names(request)) for request in tick(project, sensor).run_requests] == [
+        (day(1), day(1), ["summary"]),
+        (day(4), day(3), ["summary"]),
+        (day(5), day(5), [*ALL, "summary"]),
+    ]
+
+
 def test_a_failed_day_is_asked_for(project, sandbox):
     project.materialize(day(5), day(1))
     key = project.account.api_key

@@ -1,7 +1,7 @@
 """The asset `gorgias/overview`: the measures of each day as rows, and the last weeks as a picture and a report."""
 
 import warnings
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import dagster as dg
@@ -21,7 +21,7 @@ from gorgias_assets.partitions import daily_partitions
 from gorgias_assets.pools import WAREHOUSE_POOL
 from gorgias_assets.windows import Window
 
-NAME = "overview"
+KEY = dg.AssetKey([GROUP, "overview"])
 PICTURED = timedelta(days=28)  # whole weeks, so that no weekday counts more than another
 READ_AT_ONCE = 3 * PICTURED  # 300,000 tickets, where there are 100,000 a month
 
@@ -52,7 +52,7 @@ def _build_overview(
     pool: str | None,
 ) -> dg.AssetsDefinition:
     @dg.asset(
-        key=[GROUP, NAME],
+        key=KEY,
         group_name=GROUP,
         description=DESCRIPTION,
         kinds={"pandas", "matplotlib"},
@@ -66,6 +66,7 @@ def _build_overview(
         metadata={"partition_expr": "day", "dagster/column_schema": COLUMNS},
     )
     def overview(context: dg.AssetExecutionContext) -> pa.Table:
+        context.add_output_metadata({"began_at": dg.MetadataValue.timestamp(datetime.now(UTC))})
         io_manager = cast(MergingIOManager, getattr(context.resources, io_manager_key))
         warehouse, window = io_manager.warehouse, Window.of(*context.partition_time_window)
         pictured = Window(window.end - PICTURED, window.end)
