@@ -6,6 +6,8 @@ PYTHON_BIGQUERY ?= python3.13 python3.14 $(wildcard $(HOME)/.pyenv/versions/3.13
 BIN := .venv/bin
 SANDBOX := $(BIN)/python -m gorgias_assets.sandbox
 SOURCES := gorgias_assets gorgias_assets_tests
+# As after `. .venv/bin/activate`; else `dg` warns of another environment than the project's.
+export VIRTUAL_ENV := $(CURDIR)/.venv
 HAS_ACCOUNT := [ -n "$$GORGIAS_URI" ] || grep -qs '^GORGIAS_URI=.' .env
 
 .PHONY: demo dev backfill status sql test test-bigquery soak check fix bench sandbox emulator clean
@@ -15,7 +17,7 @@ demo: .venv/installed  ## materialise a simulated account's last days into gorgi
 
 # Runs a command on GORGIAS_URI when it is set (here or in .env), else on a simulated account, each with a history.
 ON_ACCOUNT = @mkdir -p .dagster/real .dagster/simulated; \
-	for home in .dagster/real .dagster/simulated; do cp dagster.yaml $$home/; done; \
+	for home in .dagster/real .dagster/simulated; do cp deploy/dagster.yaml $$home/; done; \
 	if $(HAS_ACCOUNT); then \
 		echo "On the account of GORGIAS_URI"; \
 		DAGSTER_HOME=$(CURDIR)/.dagster/real exec $(1); \
@@ -49,7 +51,7 @@ check: .venv/installed  ## everything that can be checked without running it; wr
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
-	$(BIN)/python -W ignore::Warning $(BIN)/dagster definitions validate
+	$(BIN)/dg check defs
 
 fix: .venv/installed  ## format, and mend what ruff can
 	$(BIN)/ruff check --fix $(SOURCES)

@@ -79,7 +79,7 @@ def test_an_asset_states_its_grain_and_its_contract(entity):
 def test_an_asset_is_in_the_group_gorgias_with_its_kinds_and_nobody_s_name(entity):
     spec = spec_of(entity)
     assert spec.group_name == "gorgias"
-    assert spec.kinds == {"gorgias", "python"}
+    assert spec.kinds == {"gorgias"}
     assert list(spec.owners) == []
 
 

@@ -30,7 +30,7 @@ PAGES = 300
 
 @pytest.mark.soak
 def test_a_run_that_is_killed_is_run_again_and_goes_on_where_it_stopped(tmp_path, monkeypatch):
-    shutil.copy(REPOSITORY / "dagster.yaml", tmp_path)
+    shutil.copy(REPOSITORY / "deploy" / "dagster.yaml", tmp_path)
     account, start = Account(now=datetime(2025, 4, 1, tzinfo=UTC)), datetime(2025, 3, 3, tzinfo=UTC)
     blank, ids = KINDS["satisfaction_surveys"].blank, range(PAGES * 100)
     account.insert_many(
