@@ -12,7 +12,6 @@ from typing import Any, Self, TypeVar
 
 import requests
 
-from gorgias_assets.entities import ENTITIES
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets_tests.postgres import free_port
 
@@ -23,7 +22,6 @@ SETTINGS = ("GORGIAS_", "WAREHOUSE_", "ALERT_", "DAGSTER_")
 BIN = Path(sys.executable).parent
 LOCATION, REPOSITORY_NAME = "gorgias_assets", "__repository__"
 ENDED = ("SUCCESS", "FAILURE", "CANCELED")
-ASSETS = [{"path": ["gorgias", entity.name]} for entity in ENTITIES]
 
 FROM_UI = [{"key": "dagster/from_ui", "value": "true"}]
 
@@ -33,7 +31,7 @@ FIRST_START = re.compile(r"No cursor for event type DagsterEventType\.RUN_\w+, i
 
 READY = """{
   repositoryOrError(repositorySelector: {repositoryLocationName: "gorgias_assets", repositoryName: "__repository__"}) {
-    __typename
+    ... on Repository { assetNodes { assetKey { path } } }
   }
   instance { daemonHealth { allDaemonStatuses { required healthy } } }
 }"""
@@ -115,9 +113,9 @@ class Deployment:
             answer = self.graphql(READY)
         except requests.ConnectionError:
             return False
+        self._assets = [node["assetKey"] for node in answer["repositoryOrError"].get("assetNodes", [])]
         daemons = answer["instance"]["daemonHealth"]["allDaemonStatuses"]
-        is_loaded = answer["repositoryOrError"]["__typename"] == "Repository"
-        return is_loaded and all(daemon["healthy"] for daemon in daemons if daemon["required"])
+        return bool(self._assets) and all(daemon["healthy"] for daemon in daemons if daemon["required"])
 
     def warnings(self) -> list[str]:
         """What the webserver, the daemon and the code location have logged that is no information.
@@ -144,16 +142,16 @@ class Deployment:
 
     def backfill(self, days: Sequence[str]) -> str:
         """As *Materialize all* does; the backfill's id."""
-        sent = {"assetSelection": ASSETS, "partitionNames": list(days), "fromFailure": False, "tags": FROM_UI}
+        sent = {"assetSelection": self._assets, "partitionNames": list(days), "fromFailure": False, "tags": FROM_UI}
         return self.graphql(BACKFILL, backfillParams=sent)["launchPartitionBackfill"]["backfillId"]
 
-    def launch(self, day: str, assets: Sequence[dict[str, list[str]]] = ()) -> str:
-        """As *Materialize* of one partition does; the run's id."""
+    def launch(self, day: str, assets: Sequence[str] = ()) -> str:
+        """As *Materialize* of one partition does, of all assets if none is named; the run's id."""
         selector = {
             "repositoryLocationName": LOCATION,
             "repositoryName": REPOSITORY_NAME,
             "pipelineName": "__ASSET_JOB",
-            "assetSelection": list(assets or ASSETS),
+            "assetSelection": [key(asset) for asset in assets] or self._assets,
             "assetCheckSelection": [],
         }
         sent = {
@@ -194,9 +192,13 @@ class Deployment:
         wait_until(lambda: self.run(run_id)["status"] in ENDED)
         return self.run(run_id)
 
-    def partitions(self, entity: str) -> dict[str, Any]:
+    def partitions(self, asset: str) -> dict[str, Any]:
         """An asset's partitions as its bar shows them: how many are in which state, and the ranges of those."""
-        return self.graphql(PARTITIONS, assetKey={"path": ["gorgias", entity]})["assetNodeOrError"]
+        return self.graphql(PARTITIONS, assetKey=key(asset))["assetNodeOrError"]
+
+
+def key(asset: str) -> dict[str, list[str]]:
+    return {"path": ["gorgias", asset]}
 
 
 def wait_until(is_so: Callable[[], T], seconds: float = 150) -> T:
