@@ -10,7 +10,7 @@ SOURCES := gorgias_assets gorgias_assets_tests
 export VIRTUAL_ENV := $(CURDIR)/.venv
 HAS_ACCOUNT := [ -n "$$GORGIAS_URI" ] || grep -qs '^GORGIAS_URI=.' .env
 
-.PHONY: demo dev backfill status sql test test-bigquery soak check fix bench sandbox emulator clean
+.PHONY: demo dev backfill status sql test test-bigquery soak screenshots check fix bench sandbox emulator clean
 
 demo: .venv/installed  ## materialise a simulated account's last days into gorgias.duckdb and show what is in it
 	$(SANDBOX) --port 0 --run $(BIN)/python -m gorgias_assets.sandbox.demo
@@ -46,6 +46,10 @@ test-bigquery: .venv/installed  ## what only Google's service shows, in a scratc
 
 soak: .venv/installed .venv-bigquery/installed  ## the tests that take minutes: a month of a living account with faults and kills, a run that Dagster retries, more on BigQuery
 	$(BIN)/pytest -m soak -n 0 -s
+
+screenshots: .venv/installed  ## those of the README, taken anew by the test of the pages; needs Chromium
+	@mkdir -p docs/screenshots
+	SCREENSHOTS=docs/screenshots $(BIN)/pytest -m soak -n 0 gorgias_assets_tests/test_browser.py
 
 check: .venv/installed  ## everything that can be checked without running it; writes nothing
 	$(BIN)/ruff check $(SOURCES)

@@ -81,6 +81,7 @@ class Deployment:
             "GORGIAS_URI": sandbox.uri,
             "GORGIAS_API_URL": sandbox.api_url,
             "WAREHOUSE_URI": f"duckdb:///{self.database}",
+            "GORGIAS_REPORTS": str(folder / "reports"),
             **settings,
         }
 
