@@ -10,7 +10,7 @@ RUN pip install --no-cache-dir --disable-pip-version-check -c constraints.txt '.
 
 # Whoever keeps DuckDB's file or Dagster's storage here mounts a volume; on more than one node neither can be.
 RUN useradd --uid 10001 --user-group --create-home dagster && install -d -o dagster -g dagster /data /opt/dagster/dagster_home
-COPY --chown=dagster:dagster dagster.yaml /opt/dagster/dagster_home/
+COPY --chown=dagster:dagster deploy/dagster.yaml /opt/dagster/dagster_home/
 ENV DAGSTER_HOME=/opt/dagster/dagster_home PYTHONUNBUFFERED=1
 USER 10001
 WORKDIR /data

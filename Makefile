@@ -6,16 +6,18 @@ PYTHON_BIGQUERY ?= python3.13 python3.14 $(wildcard $(HOME)/.pyenv/versions/3.13
 BIN := .venv/bin
 SANDBOX := $(BIN)/python -m gorgias_assets.sandbox
 SOURCES := gorgias_assets gorgias_assets_tests
+# As after `. .venv/bin/activate`; else `dg` warns of another environment than the project's.
+export VIRTUAL_ENV := $(CURDIR)/.venv
 HAS_ACCOUNT := [ -n "$$GORGIAS_URI" ] || grep -qs '^GORGIAS_URI=.' .env
 
-.PHONY: demo dev backfill status sql test test-bigquery soak check fix bench sandbox emulator clean
+.PHONY: demo dev backfill status sql test test-bigquery soak screenshots check fix bench sandbox emulator clean
 
 demo: .venv/installed  ## materialise a simulated account's last days into gorgias.duckdb and show what is in it
 	$(SANDBOX) --port 0 --run $(BIN)/python -m gorgias_assets.sandbox.demo
 
 # Runs a command on GORGIAS_URI when it is set (here or in .env), else on a simulated account, each with a history.
 ON_ACCOUNT = @mkdir -p .dagster/real .dagster/simulated; \
-	for home in .dagster/real .dagster/simulated; do cp dagster.yaml $$home/; done; \
+	for home in .dagster/real .dagster/simulated; do cp deploy/dagster.yaml $$home/; done; \
 	if $(HAS_ACCOUNT); then \
 		echo "On the account of GORGIAS_URI"; \
 		DAGSTER_HOME=$(CURDIR)/.dagster/real exec $(1); \
@@ -45,11 +47,15 @@ test-bigquery: .venv/installed  ## what only Google's service shows, in a scratc
 soak: .venv/installed .venv-bigquery/installed  ## the tests that take minutes: a month of a living account with faults and kills, a run that Dagster retries, more on BigQuery
 	$(BIN)/pytest -m soak -n 0 -s
 
+screenshots: .venv/installed  ## those of the README, taken anew by the test of the pages; needs Chromium
+	@mkdir -p docs/screenshots
+	SCREENSHOTS=docs/screenshots $(BIN)/pytest -m soak -n 0 gorgias_assets_tests/test_browser.py
+
 check: .venv/installed  ## everything that can be checked without running it; writes nothing
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
-	$(BIN)/python -W ignore::Warning $(BIN)/dagster definitions validate
+	$(BIN)/dg check defs
 
 fix: .venv/installed  ## format, and mend what ruff can
 	$(BIN)/ruff check --fix $(SOURCES)

@@ -72,7 +72,7 @@ def _build_asset(
         key=key_of(entity),
         group_name=GROUP,
         description=_description(entity),
-        kinds={"gorgias", "python"},
+        kinds={"gorgias"},
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         io_manager_key=io_manager_key,

@@ -27,4 +27,4 @@ class Window:
         return self.start <= moment < self.end
 
     def __str__(self) -> str:
-        return f"[{self.start.isoformat()}, {self.end.isoformat()})"
+        return f"[{self.start:%F %T}, {self.end:%F %T}) UTC"

@@ -26,7 +26,7 @@ LETTER = "Dear shop, my private letter"
 def settings(sandbox: Sandbox, tmp_path: Path) -> dict[str, str]:
     """An environment with an account, a warehouse and a history of its own; some of it from `.env`."""
     (tmp_path / ".env").write_text("GORGIAS_START_DATE=2025-03-01\nWAREHOUSE_URI=duckdb:///shop.duckdb\n")
-    shutil.copy(REPOSITORY / "dagster.yaml", tmp_path)
+    shutil.copy(REPOSITORY / "deploy" / "dagster.yaml", tmp_path)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GORGIAS_", "WAREHOUSE_"))}
     return {
         **kept,

@@ -27,7 +27,7 @@ SETTINGS = set(re.findall(r"`([A-Z_]+)`", "\n".join(row.split("|")[1] for row in
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
     """With the settings of `dagster.yaml`."""
     home = tmp_path_factory.mktemp("home")
-    (home / "dagster.yaml").write_text((REPOSITORY / "dagster.yaml").read_text())
+    (home / "dagster.yaml").write_text((REPOSITORY / "deploy" / "dagster.yaml").read_text())
     with dg.DagsterInstance.from_config(str(home)) as instance:
         yield instance
 
@@ -58,7 +58,7 @@ def test_places_of_a_run_that_was_killed_are_given_back_and_nobody_is_told_of_an
 
 
 def test_on_kubernetes_the_limits_are_those_of_an_instance_elsewhere(values):
-    here = yaml.safe_load((REPOSITORY / "dagster.yaml").read_text())
+    here = yaml.safe_load((REPOSITORY / "deploy" / "dagster.yaml").read_text())
     daemon = values["dagsterDaemon"]
     assert snake(values["concurrency"]) == {"enabled": True, **here["concurrency"]}
     assert snake(values["retention"]) == {"enabled": True, **here["retention"]}

@@ -19,7 +19,7 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
     folder = programs()
     if folder is None:
         pytest.skip("there is no PostgreSQL here; Debian's package is postgresql")
-    parts = (REPOSITORY / "dagster.yaml", REPOSITORY / "deploy" / "postgres.yaml")
+    parts = (REPOSITORY / "deploy" / "dagster.yaml", REPOSITORY / "deploy" / "postgres.yaml")
     (tmp_path / "dagster.yaml").write_text("\n".join(part.read_text() for part in parts))
     with postgres(folder) as variables:
         for name, value in variables.items():

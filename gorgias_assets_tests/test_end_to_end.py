@@ -1,0 +1,135 @@
+"""The product as it is used: Dagster's own webserver and daemon on a simulated account, asked through GraphQL.
+
+The account stands still at the moment of its start, except for what a test does to it: so the tables are those of one
+state.
+"""
+
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from gorgias_assets.entities import ENTITIES
+from gorgias_assets.sandbox.account import Account
+from gorgias_assets.sandbox.faults import Fault
+from gorgias_assets.sandbox.server import Sandbox
+from gorgias_assets.sandbox.shop import Shop
+from gorgias_assets_tests.conftest import Project
+from gorgias_assets_tests.deployment import BIN, REPOSITORY, Deployment, wait_until
+
+pytestmark = pytest.mark.soak
+
+NOW = datetime.now(UTC)
+TODAY = NOW.date()
+OPENED = TODAY - timedelta(days=34)
+TICK = (NOW + timedelta(seconds=115)).replace(second=0)  # when everything has started, and a backfill is on its way
+
+
+def day(ago: int) -> str:
+    return str(TODAY - timedelta(days=ago))
+
+
+BACKFILLED = [day(ago) for ago in range(31, 1, -1)]
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    account = Account(now=datetime.combine(OPENED, datetime.min.time(), UTC))
+    Shop(account, seed=5, tickets_per_day=20).live(until=NOW)
+    with Sandbox(account) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def deployment(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    settings = {
+        "GORGIAS_START_DATE": str(OPENED),
+        "GORGIAS_DAILY_AT": f"{TICK:%H:%M}",
+        "GORGIAS_CHANGES_EVERY": "1",
+        "GORGIAS_GAPS_DAYS": "40",
+    }
+    with Deployment(tmp_path_factory.mktemp("deployment"), sandbox, **settings) as deployment:
+        yield deployment
+
+
+def test_a_backfill_of_thirty_partitions_is_one_run_and_each_of_them_is_materialised(deployment):
+    backfill = deployment.backfill(BACKFILLED)
+    run = deployment.run_of(tags={"dagster/backfill": backfill})
+    assert run["status"] == "SUCCESS"
+    for entity in ENTITIES:
+        partitions = deployment.partitions(entity.name)
+        (materialised,) = partitions["assetPartitionStatuses"]["ranges"]
+        assert materialised == {"status": "MATERIALIZED", "startKey": BACKFILLED[0], "endKey": BACKFILLED[-1]}
+        assert partitions["partitionStats"] == {
+            "numPartitions": 35,
+            "numMaterialized": 30,
+            "numFailed": 0,
+            "numMaterializing": 0,
+        }
+
+
+def test_the_daily_schedule_ticks_by_itself_and_materialises_the_day_before(deployment):
+    run = deployment.run_of(tags={"dagster/schedule_name": "gorgias_daily"})
+    assert (run["status"], run["tags"]["dagster/partition"]) == ("SUCCESS", day(1))
+
+
+def test_a_run_that_failed_is_retried_from_its_failure_and_is_green(deployment, sandbox):
+    forbidden = Fault(403, path="/api/messages", times=None)
+    sandbox.faults.append(forbidden)
+    failed = deployment.ended(deployment.launch(day(34)))
+    sandbox.faults.remove(forbidden)
+    assert failed["status"] == "FAILURE"
+    assert deployment.partitions("ticket_messages")["partitionStats"]["numFailed"] == 1
+    retried = deployment.ended(deployment.retry(failed["id"]))
+    assert (retried["status"], retried["stepKeysToExecute"]) == ("SUCCESS", ["gorgias__ticket_messages"])
+    assert deployment.partitions("ticket_messages")["partitionStats"]["numFailed"] == 0
+
+
+def test_the_sensor_of_gaps_asks_for_the_days_that_nobody_has_asked_for_in_one_run(deployment):
+    deployment.turn_on("gorgias_gaps")
+    run = deployment.run_of(tags={"dagster/sensor_name": "gorgias_gaps"})
+    assert run["status"] == "SUCCESS"
+    assert run["tags"]["dagster/asset_partition_range_start"] == day(33)
+    assert run["tags"]["dagster/asset_partition_range_end"] == day(32)
+
+
+def test_the_sensor_of_changes_asks_for_today_of_what_has_changed(deployment, sandbox):
+    sandbox.account.now = datetime.now(UTC)
+    ticket = sandbox.account.create("tickets", subject="Where is my order?")
+    deployment.turn_on("gorgias_changes")
+    run = deployment.run_of(tags={"dagster/sensor_name": "gorgias_changes"})
+    assert (run["status"], run["tags"]["dagster/partition"]) == ("SUCCESS", day(0))
+    assert {"path": ["gorgias", "tickets"]} in run["assetSelection"]
+    assert ticket["id"] in Project(sandbox, deployment.database).table(ENTITIES[1])
+
+
+def test_in_the_end_the_tables_are_as_the_account_is(deployment, sandbox):
+    """But for what was imported, with a creation before the first partition."""
+    wait_until(lambda: not deployment.runs(statuses=["QUEUED", "STARTING", "STARTED"]))
+    project = Project(sandbox, deployment.database)
+    for entity in ENTITIES:
+        live = {row_id for (row_id,) in project.query(f"SELECT id FROM gorgias.{entity.name}_live")}
+        table = {row_id: row for row_id, row in project.table(entity).items() if row_id in live}
+        account = {
+            row_id: row
+            for row_id, row in project.live_rows(entity).items()
+            if row["created_datetime"].date() >= OPENED or row_id in table
+        }
+        assert table == account, entity.name
+
+
+def test_nobody_logs_a_warning(deployment):
+    assert deployment.warnings() == []
+    assert deployment.warnings_of_steps() == []
+
+
+def test_the_definitions_are_checked_without_a_warning(deployment):
+    checked = subprocess.run(
+        [BIN / "dg", "check", "defs"], cwd=REPOSITORY, env=deployment.environment, capture_output=True, text=True
+    )
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert checked.stdout.splitlines() == [
+        "All component YAML validated successfully.",
+        "All definitions loaded successfully.",
+    ]
