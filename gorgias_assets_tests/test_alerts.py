@@ -1,4 +1,4 @@
-"""What is told of a failed run, and what never is."""
+"""What is told of a failed run and of a check that has found an error, and what never is."""
 
 import json
 import threading
@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import dagster as dg
 import pytest
 
-from gorgias_assets.alerts import failure_alert
+from gorgias_assets.alerts import check_alert, failure_alert
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets_tests.conftest import Project
 
@@ -134,3 +134,50 @@ def test_a_message_that_cannot_be_posted_fails_the_tick_without_showing_the_webh
         alert(webhook, instance, result)
     assert "s3cret" not in str(raised.value)
     assert raised.value.__cause__ is None
+
+
+def checked(instance: dg.DagsterInstance, asset: str, **result: object) -> dg.ExecuteInProcessResult:
+    @dg.asset_check(asset=dg.AssetKey(asset.split("/")), name="fresh")
+    def fresh() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(**result)
+
+    return (
+        dg.Definitions(asset_checks=[fresh])
+        .resolve_implicit_global_asset_job_def()
+        .execute_in_process(instance=instance)
+    )
+
+
+def told_of_checks(webhook: Webhook, instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> list[str]:
+    (success,) = instance.all_logs(result.run_id, of_type=dg.DagsterEventType.RUN_SUCCESS)
+    context = dg.build_run_status_sensor_context(
+        sensor_name="gorgias_check_alert",
+        dagster_event=success.dagster_event,
+        dagster_instance=instance,
+        dagster_run=instance.get_run_by_id(result.run_id),
+    )
+    check_alert(webhook.url, DAGSTER)(context)
+    return webhook.texts
+
+
+def test_an_error_that_a_check_has_found_is_told_with_asset_check_and_link_though_its_run_was_a_success(
+    webhook, instance
+):
+    result = checked(instance, "gorgias/tickets", passed=False, description="2025-03-10 has not been materialised.")
+    assert told_of_checks(webhook, instance, result) == [
+        "gorgias/tickets, fresh: 2025-03-10 has not been materialised.\n"
+        f"<https://dagster.example/runs/{result.run_id}|Run {result.run_id[:8]}>"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asset", "found"),
+    [
+        ("gorgias/tickets", {"passed": True}),
+        ("gorgias/tickets", {"passed": False, "severity": dg.AssetCheckSeverity.WARN, "description": "3 of 4."}),
+        ("shop/orders", {"passed": False, "description": LETTER}),
+    ],
+    ids=["it has passed", "a warning", "a check of somebody else's asset"],
+)
+def test_what_is_no_error_of_this_project_s_checks_is_not_told(webhook, instance, asset, found):
+    assert told_of_checks(webhook, instance, checked(instance, asset, **found)) == []
