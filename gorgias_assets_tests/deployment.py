@@ -31,7 +31,9 @@ FIRST_START = re.compile(r"No cursor for event type DagsterEventType\.RUN_\w+, i
 
 READY = """{
   repositoryOrError(repositorySelector: {repositoryLocationName: "gorgias_assets", repositoryName: "__repository__"}) {
-    ... on Repository { assetNodes { assetKey { path } } }
+    ... on Repository {
+      assetNodes { assetKey { path } assetChecksOrError { ... on AssetChecks { checks { name assetKey { path } } } } }
+    }
   }
   instance { daemonHealth { allDaemonStatuses { required healthy } } }
 }"""
@@ -114,7 +116,9 @@ class Deployment:
             answer = self.graphql(READY)
         except requests.ConnectionError:
             return False
-        self._assets = [node["assetKey"] for node in answer["repositoryOrError"].get("assetNodes", [])]
+        nodes = answer["repositoryOrError"].get("assetNodes", [])
+        self._assets = [node["assetKey"] for node in nodes]
+        self._checks = [check for node in nodes for check in node["assetChecksOrError"]["checks"]]
         daemons = answer["instance"]["daemonHealth"]["allDaemonStatuses"]
         return bool(self._assets) and all(daemon["healthy"] for daemon in daemons if daemon["required"])
 
@@ -147,13 +151,14 @@ class Deployment:
         return self.graphql(BACKFILL, backfillParams=sent)["launchPartitionBackfill"]["backfillId"]
 
     def launch(self, day: str, assets: Sequence[str] = ()) -> str:
-        """As *Materialize* of one partition does, of all assets if none is named; the run's id."""
+        """As *Materialize* of one partition does, of all assets if none is named, with their checks; the run's id."""
+        selected = [key(asset) for asset in assets] or self._assets
         selector = {
             "repositoryLocationName": LOCATION,
             "repositoryName": REPOSITORY_NAME,
             "pipelineName": "__ASSET_JOB",
-            "assetSelection": [key(asset) for asset in assets] or self._assets,
-            "assetCheckSelection": [],
+            "assetSelection": selected,
+            "assetCheckSelection": [check for check in self._checks if check["assetKey"] in selected],
         }
         sent = {
             "mode": "default",
@@ -179,19 +184,14 @@ class Deployment:
         runs = self.graphql(RUNS, filter=wanted)["runsOrError"]["results"]
         return [{**run, "tags": {tag["key"]: tag["value"] for tag in run["tags"]}} for run in runs]
 
-    def run(self, run_id: str) -> dict[str, Any]:
-        (run,) = self.runs(runIds=[run_id])
-        return run
-
     def run_of(self, **wanted: Any) -> dict[str, Any]:
         """The one run that is wanted, once it is there and has ended."""
-        (run,) = wait_until(lambda: self.runs(**wanted))
-        return self.ended(run["id"])
+        wait_until(lambda: {run["status"] for run in self.runs(**wanted)} & {*ENDED})
+        (run,) = self.runs(**wanted)
+        return run
 
     def ended(self, run_id: str) -> dict[str, Any]:
-        """The run, once it has."""
-        wait_until(lambda: self.run(run_id)["status"] in ENDED)
-        return self.run(run_id)
+        return self.run_of(runIds=[run_id])
 
     def partitions(self, asset: str) -> dict[str, Any]:
         """An asset's partitions as its bar shows them: how many are in which state, and the ranges of those."""
