@@ -123,6 +123,18 @@ def test_a_materialisation_tells_what_it_has_read_and_what_that_has_cost(page, f
     take(page, folder / "materialisation.png")
 
 
+def test_the_picture_of_the_overview_is_in_its_metadata_and_fits(page, folder):
+    page.set_viewport_size({"width": WIDTH, "height": 1_080})
+    page.goto("/assets/gorgias/overview?view=events")
+    page.get_by_text("Show Markdown").first.click()
+    picture = page.get_by_alt_text("Support, ")
+    expect(picture).to_be_visible()
+    shown, around = picture.bounding_box(), picture.locator("..").bounding_box()
+    assert 600 < shown["width"] <= around["width"]
+    take(page, folder / "picture.png")
+    page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+
+
 def test_a_check_that_fails_says_why_and_what_to_do(page, deployment, folder):
     with duckdb.connect(str(deployment.database)) as connection:
         connection.execute("INSERT INTO warehouse.gorgias.tickets SELECT * FROM warehouse.gorgias.tickets LIMIT 1")

@@ -25,6 +25,8 @@ MOST_LABELS = 8  # of days; only Mondays have one where there are more
 SHOWN = 8  # channels, and agents
 LONGEST = 22  # letters of a name
 
+DOTS_PER_INCH = 100  # Dagster shows the picture as wide as it is, in a dialog that has room for 984 pixels
+
 # In inches
 WIDTH, MARGIN, GAP = 9.6, 0.45, 1.2
 COLUMN = (WIDTH - 2 * MARGIN - GAP) / 2 - 0.3
@@ -53,7 +55,7 @@ def png_of(period: Period) -> bytes:
 
     raw, small = io.BytesIO(), io.BytesIO()
     with _drawn(period) as figure:
-        figure.savefig(raw, format="png", dpi=140, facecolor=COLOURS["paper"])
+        figure.savefig(raw, format="png", dpi=DOTS_PER_INCH, facecolor=COLOURS["paper"])
     Image.open(raw).convert("RGB").quantize(64).save(small, "png", optimize=True)
     return small.getvalue()
 
