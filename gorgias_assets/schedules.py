@@ -76,10 +76,14 @@ def daily_schedule(at: time, zone: ZoneInfo, partitions: dg.DailyPartitionsDefin
 
 
 def late_after(at: time, zone: ZoneInfo) -> timedelta:
-    """How long after its end a day can be expected to have been read, by the daily schedule of these settings."""
-    end = datetime(2025, 1, 1, tzinfo=UTC)
-    tick = datetime.combine(end.astimezone(zone), at, zone)
-    return (tick - end) % timedelta(days=1) + HOURS_TO_READ
+    """How long after its end a day can be expected to have been read, by the daily schedule of these settings.
+
+    At any time of the year: summer time can bring the tick from after midnight UTC to before it, and so to the end of
+    the next day.
+    """
+    ends = [datetime(2025, month, 1, tzinfo=UTC) for month in range(1, 13)]
+    ticks = [datetime.combine(end.astimezone(zone), at, zone) for end in ends]
+    return max((tick - end) % timedelta(days=1) for tick, end in zip(ticks, ends, strict=True)) + HOURS_TO_READ
 
 
 def freshness_schedule(late: timedelta) -> dg.ScheduleDefinition:

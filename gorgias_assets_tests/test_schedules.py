@@ -1,7 +1,7 @@
 """When the daily run starts, which days it takes, and what it does while Gorgias is down."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -90,6 +90,15 @@ def test_a_day_is_late_only_after_the_tick_that_takes_it(zone):
         if datetime(2025, 7, day, 6, tzinfo=ZoneInfo(zone)) >= end
     ]
     assert timedelta(hours=5) <= late - min(ticks) <= timedelta(hours=7)
+
+
+@pytest.mark.parametrize(("at", "zone"), [(time(0, 30), "Europe/London"), (time(1, 30), "Europe/Berlin")])
+def test_no_day_is_late_before_its_tick_where_summer_time_brings_that_before_midnight_utc(at, zone):
+    late = late_after(at, ZoneInfo(zone))
+    for month in (1, 7):  # in summer, the first tick after the day's end is almost a day after it
+        end = datetime(2025, month, 2, tzinfo=UTC)
+        ticks = [datetime.combine(date(2025, month, day), at, ZoneInfo(zone)) for day in (2, 3)]
+        assert end + late > min(tick for tick in ticks if tick >= end) + timedelta(hours=5)
 
 
 @pytest.mark.parametrize(("daily_at", "cron"), [(time(0, 30), "30 6 * * *"), (time(22, 15), "15 4 * * *")])
