@@ -160,6 +160,9 @@ def fresh(subject: Subject) -> Verdict:
     first = subject.partitions.get_first_partition_key()
     if first is None or day < first:
         return Verdict(True, "No day has to be there yet.", ERROR)
+    there = subject.instance.get_materialized_partitions(subject.asset)
+    if there and day < min(there):  # as on the first days of a deployment
+        return Verdict(True, f"No day has to be there yet; the first one is {min(there)}.", ERROR)
     window = Window.of(*subject.partitions.time_window_for_partition_key(day))
     made = newest_materializations(subject.instance, subject.asset, [day])
     began = began_at(made[day]) if day in made else None

@@ -517,6 +517,12 @@ def test_a_day_is_not_late_as_long_as_the_daily_run_may_take(stored: Project) ->
     assert (before.passed, after.passed) == (True, False)
 
 
+def test_no_day_is_late_that_lies_before_the_first_one_that_was_materialised(stored: Project) -> None:
+    with history(stored, TICKETS, (1, read_at(TODAY + HOUR))) as instance:
+        verdict = judge(stored, TICKETS, IS_FRESH.name, instance=instance, now=TODAY + HOUR)
+    assert (verdict.passed, verdict.description) == (True, f"No day has to be there yet; the first one is {key(1)}.")
+
+
 def test_no_day_is_late_before_the_first_one_has_to_be_there(stored: Project) -> None:
     start = daily_partitions(key(1))
     with dg.DagsterInstance.ephemeral() as instance:
