@@ -11,9 +11,10 @@ import pytest
 
 from gorgias_assets.checks import LATE_AFTER
 from gorgias_assets.entities import TICKET_MESSAGES, TICKETS, Entity
+from gorgias_assets.io_managers.audits import TOLERATED_ROWS
 from gorgias_assets.io_managers.warehouse import Table
 from gorgias_assets.partitions import daily_partitions
-from gorgias_assets.reconciliation import MOST_DAYS, TOLERATED_ROWS, events_agree
+from gorgias_assets.reconciliation import MOST_DAYS, events_agree
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.faults import Fault
