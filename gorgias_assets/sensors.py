@@ -19,6 +19,7 @@ from gorgias_assets.schedules import gorgias_job, request_of
 from gorgias_assets.uri import InvalidUri
 
 CHANGES_TAG, GAPS_TAG = "gorgias/changes", "gorgias/gaps"
+REFRESH_SECONDS = 3600  # within which today is read, or its run is dead, and keeps the next one away
 SECONDS_BETWEEN_LOOKS_FOR_GAPS = 15 * 60
 MOST_RANGES_A_TICK = 4
 MOST_FORGOTTEN_A_TICK = 50
@@ -44,7 +45,9 @@ def changes_sensor(
     )
     def gorgias_changes(context: dg.SensorEvaluationContext, gorgias: GorgiasResource) -> dg.SensorResult:
         _forget_refreshes(context.instance, kept)
-        today = partitions.get_partition_keys()[-1]
+        today = partitions.get_last_partition_key()
+        if today is None:
+            return dg.SensorResult(skip_reason="The first day has not begun.")
         start = partitions.time_window_for_partition_key(today).start
         heads: dict[str, Any] = json.loads(context.cursor) if context.cursor else {}
         asked, waiting = [], []
@@ -68,7 +71,7 @@ def changes_sensor(
             asset_selection=[key_of(entity) for entity in asked],
             asset_check_keys=[],
             run_config=dg.RunConfig(ops={op_of(entity): SweepConfig(look_back=False) for entity in asked}),
-            tags={CHANGES_TAG: "today"},
+            tags={CHANGES_TAG: "today", dg.MAX_RUNTIME_SECONDS_TAG: str(REFRESH_SECONDS)},
         )
         return dg.SensorResult(run_requests=[request], cursor=json.dumps(heads))
 
