@@ -315,7 +315,7 @@ def test_a_survey_scored_46_days_later_is_not_seen_until_look_back_days_says_so(
     assert ids(project, SATISFACTION_SURVEYS) == [7]
 
 
-def test_a_day_that_is_over_is_read_with_its_look_back_whatever_is_asked_for(project, account):
+def test_a_day_that_is_over_is_read_with_its_look_back_whatever_is_asked_for(project):
     start = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     resource = project.resources["gorgias"]
     for days_ago, days in ((0, 0), (1, 45)):  # so that a refresh of today that begins after midnight completes the day

@@ -114,6 +114,18 @@ def test_days_that_ticks_have_left_out_come_along_with_the_next_in_one_run(proje
     assert asked(project) == ("2025-03-29", "2025-03-31")
 
 
+def test_days_that_have_failed_come_along_for_the_assets_that_lack_them_in_a_run_of_their_own(project):
+    project.materialize("2025-03-28")
+    project.materialize("2025-03-29", "2025-03-30", select=["tickets", "customers"])
+    assert [
+        (*days_of_run(request.tags), sorted(key.path[-1] for key in request.asset_selection))
+        for request in tick(project).run_requests
+    ] == [
+        ("2025-03-31", "2025-03-31", ["customers", "tickets"]),
+        ("2025-03-29", "2025-03-31", ["satisfaction_surveys", "ticket_messages"]),
+    ]
+
+
 def test_one_entity_that_always_fails_does_not_make_the_run_longer_every_day(project):
     project.materialize("2025-03-30", select=["tickets"])
     assert asked(project) == ("2025-03-31", "2025-03-31")
