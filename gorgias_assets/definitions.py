@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from gorgias_assets.alerts import failure_alert
+from gorgias_assets.alerts import check_alert, failure_alert
 from gorgias_assets.assets import build_assets
 from gorgias_assets.checks import build_checks
 from gorgias_assets.executors import executor_named
@@ -84,7 +84,7 @@ retry_policy = dg.RetryPolicy(max_retries=3, delay=60, backoff=dg.Backoff.EXPONE
 late = late_after(daily_at, timezone)
 
 partitions = daily_partitions(start_date.isoformat())
-alerts = [failure_alert(alert_webhook_url, alert_dagster_url)] if alert_webhook_url else []
+alerts = [alert(alert_webhook_url, alert_dagster_url) for alert in (failure_alert, check_alert) if alert_webhook_url]
 
 defs = dg.Definitions(
     assets=build_assets(start_date.isoformat(), retry_policy=retry_policy),

@@ -1,4 +1,4 @@
-"""What is told of a failed run, and what never is."""
+"""What is told of failed runs and checks, and what never is."""
 
 import json
 import threading
@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import dagster as dg
 import pytest
 
-from gorgias_assets.alerts import failure_alert
+from gorgias_assets.alerts import check_alert, failure_alert
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets_tests.conftest import Project
 
@@ -134,3 +134,41 @@ def test_a_message_that_cannot_be_posted_fails_the_tick_without_showing_the_webh
         alert(webhook, instance, result)
     assert "s3cret" not in str(raised.value)
     assert raised.value.__cause__ is None
+
+
+def checked(severity: dg.AssetCheckSeverity, instance: dg.DagsterInstance) -> object:
+    """A run that succeeds, and two checks in it, of which one fails."""
+
+    @dg.asset(key=["shop", "orders"])
+    def orders() -> None: ...
+
+    @dg.multi_asset_check(specs=[dg.AssetCheckSpec(name, asset=["shop", "orders"]) for name in ("fresh", "unique")])
+    def checks() -> Iterator[dg.AssetCheckResult]:
+        yield dg.AssetCheckResult(passed=False, check_name="fresh", severity=severity, description="Since 6:30.")
+        yield dg.AssetCheckResult(passed=True, check_name="unique", severity=severity, description="Fine.")
+
+    return dg.materialize([orders, checks], instance=instance)
+
+
+def alert_of_checks(webhook: Webhook, instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> object:
+    (success,) = instance.all_logs(result.run_id, of_type=dg.DagsterEventType.RUN_SUCCESS)
+    context = dg.build_run_status_sensor_context(
+        sensor_name="gorgias_check_alert",
+        dagster_event=success.dagster_event,
+        dagster_instance=instance,
+        dagster_run=instance.get_run_by_id(result.run_id),
+    )
+    return check_alert(webhook.url, DAGSTER)(context)
+
+
+def test_a_check_that_has_failed_is_told_though_its_run_has_not(webhook, instance):
+    result = checked(dg.AssetCheckSeverity.ERROR, instance)
+    alert_of_checks(webhook, instance, result)
+    assert webhook.texts == [
+        f"shop/orders, fresh: Since 6:30.\n<https://dagster.example/runs/{result.run_id}|Run {result.run_id[:8]}>"
+    ]
+
+
+def test_a_check_that_only_warns_wakes_nobody(webhook, instance):
+    assert isinstance(alert_of_checks(webhook, instance, checked(dg.AssetCheckSeverity.WARN, instance)), dg.SkipReason)
+    assert webhook.texts == []
