@@ -133,6 +133,12 @@ def test_rows_without_an_event_are_named_by_day(stored: Project) -> None:
     assert len(verdict.metadata[key(1)]["unnamed"]) == 20
 
 
+def test_rows_without_an_id_are_left_to_the_check_of_ids(stored: Project) -> None:
+    stored.engine.execute("UPDATE gorgias.tickets SET id = NULL WHERE id IN (SELECT MIN(id) FROM gorgias.tickets)")
+    stored.engine.execute("UPDATE gorgias.tickets SET id = -id WHERE id IN (SELECT MIN(id) FROM gorgias.tickets)")
+    assert compare(stored, TICKETS).metadata[key(3)]["stored"] == A_DAY - 1
+
+
 def test_a_few_rows_may_be_missing_as_they_were_deleted_before_they_were_read(stored: Project) -> None:
     delete = (
         "DELETE FROM gorgias.ticket_messages WHERE id IN (SELECT id FROM gorgias.ticket_messages ORDER BY id LIMIT {})"

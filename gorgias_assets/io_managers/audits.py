@@ -222,7 +222,8 @@ def created_in(
     words = warehouse.dialect
     created = words.quoted(entity.creation_order)
     within = words.within(created, windows.values())
-    found = _rows(warehouse, table, f"SELECT id, {created} AS created FROM {words.name_of(table)} WHERE {within}")
+    query = f"SELECT id, {created} AS created FROM {words.name_of(table)} WHERE id IS NOT NULL AND ({within})"
+    found = _rows(warehouse, table, query)
     return {name: frozenset(row["id"] for row in found if row["created"] in window) for name, window in windows.items()}
 
 
