@@ -50,22 +50,23 @@ def changes_sensor(
             return dg.SensorResult(skip_reason="The first day has not begun.")
         start = partitions.time_window_for_partition_key(today).start
         heads: dict[str, Any] = json.loads(context.cursor) if context.cursor else {}
-        asked, waiting = [], []
-        try:
-            for entity in ENTITIES:
+        asked: list[Entity] = []
+        reasons: list[str] = []  # why others are not
+        for entity in ENTITIES:
+            try:
                 head = _head(context, gorgias, entity)
-                if head is None or head[0] < start or heads.get(entity.name) == _dumped(head):
-                    continue
-                if days_of(context.instance, partitions, key_of(entity), [today])[today] is Day.RUNNING:
-                    waiting.append(entity.name)
-                    continue
-                heads[entity.name] = _dumped(head)
-                asked.append(entity)
-        except Unavailable as error:
-            return dg.SensorResult(skip_reason=error.reason)
+            except Unavailable as error:
+                reasons.append(error.reason)
+                continue
+            if head is None or head[0] < start or heads.get(entity.name) == _dumped(head):
+                continue
+            if days_of(context.instance, partitions, key_of(entity), [today])[today] is Day.RUNNING:
+                reasons.append(f"{entity.name}: a run is reading today.")
+                continue
+            heads[entity.name] = _dumped(head)
+            asked.append(entity)
         if not asked:
-            reason = f"{', '.join(waiting)}: a run is reading today." if waiting else "Nothing is new."
-            return dg.SensorResult(skip_reason=reason)
+            return dg.SensorResult(skip_reason=" ".join(reasons) or "Nothing is new.")
         request = dg.RunRequest(
             partition_key=today,
             asset_selection=[key_of(entity) for entity in asked],

@@ -40,7 +40,7 @@ def outage(project: Project) -> None:
     """Gorgias answers 503, and ticks lose patience soon."""
     project.sandbox.faults.append(Fault(503, times=None))
     project.resources["gorgias"] = GorgiasResource(
-        uri=project.sandbox.uri, api_url=project.sandbox.api_url, patience_minutes=1 / 60
+        uri=project.sandbox.uri, api_url=project.sandbox.api_url, patience_minutes=1 / 100
     )
 
 
@@ -205,8 +205,15 @@ def test_an_account_that_does_not_answer_ends_the_tick_with_a_reason_and_keeps_t
     cursor = json.dumps({"tickets": ["2025-01-01T00:00:00+00:00", 1]})
     result = changes(project, cursor)
     assert not result.run_requests
-    assert result.skip_message == "GET /customers: status 503, and no answer came in 1 s."
+    assert result.skip_message.startswith("GET /customers: status 503, and no answer came in 1 s. GET /tickets: status")
     assert result.cursor in (None, cursor)
+
+
+def test_one_list_that_does_not_answer_keeps_no_other_from_being_fresh(project, account, sandbox):
+    account.create("tickets")
+    sandbox.faults.append(Fault(503, "/api/customers", times=None))
+    project.resources["gorgias"] = GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url, patience_minutes=1 / 600)
+    assert names(changes(project).run_requests[0]) == ["tickets"]
 
 
 def test_what_the_key_may_not_read_is_left_out(project, account, sandbox):
