@@ -394,6 +394,22 @@ def test_checks_need_the_tables_beside_their_own(spoilt: Project) -> None:
         judge(spoilt, SATISFACTION_SURVEYS, "tickets_exist")
 
 
+def test_many_ids_are_looked_for_in_statements_that_no_engine_refuses(spoilt: Project) -> None:
+    sent: list[str] = []
+
+    class Listening(type(spoilt.engine.warehouse())):
+        def query(self, schema: str, query: str) -> pa.Table:
+            sent.append(query)
+            return super().query(schema, query)
+
+    warehouse = spoilt.engine.warehouse()
+    warehouse.__class__ = Listening
+    stored = {row_id for (row_id,) in spoilt.query("SELECT id FROM gorgias.tickets")}
+    ids = range(min(stored) - 60_000, max(stored) + 60_000)
+    assert audits.stored_among(warehouse, Table("gorgias", "tickets"), ids) == stored
+    assert max(map(len, sent)) < 2**20, "BigQuery takes no statement that is longer"
+
+
 # Of materialisations
 
 
