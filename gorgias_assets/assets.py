@@ -27,7 +27,8 @@ class SweepConfig(dg.Config):
     look_back: bool = Field(
         default=True,
         description="Also read the messages and surveys that were created so long before the days that they may have "
-        "changed in them. Without it a run finds what is new, in fewer calls, and leaves late changes to another one.",
+        "changed in them. Without it a run of a day that is not over finds what is new, in fewer calls, and leaves "
+        "late changes to another one.",
     )
 
 

@@ -149,7 +149,7 @@ def _parents_exist(parent: Entity, field: str) -> Check:
         f"{parent.name}_exist",
         f"Every living row's `{field}` is stored in {parent.name}, if it is of the days that are stored there.",
         f"Materialise the days of {parent.name} again. Living messages of a deleted ticket have not been seen to go "
-        "with it: run a full sweep. A survey may outlive its ticket.",
+        "with it: run a full sweep. A survey may outlive its ticket, and a few may be of one that was never read.",
         partial(verdicts.parents_exist, parent=parent, field=field),
         beside=[parent],
     )
@@ -159,10 +159,9 @@ def _counts_agree(children: Entity) -> Check:
     return Check(
         f"{children.counted_by}_agrees",
         f"Every row's `{children.counted_by}` is the number of its living {children.name}, if all of them should be "
-        "stored.",
+        "stored, but for a few.",
         f"Materialise the days of {children.name} again on which the rows that it names were created and changed. "
-        "Where one was deleted by itself, Gorgias shows that in no list: a full sweep repairs the count. A row that "
-        "an older one was merged into counts what that had, too, which is not stored if it is of days before.",
+        "Where many were deleted by themselves, Gorgias shows that in no list: a full sweep repairs the counts.",
         partial(verdicts.counts_agree, children=children),
         beside=[children],
     )

@@ -35,7 +35,7 @@ def newest_materializations(
 
 
 def began_at(metadata: Metadata) -> datetime | None:
-    """When the sweep began to read."""
+    """When the sweep began to read, or went on after an interruption; what happened before that was read."""
     value = metadata.get("began_at")
     return datetime.fromtimestamp(value.value, UTC) if isinstance(value, dg.TimestampMetadataValue) else None
 

@@ -12,13 +12,12 @@ from datetime import datetime
 from gorgias_assets.client import GorgiasClient, GorgiasError, Rejected
 from gorgias_assets.events import EVENTS_KEPT, event_pages, is_id
 from gorgias_assets.evidence import began_at
-from gorgias_assets.io_managers.audits import MOST_IDS, SETTLING, created_in, stored_among
+from gorgias_assets.io_managers.audits import MOST_IDS, SETTLING, created_in, stored_among, tolerated
 from gorgias_assets.uri import InvalidUri
 from gorgias_assets.verdicts import NotThere, Subject, Verdict
 from gorgias_assets.windows import Window
 
 MOST_DAYS = 7  # that one run compares, the newest
-TOLERATED_ROWS, TOLERATED_SHARE = 5, 0.02  # of a day, whichever is more
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,7 @@ class Compared:
 
     @property
     def differs(self) -> bool:
-        tolerated = max(TOLERATED_ROWS, TOLERATED_SHARE * len(self.named))
-        return max(len(self.missing), len(self.unnamed)) > tolerated
+        return max(len(self.missing), len(self.unnamed)) > tolerated(len(self.named))
 
     def told(self) -> dict[str, object]:
         counts = {"events": len(self.named), "stored": len(self.stored)}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -115,14 +115,16 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
         """The rows of `entity` touched in `[start, end)`, two aware datetimes; nothing is read yet.
 
         A full sweep reads the whole list, and so refreshes every row that is stored already, too. One that does not
-        look back leaves out rows that were touched in the window, and were created before it.
+        look back leaves out rows that were touched in the window, and were created before it; a window that is over is
+        looked back from all the same, since it counts as complete once it is read.
         """
         try:
             connect = partial(self.client, budget=Budget(self.max_share))
             connect().close()  # a wrong URI or URL fails here, and not in a reader's thread
         except InvalidUri as error:
             raise dg.Failure(str(error), allow_retries=False) from None
-        days = self.look_back_days.get(entity.name) if look_back else 0
+        is_over = end <= datetime.now(UTC)
+        days = self.look_back_days.get(entity.name) if look_back or is_over else 0
         return Sweep(
             entity,
             Window.of(start, end),

@@ -3,6 +3,7 @@
 And the one that looks whether they have: every day, when the day before becomes late.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -49,8 +50,9 @@ def request_of(first: str, last: str, **fields: Any) -> dg.RunRequest:
 def daily_schedule(at: time, zone: ZoneInfo, partitions: dg.DailyPartitionsDefinition) -> dg.ScheduleDefinition:
     """Every day `at` this time of the zone, the partition of the day that has ended last, a day in UTC.
 
-    Days that ticks before have left out, while Gorgias or Dagster was down, come along. It runs as soon as it is
-    deployed.
+    Days that are missing since an asset's newest complete one come along: ticks before have left them out, while
+    Gorgias or Dagster was down, or they have failed. Assets that lack different days have runs of their own, so that
+    one that always fails does not make the others' longer. It runs as soon as it is deployed.
     """
 
     @dg.schedule(
@@ -58,11 +60,13 @@ def daily_schedule(at: time, zone: ZoneInfo, partitions: dg.DailyPartitionsDefin
         job=gorgias_job,
         cron_schedule=f"{at.minute} {at.hour} * * *",
         execution_timezone=zone.key,
-        description=f"Every day at {at:%H:%M} {zone.key}, the day before, and the days that ticks before have left "
-        "out. A tick while Gorgias cannot be reached leaves its day to the next one.",
+        description=f"Every day at {at:%H:%M} {zone.key}, the day before, and the days since each asset's newest "
+        "complete one. A tick while Gorgias cannot be reached leaves its day to the next one.",
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
-    def gorgias_daily(context: dg.ScheduleEvaluationContext, gorgias: GorgiasResource) -> dg.RunRequest | dg.SkipReason:
+    def gorgias_daily(
+        context: dg.ScheduleEvaluationContext, gorgias: GorgiasResource
+    ) -> list[dg.RunRequest] | dg.SkipReason:
         keys = ended(partitions, context.scheduled_execution_time)
         if not keys:
             return dg.SkipReason("No day has ended since the start date.")
@@ -70,16 +74,24 @@ def daily_schedule(at: time, zone: ZoneInfo, partitions: dg.DailyPartitionsDefin
         if outage:
             _observe(context.instance, keys[-1], outage)
             return dg.SkipReason(f"{outage} The next tick asks for {keys[-1]} as well.")
-        return request_of(_first_left_out(context.instance, partitions, keys[-MOST_DAYS_CAUGHT_UP:]), keys[-1])
+        lacking = _lacking(context.instance, partitions, keys[-MOST_DAYS_CAUGHT_UP:])
+        return [
+            request_of(first, keys[-1], run_key=first, asset_selection=lacking[first] if len(lacking) > 1 else None)
+            for first in sorted(lacking, reverse=True)
+        ]
 
     return gorgias_daily
 
 
 def late_after(at: time, zone: ZoneInfo) -> timedelta:
-    """How long after its end a day can be expected to have been read, by the daily schedule of these settings."""
-    end = datetime(2025, 1, 1, tzinfo=UTC)
-    tick = datetime.combine(end.astimezone(zone), at, zone)
-    return (tick - end) % timedelta(days=1) + HOURS_TO_READ
+    """How long after its end a day can be expected to have been read, by the daily schedule of these settings.
+
+    At any time of the year: summer time can bring the tick from after midnight UTC to before it, and so to the end of
+    the next day.
+    """
+    ends = [datetime(2025, month, 1, tzinfo=UTC) for month in range(1, 13)]
+    ticks = [datetime.combine(end.astimezone(zone), at, zone) for end in ends]
+    return max((tick - end) % timedelta(days=1) for tick, end in zip(ticks, ends, strict=True)) + HOURS_TO_READ
 
 
 def freshness_schedule(late: timedelta) -> dg.ScheduleDefinition:
@@ -114,16 +126,19 @@ def full_sweep_schedule(partitions: dg.DailyPartitionsDefinition) -> dg.Schedule
     return gorgias_full_sweep
 
 
-def _first_left_out(instance: dg.DagsterInstance, partitions: dg.DailyPartitionsDefinition, keys: Sequence[str]) -> str:
-    """The first of the days since the newest one that is there or on the way; the last day where there is none."""
-    there = {
-        key
-        for entity in ENTITIES
-        for key, day in days_of(instance, partitions, key_of(entity), keys).items()
-        if day in (Day.COMPLETE, Day.RUNNING)
-    }
-    newest = max((number for number, key in enumerate(keys) if key in there), default=len(keys))
-    return keys[min(newest + 1, len(keys) - 1)]
+def _lacking(
+    instance: dg.DagsterInstance, partitions: dg.DailyPartitionsDefinition, keys: Sequence[str]
+) -> dict[str, list[dg.AssetKey]]:
+    """The assets by the first of the days since their newest one that is there or on the way.
+
+    That is the last day, where there is none.
+    """
+    lacking = defaultdict(list)
+    for entity in ENTITIES:
+        days = days_of(instance, partitions, key_of(entity), keys)
+        there = [number for number, key in enumerate(keys) if days[key] in (Day.COMPLETE, Day.RUNNING)]
+        lacking[keys[min(max(there, default=len(keys)) + 1, len(keys) - 1)]].append(key_of(entity))
+    return lacking
 
 
 def _observe(instance: dg.DagsterInstance, day: str, outage: str) -> None:

@@ -19,6 +19,7 @@ from gorgias_assets.schedules import gorgias_job, request_of
 from gorgias_assets.uri import InvalidUri
 
 CHANGES_TAG, GAPS_TAG = "gorgias/changes", "gorgias/gaps"
+REFRESH_SECONDS = 3600  # within which today is read, or its run is dead, and keeps the next one away
 SECONDS_BETWEEN_LOOKS_FOR_GAPS = 15 * 60
 MOST_RANGES_A_TICK = 4
 MOST_FORGOTTEN_A_TICK = 50
@@ -44,31 +45,34 @@ def changes_sensor(
     )
     def gorgias_changes(context: dg.SensorEvaluationContext, gorgias: GorgiasResource) -> dg.SensorResult:
         _forget_refreshes(context.instance, kept)
-        today = partitions.get_partition_keys()[-1]
+        today = partitions.get_last_partition_key()
+        if today is None:
+            return dg.SensorResult(skip_reason="The first day has not begun.")
         start = partitions.time_window_for_partition_key(today).start
         heads: dict[str, Any] = json.loads(context.cursor) if context.cursor else {}
-        asked, waiting = [], []
-        try:
-            for entity in ENTITIES:
+        asked: list[Entity] = []
+        reasons: list[str] = []  # why others are not
+        for entity in ENTITIES:
+            try:
                 head = _head(context, gorgias, entity)
-                if head is None or head[0] < start or heads.get(entity.name) == _dumped(head):
-                    continue
-                if days_of(context.instance, partitions, key_of(entity), [today])[today] is Day.RUNNING:
-                    waiting.append(entity.name)
-                    continue
-                heads[entity.name] = _dumped(head)
-                asked.append(entity)
-        except Unavailable as error:
-            return dg.SensorResult(skip_reason=error.reason)
+            except Unavailable as error:
+                reasons.append(error.reason)
+                continue
+            if head is None or head[0] < start or heads.get(entity.name) == _dumped(head):
+                continue
+            if days_of(context.instance, partitions, key_of(entity), [today])[today] is Day.RUNNING:
+                reasons.append(f"{entity.name}: a run is reading today.")
+                continue
+            heads[entity.name] = _dumped(head)
+            asked.append(entity)
         if not asked:
-            reason = f"{', '.join(waiting)}: a run is reading today." if waiting else "Nothing is new."
-            return dg.SensorResult(skip_reason=reason)
+            return dg.SensorResult(skip_reason=" ".join(reasons) or "Nothing is new.")
         request = dg.RunRequest(
             partition_key=today,
             asset_selection=[key_of(entity) for entity in asked],
             asset_check_keys=[],
             run_config=dg.RunConfig(ops={op_of(entity): SweepConfig(look_back=False) for entity in asked}),
-            tags={CHANGES_TAG: "today"},
+            tags={CHANGES_TAG: "today", dg.MAX_RUNTIME_SECONDS_TAG: str(REFRESH_SECONDS)},
         )
         return dg.SensorResult(run_requests=[request], cursor=json.dumps(heads))
 

@@ -47,7 +47,8 @@ class Sweep:
     Lazy: nothing is requested before `batches()` is iterated. Rows are read by the entity's order field, newest first,
     down to the window's start less `look_back`. A full sweep reads them by creation, to the list's end.
 
-    `connect` makes a client of the account; each reader has one of its own.
+    `connect` makes a client of the account; each reader has one of its own. When it is complete, it has read what
+    happened before `began_at`, also where an earlier attempt began before that.
     """
 
     def __init__(
@@ -67,9 +68,10 @@ class Sweep:
         self.is_full = is_full
         self.max_lookups = max_lookups
         self.progress = Progress(seek="not needed" if can_seek else "off")
+        self.began_at = datetime.now(UTC)
         self.resumed_from: datetime | None = None
         order, bottom = (entity.creation_order, None) if is_full else (entity.order, window.start - look_back)
-        self.position = Position(datetime.now(UTC), [Span(order, None, bottom)])
+        self.position = Position(self.began_at, [Span(order, None, bottom)])
         self._look_back = look_back
         self._can_seek = can_seek
         self._reading: Reading | None = None

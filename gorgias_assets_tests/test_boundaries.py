@@ -315,6 +315,15 @@ def test_a_survey_scored_46_days_later_is_not_seen_until_look_back_days_says_so(
     assert ids(project, SATISFACTION_SURVEYS) == [7]
 
 
+def test_a_day_that_is_over_is_read_with_its_look_back_whatever_is_asked_for(project):
+    start = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    resource = project.resources["gorgias"]
+    for days_ago, days in ((0, 0), (1, 45)):  # so that a refresh of today that begins after midnight completes the day
+        window = start - timedelta(days=days_ago), start - timedelta(days=days_ago - 1)
+        sweep = resource.sweep(SATISFACTION_SURVEYS, *window, look_back=False)
+        assert sweep.bottoms == {"created_datetime": window[0] - timedelta(days=days)}
+
+
 def test_a_look_back_of_zero_days_is_no_look_back(project, account, sandbox):
     survey_scored_after(account, days=1)
     project.resources["gorgias"] = GorgiasResource(

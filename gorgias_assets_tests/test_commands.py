@@ -102,6 +102,12 @@ def test_days_that_there_are_not_are_refused_in_a_sentence(settings, days):
 
 
 @pytest.mark.soak
+def test_before_the_first_day_has_begun_there_is_nothing_to_backfill(settings):
+    settings["GORGIAS_START_DATE"] = "2999-01-01"
+    assert run(settings, "backfill", "2999-01-01") == (2, "The first day, 2999-01-01, has not begun.\n")
+
+
+@pytest.mark.soak
 def test_a_backfill_that_is_interrupted_goes_on_where_it_stopped(settings, account: Account, sandbox):
     blank, start_of = KINDS["satisfaction_surveys"].blank, datetime(2025, 3, 3, tzinfo=UTC)
     account.insert_many(

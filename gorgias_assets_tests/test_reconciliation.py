@@ -11,9 +11,10 @@ import pytest
 
 from gorgias_assets.checks import LATE_AFTER
 from gorgias_assets.entities import TICKET_MESSAGES, TICKETS, Entity
+from gorgias_assets.io_managers.audits import TOLERATED_ROWS
 from gorgias_assets.io_managers.warehouse import Table
 from gorgias_assets.partitions import daily_partitions
-from gorgias_assets.reconciliation import MOST_DAYS, TOLERATED_ROWS, events_agree
+from gorgias_assets.reconciliation import MOST_DAYS, events_agree
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.faults import Fault
@@ -130,6 +131,12 @@ def test_rows_without_an_event_are_named_by_day(stored: Project) -> None:
         f"Of 1 days with 12 events and 36 rows, 1 differ: {key(1)} (0 rows are not stored, 24 have no event)."
     )
     assert len(verdict.metadata[key(1)]["unnamed"]) == 20
+
+
+def test_rows_without_an_id_are_left_to_the_check_of_ids(stored: Project) -> None:
+    stored.engine.execute("UPDATE gorgias.tickets SET id = NULL WHERE id IN (SELECT MIN(id) FROM gorgias.tickets)")
+    stored.engine.execute("UPDATE gorgias.tickets SET id = -id WHERE id IN (SELECT MIN(id) FROM gorgias.tickets)")
+    assert compare(stored, TICKETS).metadata[key(3)]["stored"] == A_DAY - 1
 
 
 def test_a_few_rows_may_be_missing_as_they_were_deleted_before_they_were_read(stored: Project) -> None:

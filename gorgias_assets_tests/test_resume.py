@@ -385,9 +385,11 @@ def test_a_run_goes_on_where_the_interrupted_one_was_and_says_from_where(
     sandbox.faults[:] = faults_then
     sandbox.requests.clear()
     account.update("tickets", 450, subject="changed meanwhile")
+    resumed_at = datetime.now(UTC)
     result = project.materialize(DAY, select=["tickets"])
     assert project.table(TICKETS) == project.live_rows(TICKETS)
     metadata = project.metadata(result, TICKETS)
+    assert metadata["began_at"] > resumed_at.timestamp(), "what has happened since is read again"
     reached = START + SECOND * 200
     assert metadata["resumed_from"] == reached.isoformat()
     assert f"it had read back to {reached:%Y-%m-%d %H:%M:%S} UTC, and this one goes on from there" in told(

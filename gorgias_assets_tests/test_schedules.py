@@ -1,7 +1,7 @@
 """When the daily run starts, which days it takes, and what it does while Gorgias is down."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -92,6 +92,15 @@ def test_a_day_is_late_only_after_the_tick_that_takes_it(zone):
     assert timedelta(hours=5) <= late - min(ticks) <= timedelta(hours=7)
 
 
+@pytest.mark.parametrize(("at", "zone"), [(time(0, 30), "Europe/London"), (time(1, 30), "Europe/Berlin")])
+def test_no_day_is_late_before_its_tick_where_summer_time_brings_that_before_midnight_utc(at, zone):
+    late = late_after(at, ZoneInfo(zone))
+    for month in (1, 7):  # in summer, the first tick after the day's end is almost a day after it
+        end = datetime(2025, month, 2, tzinfo=UTC)
+        ticks = [datetime.combine(date(2025, month, day), at, ZoneInfo(zone)) for day in (2, 3)]
+        assert end + late > min(tick for tick in ticks if tick >= end) + timedelta(hours=5)
+
+
 @pytest.mark.parametrize(("daily_at", "cron"), [(time(0, 30), "30 6 * * *"), (time(22, 15), "15 4 * * *")])
 def test_freshness_is_judged_as_soon_as_the_newest_day_that_has_to_be_there_is_late(daily_at, cron):
     schedule = freshness_schedule(late_after(daily_at, ZoneInfo("UTC")))
@@ -103,6 +112,18 @@ def test_days_that_ticks_have_left_out_come_along_with_the_next_in_one_run(proje
     project.materialize("2025-03-20")
     project.materialize("2025-03-28")
     assert asked(project) == ("2025-03-29", "2025-03-31")
+
+
+def test_days_that_have_failed_come_along_for_the_assets_that_lack_them_in_a_run_of_their_own(project):
+    project.materialize("2025-03-28")
+    project.materialize("2025-03-29", "2025-03-30", select=["tickets", "customers"])
+    assert [
+        (*days_of_run(request.tags), sorted(key.path[-1] for key in request.asset_selection))
+        for request in tick(project).run_requests
+    ] == [
+        ("2025-03-31", "2025-03-31", ["customers", "tickets"]),
+        ("2025-03-29", "2025-03-31", ["satisfaction_surveys", "ticket_messages"]),
+    ]
 
 
 def test_one_entity_that_always_fails_does_not_make_the_run_longer_every_day(project):

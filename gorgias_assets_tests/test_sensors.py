@@ -12,7 +12,7 @@ from dagster import DagsterEvent
 from gorgias_assets.assets import key_of
 from gorgias_assets.days import Day, days_of
 from gorgias_assets.entities import ENTITIES, TICKETS
-from gorgias_assets.partitions import days_of_run, ranges, tags_of_days
+from gorgias_assets.partitions import daily_partitions, days_of_run, ranges, tags_of_days
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.faults import Fault
@@ -40,7 +40,7 @@ def outage(project: Project) -> None:
     """Gorgias answers 503, and ticks lose patience soon."""
     project.sandbox.faults.append(Fault(503, times=None))
     project.resources["gorgias"] = GorgiasResource(
-        uri=project.sandbox.uri, api_url=project.sandbox.api_url, patience_minutes=1 / 60
+        uri=project.sandbox.uri, api_url=project.sandbox.api_url, patience_minutes=1 / 100
     )
 
 
@@ -100,6 +100,17 @@ def test_what_is_new_asks_for_today_of_just_the_entities_that_have_it_and_for_no
     assert (request.partition_key, names(request)) == (TODAY, ["tickets"])
     assert request.asset_check_keys == []
     assert request.tags["gorgias/changes"] == "today"
+
+
+def test_a_refresh_that_died_with_its_machine_does_not_keep_others_away_for_long(project, account):
+    account.create("tickets")
+    (request,) = changes(project).run_requests
+    assert request.tags[dg.MAX_RUNTIME_SECONDS_TAG] == "3600"
+
+
+def test_no_tick_fails_before_the_first_day_has_begun(project):
+    sensor = changes_sensor(timedelta(minutes=5), daily_partitions(day(-2)))
+    assert tick(project, sensor).skip_message == "The first day has not begun."
 
 
 def test_the_newest_row_costs_one_call_per_entity_and_no_other_row_is_fetched(project, account, sandbox):
@@ -194,8 +205,15 @@ def test_an_account_that_does_not_answer_ends_the_tick_with_a_reason_and_keeps_t
     cursor = json.dumps({"tickets": ["2025-01-01T00:00:00+00:00", 1]})
     result = changes(project, cursor)
     assert not result.run_requests
-    assert result.skip_message == "GET /customers: status 503, and no answer came in 1 s."
+    assert result.skip_message.startswith("GET /customers: status 503, and no answer came in 1 s. GET /tickets: status")
     assert result.cursor in (None, cursor)
+
+
+def test_one_list_that_does_not_answer_keeps_no_other_from_being_fresh(project, account, sandbox):
+    account.create("tickets")
+    sandbox.faults.append(Fault(503, "/api/customers", times=None))
+    project.resources["gorgias"] = GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url, patience_minutes=1 / 600)
+    assert names(changes(project).run_requests[0]) == ["tickets"]
 
 
 def test_what_the_key_may_not_read_is_left_out(project, account, sandbox):

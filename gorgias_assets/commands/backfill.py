@@ -12,7 +12,7 @@ from uuid import uuid4
 import dagster as dg
 
 from gorgias_assets.assets import op_of
-from gorgias_assets.definitions import defs, partitions
+from gorgias_assets.definitions import defs, partitions, start_date
 from gorgias_assets.entities import ENTITIES
 from gorgias_assets.failures import reason_of, step_name
 from gorgias_assets.partitions import tags_of_days
@@ -27,7 +27,10 @@ def backfill(first: date, last: date) -> int:
     Interrupted, the same command goes on from there.
     """
     keys = partitions.get_partition_keys()
-    if not keys or not keys[0] <= str(first) <= str(last) <= keys[-1]:
+    if not keys:
+        print(f"The first day, {start_date}, has not begun.")
+        return 2
+    if not keys[0] <= str(first) <= str(last) <= keys[-1]:
         print(f"There are days from {keys[0]} to {keys[-1]}; name two of them, the earlier one first.")
         return 2
     print(f"Materialising {first} to {last} in one run. Ctrl-C stops it; the same command goes on from there.")

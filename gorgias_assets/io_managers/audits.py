@@ -12,8 +12,15 @@ from gorgias_assets.io_managers.warehouse import Table
 from gorgias_assets.windows import Window
 
 MOST_IDS = 20  # that a question names
+_IDS_AT_ONCE = 20_000  # in a statement, of which BigQuery takes a megabyte
 CLOCKS_DIFFER = timedelta(minutes=5)  # Gorgias's clock, which touches are by, and the one that a reading is by
 SETTLING = timedelta(minutes=10)  # within which Gorgias has counted what has happened
+TOLERATED_ROWS, TOLERATED_SHARE = 5, 0.02  # that may differ in the ordinary life of a shop, whichever is more
+
+
+def tolerated(rows: int) -> float:
+    """How many of so many rows may differ without a fault."""
+    return max(TOLERATED_ROWS, TOLERATED_SHARE * rows)
 
 
 @dataclass(frozen=True)
@@ -144,53 +151,69 @@ def _lost(found: Sequence[dict[str, Any]], state: str) -> Lost:
 
 @dataclass(frozen=True)
 class Miscounted:
-    """How many parents were judged, how many of them count other children than are stored, and some of those.
-
-    An example is the parent's id, what it counts, and what it should: at least and at most.
-    """
+    """How many parents were judged, and how many of them count other children than are stored."""
 
     judged: int
     differing: int
-    examples: Sequence[dict[str, int]]
 
 
 def miscounted(
     warehouse: SqlWarehouse, parent: Table, entity: Entity, child: Table, children: Entity, days: Window
-) -> Miscounted:
-    """Parents whose `children.counted_by` is not the number of their living children, as far as that can be known.
+) -> dict[str, Miscounted]:
+    """By day of creation, the parents whose `children.counted_by` is not the number of their living children.
 
     `days` are those of the children that are stored, so that a parent is judged if it was created in them and has not
     changed after them, or shortly before it was read, since it counts with a delay. A child that was found to be gone
     later than the parent was read may have been counted, and one that came after that, or shortly before, may not.
     """
-    words = warehouse.dialect
-    field = words.quoted(children.goes_with[1] if children.goes_with else "")
-    told, created = words.quoted(children.counted_by), words.quoted(children.creation_order)
-    settled = f"parent.{EXTRACTED_AT} - {_interval(SETTLING)}"
-    parents = words.name_of(parent)
     found = _rows(
         warehouse,
         parent,
+        f"{_judged_parents(warehouse, parent, entity, child, children, days)} "
+        "SELECT day, COUNT(*) AS there_are, COUNT(CASE WHEN differs THEN 1 END) AS differing "
+        "FROM judged GROUP BY day ORDER BY day",
+    )
+    return {str(row["day"]): Miscounted(row["there_are"], row["differing"]) for row in found}
+
+
+def miscounted_parents(
+    warehouse: SqlWarehouse, parent: Table, entity: Entity, child: Table, children: Entity, days: Window
+) -> list[dict[str, int]]:
+    """Some of those of `miscounted`, the newest: the id, what it counts, and what it should at least and at most."""
+    return _rows(
+        warehouse,
+        parent,
+        f"{_judged_parents(warehouse, parent, entity, child, children, days)} "
+        f"SELECT id, told, least, most FROM judged WHERE differs ORDER BY id DESC LIMIT {MOST_IDS}",
+    )
+
+
+def _judged_parents(
+    warehouse: SqlWarehouse, parent: Table, entity: Entity, child: Table, children: Entity, days: Window
+) -> str:
+    words = warehouse.dialect
+    field = words.quoted(children.goes_with[1] if children.goes_with else "")
+    told, created = words.quoted(children.counted_by), words.quoted(children.creation_order)
+    parent_created = f"parent.{words.quoted(entity.creation_order)}"
+    settled = f"parent.{EXTRACTED_AT} - {_interval(SETTLING)}"
+    parents = words.name_of(parent)
+    return (
         f"WITH merged AS (SELECT id, {MERGED_INTO} AS successor FROM {parents} WHERE {MERGED_INTO} IS NOT NULL), "
         f"child AS (SELECT COALESCE(merged.successor, stored.{field}) AS parent_id, stored.{created} AS created, "
         f"stored.{DELETED_AT} AS gone_at FROM {words.name_of(child)} AS stored "
         f"LEFT JOIN merged ON merged.id = stored.{field}), "
-        f"counted AS (SELECT parent.id, parent.{told} AS told, "
+        f"counted AS (SELECT parent.id, {parent_created} AS created, parent.{told} AS told, "
         f"COUNT(CASE WHEN child.gone_at IS NULL AND child.created < {settled} THEN 1 END) AS least, "
         "COUNT(CASE WHEN child.parent_id IS NOT NULL "
         f"AND (child.gone_at IS NULL OR child.gone_at >= parent.{EXTRACTED_AT}) THEN 1 END) AS most "
         f"FROM {parents} AS parent LEFT JOIN child ON child.parent_id = parent.id "
         f"WHERE parent.{DELETED_AT} IS NULL AND parent.{told} IS NOT NULL "
-        f"AND parent.{words.quoted(entity.creation_order)} >= {words.moment(days.start)} "
+        f"AND {parent_created} >= {words.moment(days.start)} "
         f"AND parent.{words.quoted(entity.order)} < {words.moment(days.end)} "
-        f"AND parent.{words.quoted(entity.order)} < {settled} GROUP BY parent.id, parent.{told}), "
-        "judged AS (SELECT id, told, least, most, told < least OR told > most AS differs FROM counted) "
-        "SELECT id, told, least, most, differs, COUNT(*) OVER () AS there_are, "
-        "COUNT(CASE WHEN differs THEN 1 END) OVER () AS differing "
-        f"FROM judged ORDER BY differs DESC, id LIMIT {MOST_IDS}",
+        f"AND parent.{words.quoted(entity.order)} < {settled} GROUP BY parent.id, {parent_created}, parent.{told}), "
+        "judged AS (SELECT id, CAST(created AS DATE) AS day, told, least, most, "
+        "told < least OR told > most AS differs FROM counted)"
     )
-    examples = [{name: row[name] for name in ("id", "told", "least", "most")} for row in found if row["differs"]]
-    return Miscounted(found[0]["there_are"], found[0]["differing"], examples) if found else Miscounted(0, 0, [])
 
 
 def created_in(
@@ -200,17 +223,20 @@ def created_in(
     words = warehouse.dialect
     created = words.quoted(entity.creation_order)
     within = words.within(created, windows.values())
-    found = _rows(warehouse, table, f"SELECT id, {created} AS created FROM {words.name_of(table)} WHERE {within}")
+    query = f"SELECT id, {created} AS created FROM {words.name_of(table)} WHERE id IS NOT NULL AND ({within})"
+    found = _rows(warehouse, table, query)
     return {name: frozenset(row["id"] for row in found if row["created"] in window) for name, window in windows.items()}
 
 
 def stored_among(warehouse: SqlWarehouse, table: Table, ids: Collection[int]) -> frozenset[int]:
     """Those of the ids that the table has."""
-    if not ids:
-        return frozenset()
-    words = warehouse.dialect
-    found = _rows(warehouse, table, f"SELECT id FROM {words.name_of(table)} WHERE {words.among('id', ids)}")
-    return frozenset(row["id"] for row in found)
+    words, wanted = warehouse.dialect, list(ids)
+    stored: set[int] = set()
+    for begin in range(0, len(wanted), _IDS_AT_ONCE):
+        among = words.among("id", wanted[begin : begin + _IDS_AT_ONCE])
+        found = _rows(warehouse, table, f"SELECT id FROM {words.name_of(table)} WHERE {among}")
+        stored.update(row["id"] for row in found)
+    return frozenset(stored)
 
 
 def _is_early(warehouse: SqlWarehouse, entity: Entity, field: str) -> str:

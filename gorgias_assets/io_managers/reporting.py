@@ -56,7 +56,7 @@ def sweep_metadata(sweep: Sweep, merged: Merged, seconds: float) -> dict[str, An
     progress = sweep.progress
     return {
         "window": str(sweep.window),
-        "began_at": dg.MetadataValue.timestamp(sweep.position.started_at),
+        "began_at": dg.MetadataValue.timestamp(sweep.began_at),
         "rows_merged": merged.rows,
         "rows_new": merged.new,
         "rows_in_order": progress.rows_in_order,
