@@ -1,6 +1,7 @@
 """The assets on a simulated account and in a warehouse: what most tests are about."""
 
 import os
+import weakref
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -47,7 +48,9 @@ class Project:
 
     @cached_property
     def instance(self) -> dg.DagsterInstance:
-        return dg.DagsterInstance.ephemeral()
+        instance = dg.DagsterInstance.ephemeral()
+        weakref.finalize(self, instance.dispose)  # its folder would be removed with a warning
+        return instance
 
     def materialize(
         self,

@@ -1,4 +1,4 @@
-"""How things stand: rows, days that are complete or missing, and the account's calls in use."""
+"""How things stand: rows, days that are complete, missing or failed, and the account's calls in use."""
 
 from contextlib import closing
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ def print_status() -> int:
     resources: dict[str, Any] = dict(defs.resources or {})
     io_manager = resources["io_manager"].create_io_manager(dg.build_init_resource_context())
     print(f"account    {_calls(resources['gorgias'])}\nwarehouse  {io_manager.warehouse}\n")
-    print(LINE.format("table", "rows", "gone", "last touched", "complete to", "today", "missing"))
+    print(LINE.format("table", "rows", "gone", "last touched", "complete to", "today", "missing or failed"))
     with dg.DagsterInstance.get() as instance:
         for entity in ENTITIES:
             table = io_manager.table_of(key_of(entity))
@@ -62,7 +62,7 @@ def _rows(warehouse: SqlWarehouse, table: Table, entity: Entity) -> tuple[str, s
 
 
 def _days(instance: dg.DagsterInstance, entity: Entity) -> tuple[str, str, str]:
-    """The newest complete day, how today stands, and the ranges that are missing."""
+    """The newest complete day, how today stands, and the ranges that are missing or failed."""
     now = datetime.now(UTC)
     keys, today = ended(partitions, now), f"{now:%Y-%m-%d}"
     days = days_of(instance, partitions, key_of(entity), [*keys, today])
