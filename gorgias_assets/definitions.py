@@ -97,7 +97,7 @@ defs = dg.Definitions(
     asset_checks=build_checks(start_date.isoformat(), late_after=late),
     jobs=[gorgias_job, full_sweep_job, freshness_job],
     schedules=[
-        daily_schedule(daily_at, timezone, partitions),
+        daily_schedule(daily_at, timezone, partitions, [OVERVIEW]),
         full_sweep_schedule(partitions),
         freshness_schedule(late),
     ],

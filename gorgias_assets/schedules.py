@@ -47,12 +47,15 @@ def request_of(first: str, last: str, **fields: Any) -> dg.RunRequest:
     return dg.RunRequest(tags=fields.pop("tags", {}) | tags_of_days(first, last), **fields)
 
 
-def daily_schedule(at: time, zone: ZoneInfo, partitions: dg.DailyPartitionsDefinition) -> dg.ScheduleDefinition:
+def daily_schedule(
+    at: time, zone: ZoneInfo, partitions: dg.DailyPartitionsDefinition, summaries: Sequence[dg.AssetKey] = ()
+) -> dg.ScheduleDefinition:
     """Every day `at` this time of the zone, the partition of the day that has ended last, a day in UTC.
 
     Days that are missing since an asset's newest complete one come along: ticks before have left them out, while
     Gorgias or Dagster was down, or they have failed. Assets that lack different days have runs of their own, so that
-    one that always fails does not make the others' longer. It runs as soon as it is deployed.
+    one that always fails does not make the others' longer; `summaries`, which are made of the entities' days, come
+    along with each. It runs as soon as it is deployed.
     """
 
     @dg.schedule(
@@ -75,8 +78,10 @@ def daily_schedule(at: time, zone: ZoneInfo, partitions: dg.DailyPartitionsDefin
             _observe(context.instance, keys[-1], outage)
             return dg.SkipReason(f"{outage} The next tick asks for {keys[-1]} as well.")
         lacking = _lacking(context.instance, partitions, keys[-MOST_DAYS_CAUGHT_UP:])
+        if len(lacking) == 1:
+            return [request_of(min(lacking), keys[-1])]
         return [
-            request_of(first, keys[-1], run_key=first, asset_selection=lacking[first] if len(lacking) > 1 else None)
+            request_of(first, keys[-1], run_key=first, asset_selection=[*lacking[first], *summaries])
             for first in sorted(lacking, reverse=True)
         ]
 

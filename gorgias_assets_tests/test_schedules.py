@@ -24,6 +24,7 @@ from gorgias_assets.schedules import (
 )
 from gorgias_assets_tests.conftest import Project
 
+SUMMARY = dg.AssetKey(["gorgias", "summary"])
 TICK = datetime(2025, 4, 1, 0, 30, tzinfo=UTC)
 
 
@@ -37,7 +38,8 @@ def project(project: Project, tmp_path: Path) -> Iterator[Project]:
 def tick(project: Project, at: datetime = TICK, zone: str = "UTC", full: bool = False) -> Any:
     partitions = project.assets[0].partitions_def
     assert isinstance(partitions, dg.DailyPartitionsDefinition)
-    schedule = full_sweep_schedule(partitions) if full else daily_schedule(time(0, 30), ZoneInfo(zone), partitions)
+    daily = daily_schedule(time(0, 30), ZoneInfo(zone), partitions, [SUMMARY])
+    schedule = full_sweep_schedule(partitions) if full else daily
     definitions = dg.Definitions(
         assets=project.assets,
         jobs=[gorgias_job, full_sweep_job],
@@ -121,8 +123,8 @@ def test_days_that_have_failed_come_along_for_the_assets_that_lack_them_in_a_run
         (*days_of_run(request.tags), sorted(key.path[-1] for key in request.asset_selection))
         for request in tick(project).run_requests
     ] == [
-        ("2025-03-31", "2025-03-31", ["customers", "tickets"]),
-        ("2025-03-29", "2025-03-31", ["satisfaction_surveys", "ticket_messages"]),
+        ("2025-03-31", "2025-03-31", ["customers", "summary", "tickets"]),
+        ("2025-03-29", "2025-03-31", ["satisfaction_surveys", "summary", "ticket_messages"]),
     ]
 
 
