@@ -57,7 +57,7 @@ RUNS = """query ($filter: RunsFilter!) {
 PARTITIONS = """query ($assetKey: AssetKeyInput!) {
   assetNodeOrError(assetKey: $assetKey) {
     ... on AssetNode {
-      partitionStats { numPartitions numMaterialized numFailed numMaterializing }
+      partitionStats { numMaterialized numFailed }
       assetPartitionStatuses { ... on TimePartitionStatuses { ranges { status startKey endKey } } }
     }
   }
@@ -202,7 +202,7 @@ def key(asset: str) -> dict[str, list[str]]:
     return {"path": ["gorgias", asset]}
 
 
-def wait_until(is_so: Callable[[], T], seconds: float = 150) -> T:
+def wait_until(is_so: Callable[[], T], seconds: float = 240) -> T:
     """What it says once that is true."""
     deadline = time.monotonic() + seconds
     while not (answer := is_so()):
