@@ -98,7 +98,7 @@ def ids_unique(subject: Subject) -> Verdict:
     ids = audits.repeated_ids(subject.warehouse, subject.table)
     return Verdict(
         False,
-        f"Of {found.rows:,} rows {found.repeated:,} repeat the id of another, and {found.without_id:,} have none.",
+        f"{found.rows:,} rows: {found.repeated:,} with the id of another, {found.without_id:,} without one.",
         ERROR,
         numbers | {"ids": ids},
     )

@@ -195,13 +195,13 @@ SPOILT = {
         CUSTOMERS,
         "ids_unique",
         "INSERT INTO gorgias.customers SELECT * FROM gorgias.customers ORDER BY id LIMIT 2",
-        "Of 17 rows 2 repeat the id of another, and 0 have none.",
+        "17 rows: 2 with the id of another, 0 without one.",
     ),
     "a row has no id": (
         CUSTOMERS,
         "ids_unique",
         "UPDATE gorgias.customers SET id = NULL WHERE id = (SELECT MIN(id) FROM gorgias.customers)",
-        "Of 15 rows 0 repeat the id of another, and 1 have none.",
+        "15 rows: 0 with the id of another, 1 without one.",
     ),
     "a change precedes the creation": (
         TICKETS,

@@ -105,6 +105,7 @@ def live_and_materialize(
         assert_table_is_account(project)
 
 
+@pytest.mark.soak
 def test_days_one_by_one_end_as_one_range_does(tmp_path):
     account = Account(now=OPENED)
     Shop(account, seed=3, tickets_per_day=25).live(until=OPENED + timedelta(days=4))

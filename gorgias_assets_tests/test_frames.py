@@ -205,7 +205,7 @@ def test_a_write_that_fails_keeps_the_old_rows_and_leaves_no_lock(engine, bad):
     assert [n for _, n in table(engine)] == [5]
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_rows_outside_the_partition_are_counted_and_explained(engine):
     with pytest.raises(WarehouseError, match=r"^1 of 2 rows for shop\.orders lie outside the partition"):
         store(engine, pd.concat([frame(FIRST, 3), frame(SECOND, 4)]), FIRST, **DAILY)
@@ -261,7 +261,7 @@ def test_rows_without_a_single_value_are_refused(engine):
         store(engine, pd.DataFrame({"v": pd.Series([None], dtype=object)}))
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_integers_with_nulls_stay_integers(engine):
     large = 2**53 + 1
     store(engine, pd.DataFrame({"v": pd.array([1, None, large], dtype="Int64")}))
@@ -272,7 +272,7 @@ def test_integers_with_nulls_stay_integers(engine):
     assert sorted(loaded["v"].dropna()) == [1, large]
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_unsigned_integers_with_nulls_keep_every_digit(engine):
     store(engine, pd.DataFrame({"v": pd.array([2**63 + 1, None], dtype="UInt64")}))
     assert sorted(load(engine)["v"].dropna().tolist()) == [2**63 + 1]
@@ -338,7 +338,7 @@ def test_a_frame_without_rows_and_columns_empties_its_partition(engine, rows):
     assert [n for _, n in table(engine)] == [1]
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_an_empty_frame_makes_a_table_that_can_be_loaded_and_filled(engine):
     store(engine, frame(FIRST), FIRST, **DAILY)
     assert load(engine, upstream=DAILY).empty
@@ -411,7 +411,7 @@ def test_loading_gives_a_static_partition_and_one_of_two_dimensions(engine):
     assert load(engine, day=other, **both).empty
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_loading_as_arrow_gives_an_arrow_table(engine):
     store(engine, pd.DataFrame({"n": pd.array([1, None], dtype="Int64"), "at": [at(FIRST)] * 2}))
     loaded = load(engine, pa.Table)
@@ -440,7 +440,7 @@ def test_loading_reads_only_the_columns_asked_for_and_in_that_order(engine):
     assert load(engine, columns=["c d", "a"]).to_dict("records") == [{"c d": 3, "a": 1}]
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_loading_a_column_that_is_not_there_names_it(engine):
     store(engine, pd.DataFrame({"a": [1]}))
     with pytest.raises(Exception, match="missing_column"):
@@ -464,7 +464,7 @@ def test_an_asset_may_be_built_on_its_own_day_before(engine):
     assert [n for _, n in table(engine)] == [1, 2, 3]
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_a_replaced_day_says_what_it_wrote_and_where(engine):
     store(engine, frame(FIRST, 1, 2), FIRST, **DAILY)
     result = store(engine, frame(SECOND, 3), SECOND, **DAILY)

@@ -406,6 +406,7 @@ class Life:
         return self.project.materialize(f"{first:%Y-%m-%d}", last and f"{last:%Y-%m-%d}", full=full)
 
 
+@pytest.mark.soak
 def test_a_week_of_daily_runs_amid_faults_ends_in_the_account_s_rows_but_for_what_gorgias_does_not_show(tmp_path):
     look_back_days = {"ticket_messages": 1, "satisfaction_surveys": 2}
     life = Life(6, 50, 25, look_back_days, tmp_path, seed=0, outages=0.7)

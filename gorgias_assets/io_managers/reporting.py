@@ -59,9 +59,6 @@ def sweep_metadata(sweep: Sweep, merged: Merged, seconds: float) -> dict[str, An
         "began_at": dg.MetadataValue.timestamp(sweep.began_at),
         "rows_merged": merged.rows,
         "rows_new": merged.new,
-        "rows_in_order": progress.rows_in_order,
-        "rows_without_order": progress.rows_without_order,
-        "stopped": stops(sweep),
         "seek": progress.seek,
         **({"resumed_from": sweep.resumed_from.isoformat()} if sweep.resumed_from else {}),
         "pages": progress.pages,
@@ -69,6 +66,9 @@ def sweep_metadata(sweep: Sweep, merged: Merged, seconds: float) -> dict[str, An
         "retries": progress.retries,
         "budget_waited_seconds": round(progress.waited_seconds, 1),
         "rows_per_second": round(progress.rows_read / seconds, 1),
+        "rows_in_order": progress.rows_in_order,
+        "rows_without_order": progress.rows_without_order,
+        "stopped": stops(sweep),
     }
 
 
