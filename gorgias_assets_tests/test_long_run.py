@@ -1,6 +1,6 @@
 """A living account, read every night for days amid faults and kills: what the tables hold in the end, and what not yet.
 
-`make test` lives through a week; `make soak` through a month, with runs killed by SIGKILL.
+`make soak` lives through a week, and through a month with runs killed by SIGKILL.
 """
 
 import subprocess
