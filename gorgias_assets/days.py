@@ -1,6 +1,6 @@
 """What Dagster's instance knows of an asset's days: which are complete, on the way, failed or missing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 
@@ -37,6 +37,11 @@ def days_of(
     return {
         key: found.get(names[key] or "") or _by_reading(partitions, key, began_at(made.get(key, {}))) for key in keys
     }
+
+
+def lacking(days: Mapping[str, Day]) -> list[str]:
+    """The keys of the days that are neither complete nor on the way."""
+    return [key for key, day in days.items() if day not in (Day.COMPLETE, Day.RUNNING)]
 
 
 def _by_reading(partitions: dg.DailyPartitionsDefinition, key: str, began: datetime | None) -> Day:

@@ -11,7 +11,7 @@ import dagster as dg
 
 from gorgias_assets.assets import SweepConfig, key_of, op_of
 from gorgias_assets.client import GorgiasError, Unavailable
-from gorgias_assets.days import Day, days_of
+from gorgias_assets.days import Day, days_of, lacking
 from gorgias_assets.entities import ENTITIES, Entity
 from gorgias_assets.partitions import days_of_run, ended, ranges
 from gorgias_assets.resources import GorgiasResource
@@ -159,16 +159,12 @@ def _gaps(
     for entity in ENTITIES:
         days = days_of(instance, partitions, key_of(entity), keys)
         whole = [key for key in whole if days[key] is Day.COMPLETE]
-        for bounds in ranges(_lacking(days)):
+        for bounds in ranges(lacking(days)):
             gaps[bounds].append(key_of(entity))
     for summary in summaries:
-        for bounds in ranges(_lacking(days_of(instance, partitions, summary, whole))):
+        for bounds in ranges(lacking(days_of(instance, partitions, summary, whole))):
             gaps[bounds].append(summary)
     return dict(sorted(gaps.items(), key=lambda gap: gap[0][::-1], reverse=True))
-
-
-def _lacking(days: Mapping[str, Day]) -> list[str]:
-    return [key for key, day in days.items() if day not in (Day.COMPLETE, Day.RUNNING)]
 
 
 @dataclass(frozen=True)

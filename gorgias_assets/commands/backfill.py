@@ -76,14 +76,18 @@ class _Line(logging.Formatter):
     """What this project says of its progress, and why a step failed; nothing of Dagster's own events."""
 
     def format(self, record: logging.LogRecord) -> str:
-        meta: Any = record.dagster_meta  # type: ignore[attr-defined]  # Dagster's, on every record of a run
+        meta = _meta(record)
         event = meta["dagster_event"]
         said = f"{step_name(event)}: {_failure(event)}" if event else meta["orig_message"]
         return f"{datetime.fromtimestamp(record.created, UTC):%H:%M:%S}  {said}"
 
 
+def _meta(record: logging.LogRecord) -> Any:
+    return record.dagster_meta  # type: ignore[attr-defined]  # Dagster's, on every record of a run
+
+
 def _is_told(record: logging.LogRecord) -> bool:
-    event = record.dagster_meta["dagster_event"]  # type: ignore[attr-defined]
+    event = _meta(record)["dagster_event"]
     return event is None or event.is_step_failure or event.is_step_up_for_retry
 
 

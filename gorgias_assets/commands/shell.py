@@ -49,4 +49,5 @@ def _run(database: str, name: str, schema: str, arguments: Sequence[str]) -> int
     quoted = DuckDBDialect().quoted
     place = ".".join(quoted(part) for part in (name, schema) if part)
     settings = f"SET TimeZone = 'UTC'; USE {place};"
-    return subprocess.call([sys.executable, "-m", "duckdb_cli", database, "-cmd", settings, *arguments])  # noqa: S603
+    command = [sys.executable, "-m", "duckdb_cli", database, "-cmd", settings, *arguments]
+    return subprocess.call(command)  # noqa: S603, the user's own shell

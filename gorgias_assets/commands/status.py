@@ -10,7 +10,7 @@ from gorgias_assets.assets import key_of
 from gorgias_assets.budget import Budget
 from gorgias_assets.client import GorgiasError
 from gorgias_assets.columns import DELETED_AT
-from gorgias_assets.days import Day, days_of
+from gorgias_assets.days import Day, days_of, lacking
 from gorgias_assets.definitions import defs, partitions
 from gorgias_assets.entities import ENTITIES, Entity
 from gorgias_assets.io_managers.sql_warehouse import SqlWarehouse
@@ -67,7 +67,7 @@ def _days(instance: dg.DagsterInstance, entity: Entity) -> tuple[str, str, str]:
     keys, today = ended(partitions, now), f"{now:%Y-%m-%d}"
     days = days_of(instance, partitions, key_of(entity), [*keys, today])
     complete = [key for key in keys if days[key] is Day.COMPLETE]
-    gaps = ranges(key for key in keys if days[key] not in (Day.COMPLETE, Day.RUNNING))[::-1]
+    gaps = ranges(key for key in lacking(days) if key != today)[::-1]
     shown = [" to ".join(dict.fromkeys(gap)) for gap in gaps[:MOST_GAPS_SHOWN]]
     more = [f"{len(gaps) - MOST_GAPS_SHOWN:,} ranges before"] if len(gaps) > MOST_GAPS_SHOWN else []
     return complete[-1] if complete else "-", days[today].value, ", ".join([*shown, *more]) or "-"
