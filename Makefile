@@ -42,7 +42,7 @@ test: .venv/installed .venv-bigquery/installed  ## all tests; those on a BigQuer
 	$(BIN)/pytest
 
 test-bigquery: .venv/installed  ## what only Google's service shows, in a scratch dataset of PROJECT, LOCATION if not US
-	$(BIN)/python -m gorgias_assets_tests.bigquery_account --project "$(PROJECT)" $(if $(LOCATION),--location $(LOCATION))
+	$(BIN)/python -m gorgias_assets_tests.bigquery.account --project "$(PROJECT)" $(if $(LOCATION),--location $(LOCATION))
 
 soak: .venv/installed .venv-bigquery/installed  ## the tests that take minutes: a month of a living account with faults and kills, a run that Dagster retries, more on BigQuery
 	$(BIN)/pytest -m soak -n 0 -s
@@ -62,16 +62,16 @@ fix: .venv/installed  ## format, and mend what ruff can
 	$(BIN)/ruff format $(SOURCES)
 
 bench: .venv/installed  ## what a backfill costs, what old days and kills cost in calls, what processes get of the budget, what checks take; six minutes
-	$(BIN)/python -m gorgias_assets_tests.benchmark
-	$(BIN)/python -m gorgias_assets_tests.calls_benchmark
-	$(BIN)/python -m gorgias_assets_tests.budget_benchmark
-	$(BIN)/python -m gorgias_assets_tests.checks_benchmark
+	$(BIN)/python -m gorgias_assets_tests.benchmarks.backfill
+	$(BIN)/python -m gorgias_assets_tests.benchmarks.calls
+	$(BIN)/python -m gorgias_assets_tests.benchmarks.budget
+	$(BIN)/python -m gorgias_assets_tests.benchmarks.checks
 
 sandbox: .venv/installed  ## a simulated account on http://127.0.0.1:8765/api until Ctrl-C
 	$(SANDBOX)
 
 emulator: .venv/installed .venv-bigquery/installed  ## a BigQuery emulator on http://127.0.0.1:9050 until Ctrl-C
-	$(BIN)/python -m gorgias_assets_tests.bigquery_emulator
+	$(BIN)/python -m gorgias_assets_tests.bigquery.emulator
 
 clean:
 	rm -rf .venv .venv-bigquery .dagster
@@ -81,12 +81,12 @@ clean:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-.venv-bigquery/installed: gorgias_assets_tests/bigquery_emulator/requirements.txt | .venv/installed
+.venv-bigquery/installed: gorgias_assets_tests/bigquery/emulator/requirements.txt | .venv/installed
 	@for python in $(PYTHON_BIGQUERY); do \
 		$$python -c 'import sys; sys.exit(sys.version_info < (3, 13))' 2>/dev/null || continue; \
 		$$python -m venv --clear .venv-bigquery && \
 		.venv-bigquery/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $< && \
-		$(BIN)/python -m gorgias_assets_tests.googlesql && \
+		$(BIN)/python -m gorgias_assets_tests.bigquery.googlesql && \
 		touch $@; \
 		exit; \
 	done; \

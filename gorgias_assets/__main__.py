@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import dotenv
 
-from gorgias_assets.io_managers.warehouse import WarehouseError
+from gorgias_assets.warehouse.tables import WarehouseError
 
 
 def day(text: str) -> date:

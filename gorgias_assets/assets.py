@@ -6,12 +6,13 @@ from collections.abc import Sequence
 import dagster as dg
 from pydantic import Field
 
-from gorgias_assets.entities import ENTITIES, Entity
-from gorgias_assets.io_managers.reporting import column_schema
+from gorgias_assets.entities import ENTITIES
+from gorgias_assets.entities.model import Entity
+from gorgias_assets.metadata import column_schema
 from gorgias_assets.partitions import daily_partitions
 from gorgias_assets.pools import API_POOL
 from gorgias_assets.resources import GorgiasResource
-from gorgias_assets.sweeps import Sweep
+from gorgias_assets.sweeps.sweep import Sweep
 
 GROUP = "gorgias"
 

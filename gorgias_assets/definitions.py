@@ -10,7 +10,7 @@ import dagster as dg
 
 from gorgias_assets.alerts import check_alert, failure_alert
 from gorgias_assets.assets import build_assets
-from gorgias_assets.checks import build_checks
+from gorgias_assets.checks.build import build_checks
 from gorgias_assets.executors import executor_named
 from gorgias_assets.io_managers.from_uri import io_manager_from_uri
 from gorgias_assets.overview.asset import KEY as OVERVIEW

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import dagster as dg
 
-from gorgias_assets.io_managers.reporting import LIST_END, NOT_READ
+from gorgias_assets.metadata import LIST_END, NOT_READ
 from gorgias_assets.windows import Window
 
 Metadata = Mapping[str, dg.MetadataValue[Any]]

@@ -9,12 +9,13 @@ from typing import Any
 import dagster as dg
 from pydantic import Field, field_validator
 
-from gorgias_assets.budget import Budget
-from gorgias_assets.client import GorgiasClient, GorgiasError, Unavailable
-from gorgias_assets.columns import moment_of
-from gorgias_assets.entities import ENTITIES, Entity
-from gorgias_assets.sweeps import Sweep
-from gorgias_assets.uri import EXPECTED_FORM, GorgiasUri, InvalidUri
+from gorgias_assets.api.budget import Budget
+from gorgias_assets.api.client import GorgiasClient, GorgiasError, Unavailable
+from gorgias_assets.api.uri import EXPECTED_FORM, GorgiasUri, InvalidUri
+from gorgias_assets.entities import ENTITIES
+from gorgias_assets.entities.model import Entity
+from gorgias_assets.sweeps.rows import moment_of
+from gorgias_assets.sweeps.sweep import Sweep
 from gorgias_assets.windows import Window
 
 _TEN_YEARS = 3_650  # days

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from gorgias_assets.assets import GROUP, SweepConfig, key_of, op_of
-from gorgias_assets.checks import HOURS_TO_READ, freshness_keys
+from gorgias_assets.checks.build import HOURS_TO_READ, freshness_keys
 from gorgias_assets.days import Day, days_of
 from gorgias_assets.entities import ENTITIES
 from gorgias_assets.partitions import ended, tags_of_days

@@ -9,14 +9,15 @@ from typing import Any
 
 import dagster as dg
 
+from gorgias_assets.api.client import GorgiasError, Unavailable
+from gorgias_assets.api.uri import InvalidUri
 from gorgias_assets.assets import SweepConfig, key_of, op_of
-from gorgias_assets.client import GorgiasError, Unavailable
 from gorgias_assets.days import Day, days_of, lacking
-from gorgias_assets.entities import ENTITIES, Entity
+from gorgias_assets.entities import ENTITIES
+from gorgias_assets.entities.model import Entity
 from gorgias_assets.partitions import days_of_run, ended, ranges
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.schedules import gorgias_job, request_of
-from gorgias_assets.uri import InvalidUri
 
 CHANGES_TAG, GAPS_TAG = "gorgias/changes", "gorgias/gaps"
 REFRESH_SECONDS = 3600  # within which today is read, or its run is dead, and keeps the next one away

@@ -12,12 +12,14 @@ import dagster as dg
 import pytest
 
 from gorgias_assets.assets import build_assets
-from gorgias_assets.columns import Row, parse_datetime
-from gorgias_assets.entities import ENTITIES, Entity, Kind
+from gorgias_assets.columns import Kind
+from gorgias_assets.entities import ENTITIES
+from gorgias_assets.entities.model import Entity
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.server import Sandbox
-from gorgias_assets_tests.bigquery_emulator import Emulator, missing
+from gorgias_assets.sweeps.rows import Row, parse_datetime
+from gorgias_assets_tests.bigquery.emulator import Emulator, missing
 from gorgias_assets_tests.engines import BigQueryProject, DuckDBFile, Engine
 
 FIRST_DAY = "2025-03-01"

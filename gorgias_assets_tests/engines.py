@@ -14,12 +14,14 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
-from gorgias_assets.io_managers.bigquery import BigQueryWarehouse, GorgiasBigQueryIOManager
-from gorgias_assets.io_managers.bigquery_types import type_of
-from gorgias_assets.io_managers.duckdb import DuckDBWarehouse, GorgiasDuckDBIOManager
-from gorgias_assets.io_managers.warehouse import Warehouse
-from gorgias_assets_tests.bigquery_emulator import Emulator
-from gorgias_assets_tests.googlesql import refusals, sent, tables_of
+from gorgias_assets.io_managers.bigquery import GorgiasBigQueryIOManager
+from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
+from gorgias_assets.warehouse.bigquery.types import type_of
+from gorgias_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
+from gorgias_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
+from gorgias_assets.warehouse.tables import Warehouse
+from gorgias_assets_tests.bigquery.emulator import Emulator
+from gorgias_assets_tests.bigquery.googlesql import refusals, sent, tables_of
 
 on_each_warehouse = pytest.mark.parametrize("engine", ["duckdb", "bigquery"], indirect=True)
 

@@ -11,7 +11,9 @@ import pytest
 from dagster._serdes import serialize_value
 
 from gorgias_assets.assets import build_assets
-from gorgias_assets.entities import ENTITIES, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS, Entity, Kind
+from gorgias_assets.columns import Kind
+from gorgias_assets.entities import ENTITIES, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
+from gorgias_assets.entities.model import Entity
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.bucket import Bucket

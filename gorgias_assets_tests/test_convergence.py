@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from gorgias_assets.entities import ENTITIES, TICKETS
 from gorgias_assets.io_managers.merging import newest_by_id
-from gorgias_assets.io_managers.warehouse import Table
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.sandbox.shop import Shop
+from gorgias_assets.warehouse.tables import Table
 from gorgias_assets_tests.conftest import FIRST_DAY, Project
 from gorgias_assets_tests.engines import (
     BigQueryProject,

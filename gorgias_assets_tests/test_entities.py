@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
-from gorgias_assets.budget import Budget
-from gorgias_assets.client import GorgiasClient
-from gorgias_assets.columns import type_rows
-from gorgias_assets.entities import CUSTOMERS, ENTITIES, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS, Entity, Kind
+from gorgias_assets.api.budget import Budget
+from gorgias_assets.api.client import GorgiasClient
+from gorgias_assets.api.uri import GorgiasUri
+from gorgias_assets.columns import Kind
+from gorgias_assets.entities import CUSTOMERS, ENTITIES, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
+from gorgias_assets.entities.model import Entity
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.sandbox.shop import Shop
-from gorgias_assets.uri import GorgiasUri
+from gorgias_assets.sweeps.rows import type_rows
 
 FIELDS = {
     "customers": """

@@ -13,7 +13,9 @@ import duckdb
 import pandas as pd
 import pytest
 
-from gorgias_assets.entities import TICKETS, Column, Entity, Kind
+from gorgias_assets.columns import Column, Kind
+from gorgias_assets.entities import TICKETS
+from gorgias_assets.entities.model import Entity
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets_tests.conftest import Project

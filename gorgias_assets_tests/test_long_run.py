@@ -18,13 +18,14 @@ from typing import Any
 
 import pytest
 
-from gorgias_assets.columns import Row
-from gorgias_assets.entities import CUSTOMERS, ENTITIES, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS, Entity
+from gorgias_assets.entities import CUSTOMERS, ENTITIES, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
+from gorgias_assets.entities.model import Entity
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.faults import Fault
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.sandbox.shop import Shop
+from gorgias_assets.sweeps.rows import Row
 from gorgias_assets_tests.conftest import FIRST_DAY, Project
 
 OPENED = datetime.fromisoformat(FIRST_DAY).replace(tzinfo=UTC)

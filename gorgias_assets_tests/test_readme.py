@@ -8,7 +8,7 @@ import dagster as dg
 import duckdb
 import pytest
 
-from gorgias_assets.checks import EVENTS_AGREE, table_checks
+from gorgias_assets.checks.build import EVENTS_AGREE, table_checks
 from gorgias_assets.entities import ENTITIES
 from gorgias_assets.overview.measures import MEASURES
 from gorgias_assets.sandbox.account import Account

@@ -9,12 +9,13 @@ import dagster as dg
 import pytest
 from dagster._core.remote_representation.external_data import RepositorySnap
 
-from gorgias_assets.entities import SATISFACTION_SURVEYS, TICKETS, Entity
+from gorgias_assets.api.uri import EXPECTED_FORM, InvalidUri
+from gorgias_assets.entities import SATISFACTION_SURVEYS, TICKETS
+from gorgias_assets.entities.model import Entity
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.faults import Fault
 from gorgias_assets.sandbox.server import Sandbox
-from gorgias_assets.uri import EXPECTED_FORM, InvalidUri
 
 KEY = "7391840265917"
 URI = f"gorgias://mycompany?api_key={KEY}&email=ana%40shop.example"

@@ -11,9 +11,10 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from gorgias_assets.io_managers.duckdb import DuckDBWarehouse, GorgiasDuckDBIOManager
-from gorgias_assets.io_managers.duckdb_session import DuckDBDialect
-from gorgias_assets.io_managers.warehouse import WarehouseError
+from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
+from gorgias_assets.warehouse.duckdb.session import DuckDBDialect
+from gorgias_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
+from gorgias_assets.warehouse.tables import WarehouseError
 
 
 def shell(io_manager: dg.ConfigurableIOManagerFactory[Any], arguments: Sequence[str] = ()) -> int:

@@ -6,18 +6,19 @@ from typing import Any
 
 import dagster as dg
 
+from gorgias_assets.api.budget import Budget
+from gorgias_assets.api.client import GorgiasError
+from gorgias_assets.api.uri import InvalidUri
 from gorgias_assets.assets import key_of
-from gorgias_assets.budget import Budget
-from gorgias_assets.client import GorgiasError
 from gorgias_assets.columns import DELETED_AT
 from gorgias_assets.days import Day, days_of, lacking
 from gorgias_assets.definitions import defs, partitions
-from gorgias_assets.entities import ENTITIES, Entity
-from gorgias_assets.io_managers.sql_warehouse import SqlWarehouse
-from gorgias_assets.io_managers.warehouse import Table
+from gorgias_assets.entities import ENTITIES
+from gorgias_assets.entities.model import Entity
 from gorgias_assets.partitions import ended, ranges
 from gorgias_assets.resources import GorgiasResource
-from gorgias_assets.uri import InvalidUri
+from gorgias_assets.warehouse.tables import Table
+from gorgias_assets.warehouse.warehouse import SqlWarehouse
 
 MOST_GAPS_SHOWN = 3
 SECONDS_TO_ANSWER = 10

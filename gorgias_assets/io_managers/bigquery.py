@@ -1,30 +1,21 @@
-"""BigQuery: rows are loaded into a staging table, free of charge, and merged by one statement a batch."""
+"""The IO manager of BigQuery."""
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
-import grpc
-from google.api_core.exceptions import Conflict, NotFound
 from google.auth.credentials import AnonymousCredentials, Credentials
-from google.cloud import bigquery
-from google.cloud.bigquery_storage import BigQueryReadClient
-from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 from pydantic import Field
 
-from gorgias_assets.io_managers.bigquery_credentials import (
+from gorgias_assets.io_managers.merging import MergingIOManager
+from gorgias_assets.warehouse.bigquery.credentials import (
     credentials_of_base64,
     credentials_of_file,
     default_credentials,
 )
-from gorgias_assets.io_managers.bigquery_jobs import GOOGLE_ERRORS, Bill, Jobs, Patience, meaning
-from gorgias_assets.io_managers.bigquery_session import BigQueryDialect, BigQuerySession
-from gorgias_assets.io_managers.merging import MergingIOManager
-from gorgias_assets.io_managers.sql_warehouse import SqlWarehouse
-from gorgias_assets.io_managers.warehouse import Table, WarehouseError
+from gorgias_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
+from gorgias_assets.warehouse.tables import WarehouseError
 
 _LOOPBACK = re.compile(r"http://(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?/?$")
 
@@ -63,7 +54,7 @@ class GorgiasBigQueryIOManager(dg.ConfigurableIOManagerFactory):
     def create_io_manager(self, context: dg.InitResourceContext) -> MergingIOManager:  # noqa: ARG002
         return MergingIOManager(self.warehouse(), self.dataset)
 
-    def warehouse(self) -> "BigQueryWarehouse":
+    def warehouse(self) -> BigQueryWarehouse:
         """Raises `WarehouseError` where there are no credentials."""
         return BigQueryWarehouse(
             project=self.project,
@@ -90,118 +81,3 @@ class GorgiasBigQueryIOManager(dg.ConfigurableIOManagerFactory):
         if key:
             return credentials_of_base64(key)
         return credentials_of_file(self.credentials_path) if self.credentials_path else default_credentials()
-
-
-@dataclass(frozen=True)
-class BigQueryWarehouse(SqlWarehouse):
-    """Datasets of one project."""
-
-    project: str
-    credentials: Credentials = field(repr=False)
-    location: str | None = None
-    maximum_bytes_billed: int | None = None
-    api_endpoint: str | None = None
-    storage_endpoint: str | None = None
-    patience: Patience = field(default_factory=Patience)
-    labels: Mapping[str, str] = field(default_factory=dict)
-    costs: Bill = field(default_factory=Bill)
-    locations: dict[str, str] = field(default_factory=dict)  # of datasets that are known to be there
-
-    # A merge is billed for the days it touches whatever its size, and a table takes so many jobs a day; in memory a
-    # batch is a few times its bodies.
-    batch_rows = 20_000
-    batch_bytes = 64 * 2**20
-
-    def __str__(self) -> str:
-        return f"the project {self.project}"
-
-    @property
-    def dialect(self) -> BigQueryDialect:
-        return BigQueryDialect(self.project)
-
-    def billed_to(self, labels: Mapping[str, str]) -> Self:
-        return replace(self, labels={name: _label(value) for name, value in labels.items()}, costs=Bill())
-
-    def bill(self) -> Mapping[str, Any]:
-        return {
-            "bigquery_bytes_billed": self.costs.bytes_billed,
-            "bigquery_slot_seconds": self.costs.slot_milliseconds / 1000,
-            "bigquery_jobs": self.costs.jobs,
-        }
-
-    def leave_one_of_each_id(self, table: Table) -> None:
-        with self._writing(table.schema) as session:
-            session.leave_one_of_each_id(table)
-
-    @contextmanager
-    def _writing(self, schema: str) -> Iterator[BigQuerySession]:
-        with self._session(schema, creates=True) as session:
-            assert session is not None  # its dataset is there by now
-            yield session
-
-    def _reading(self, schema: str) -> AbstractContextManager[BigQuerySession | None]:
-        return self._session(schema, creates=False)
-
-    @contextmanager
-    def _session(self, schema: str, creates: bool) -> Iterator[BigQuerySession | None]:
-        """Jobs in the dataset's location; where it is missing, it is created, or there is nothing to read."""
-        if not re.fullmatch(r"\w+", schema, re.ASCII):
-            raise WarehouseError(f"BigQuery has no dataset named {schema!r}: only letters, digits and _ are allowed.")
-        options = {"api_endpoint": self.api_endpoint} if self.api_endpoint else None
-        try:
-            with closing(bigquery.Client(self.project, self.credentials, client_options=options)) as client:
-                location = self.locations.get(schema) or self._location_of(client, schema, creates)
-                if location is None:
-                    yield None
-                    return
-                self.locations[schema] = location
-                jobs = Jobs(
-                    client,
-                    location,
-                    labels=self.labels,
-                    bill=self.costs,
-                    maximum_bytes_billed=self.maximum_bytes_billed,
-                    patience=self.patience,
-                )
-                yield BigQuerySession(client, schema, jobs, self._storage, self.patience)
-        except GOOGLE_ERRORS as error:
-            raise WarehouseError(meaning(error)) from None
-
-    def _location_of(self, client: bigquery.Client, schema: str, creates: bool) -> str | None:
-        dataset = bigquery.Dataset(bigquery.DatasetReference(self.project, schema))
-        dataset.location = self.location
-        dataset.description = "Gorgias helpdesk, kept by gorgias-assets"
-        try:
-            found = client.get_dataset(dataset.reference, **self.patience.arguments)
-        except NotFound:
-            if not creates:
-                return None
-            with suppress(Conflict):  # with another run, or with a request whose answer was lost
-                client.create_dataset(dataset, **self.patience.arguments)
-            found = client.get_dataset(dataset.reference, **self.patience.arguments)
-        location = found.location or self.location or "US"
-        if self.location and location.upper() != self.location.upper():
-            raise WarehouseError(
-                f"The dataset {schema} of {self.project} is in {location}, not in {self.location}; correct the "
-                "location in the warehouse URI, or name another dataset."
-            )
-        return location
-
-    @contextmanager
-    def _storage(self) -> Iterator[Any]:
-        """What frames are read with; None where the API itself must do, as for an emulator without it."""
-        is_emulator = isinstance(self.credentials, AnonymousCredentials)
-        if is_emulator and not self.storage_endpoint:
-            yield None
-        elif is_emulator:
-            with grpc.insecure_channel(self.storage_endpoint) as channel:
-                yield BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=channel))
-        else:
-            options = {"api_endpoint": self.storage_endpoint} if self.storage_endpoint else None
-            with BigQueryReadClient(credentials=self.credentials, client_options=options) as client:
-                yield client
-
-
-def _label(value: str) -> str:
-    """Labels of Google's are up to 63 small letters, digits, dashes and underscores."""
-    return re.sub(r"[^a-z0-9_-]", "_", value.lower())[:63]

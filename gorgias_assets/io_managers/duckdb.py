@@ -1,34 +1,13 @@
-"""A DuckDB file: one writing process at a time, opened late and closed at once."""
+"""The IO manager of a DuckDB file, or of MotherDuck."""
 
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from shutil import copyfile
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
-import duckdb
-import pyarrow as pa
-import tenacity
 from dagster_duckdb import DuckDBIOManager
 from pydantic import Field
 
-from gorgias_assets.io_managers.duckdb_faults import has_damaged_log, is_fault, is_missing, meaning
-from gorgias_assets.io_managers.duckdb_session import DuckDBDialect, DuckDBSession
 from gorgias_assets.io_managers.merging import MergingIOManager
-from gorgias_assets.io_managers.sql_warehouse import SqlWarehouse
-from gorgias_assets.io_managers.warehouse import Slice, Table, WarehouseError
-
-# A batch is one row group, which DuckDB then writes once and leaves alone. In row groups of its default size, 122,880,
-# every batch would be merged with the ones before and compressed again, in several times the memory.
-ROW_GROUP_ROWS = 4_096
-
-_HOLDER = re.compile(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
-_MOTHERDUCK = "md:"
-_ATTEMPTS_BEFORE_TELLING = 20  # about three seconds
-_CATALOG = "_gorgias_file"  # the attached file; a schema of the same name would make two-part names ambiguous
+from gorgias_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 
 
 class GorgiasDuckDBIOManager(DuckDBIOManager):
@@ -51,158 +30,7 @@ class GorgiasDuckDBIOManager(DuckDBIOManager):
     ) -> MergingIOManager:
         return MergingIOManager(self.warehouse(), self.schema_)
 
-    def warehouse(self) -> "DuckDBWarehouse":
-        return DuckDBWarehouse(self.database, self.connection_config, self.lock_timeout_seconds)
-
-
-class DuckDBWarehouse(SqlWarehouse):
-    """Tables in a DuckDB file. Other processes find the file free between two calls."""
-
-    batch_rows = ROW_GROUP_ROWS
-    batch_bytes = 24 * 2**20
-
-    def __init__(self, database: str, connection_config: Mapping[str, Any], lock_timeout_seconds: float) -> None:
-        if database == ":memory:":
-            raise WarehouseError("A DuckDB in memory is gone when the step ends; name a file.")
-        self._database = database if database.startswith(_MOTHERDUCK) else str(Path(database).expanduser())
-        # Rows come one batch at a time: more threads would only contend.
-        self._connection_config = {"threads": 1, **connection_config}
-        self._lock_timeout_seconds = lock_timeout_seconds
-
-    def __str__(self) -> str:
-        return self._database
-
-    @property
-    def is_file(self) -> bool:
-        """Whether it is one of this machine, and not MotherDuck's."""
-        return not self._database.startswith(_MOTHERDUCK)
-
-    @property
-    def dialect(self) -> DuckDBDialect:
-        return DuckDBSession.dialect
-
-    def replace(self, table: Table, rows: pa.Table, where: Slice) -> int:
-        try:
-            return super().replace(table, rows, where)
-        except duckdb.DataError as error:  # which quotes the value, and that may be from a customer's letter
-            raise WarehouseError(
-                f"DuckDB refused to convert a value for {table} ({type(error).__name__}); compare the types of the "
-                "frame's columns, and 'partition_expr', with those of the table."
-            ) from None
-
-    def copy_into(self, folder: Path) -> Path:
-        """A copy of the file under its own name, of a moment at which nobody writes; the file itself is then free."""
-        if not self._exists():
-            raise WarehouseError(f"There is nothing in {self} yet; materialise an asset first.")
-        file = Path(self._database)
-        with self._connection(read_only=True):
-            # The file last: its lock is this process's, and is lost with the first descriptor that is closed.
-            for part in (file.with_name(f"{file.name}.wal"), file):
-                if part.exists():
-                    copyfile(part, folder / part.name)
-        return folder / file.name
-
-    @contextmanager
-    def _writing(self, schema: str) -> Iterator[DuckDBSession]:  # noqa: ARG002
-        """One transaction; committed unless the block raises."""
-        with self._connection(read_only=False) as connection:
-            connection.begin()
-            yield DuckDBSession(connection)
-            connection.commit()
-
-    @contextmanager
-    def _reading(self, schema: str) -> Iterator[DuckDBSession | None]:  # noqa: ARG002
-        if self._exists():
-            with self._connection(read_only=True) as connection:
-                yield DuckDBSession(connection)
-        else:
-            yield None
-
-    def _exists(self) -> bool:
-        return not self.is_file or not is_missing(self._database)
-
-    @contextmanager
-    def _connection(self, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection in UTC; a transaction left open is rolled back by closing it."""
-        opening = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_is_in_use),
-            wait=tenacity.wait_random(0.02, 0.3),
-            stop=tenacity.stop_after_delay(self._lock_timeout_seconds),
-            before_sleep=self._tell_of_waiting,
+    def warehouse(self) -> DuckDBWarehouse:
+        return DuckDBWarehouse(
+            self.database, self.connection_config, self.lock_timeout_seconds, dg.get_dagster_logger().info
         )
-        try:
-            connection = opening(self._open, read_only)
-        except tenacity.RetryError as error:
-            raise WarehouseError(self._in_use_message(str(error.last_attempt.exception()))) from None
-        except duckdb.IOException as error:  # MotherDuck's
-            raise WarehouseError(f"{self._database} cannot be opened; correct the warehouse URI. {error}") from None
-        try:
-            yield connection
-        except duckdb.Error as error:
-            if not self.is_file or not is_fault(error):
-                raise
-            raise WarehouseError(meaning(error, self._database)) from None
-        finally:
-            connection.close()
-
-    def _open(self, read_only: bool) -> duckdb.DuckDBPyConnection:
-        """Attach the file to an instance of its own: only ATTACH takes the size of row groups."""
-        if not self.is_file:
-            connection = duckdb.connect(self._database, config=self._connection_config)
-        else:
-            connection = duckdb.connect(":memory:", config=self._connection_config)
-            try:
-                self._attach(connection, read_only)
-            except (duckdb.Error, OSError) as error:
-                connection.close()
-                if _is_in_use(error):
-                    raise
-                raise WarehouseError(meaning(error, self._database)) from None
-            connection.execute(f"USE {_CATALOG}")
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET python_enable_replacements = false")
-        return connection
-
-    def _attach(self, connection: duckdb.DuckDBPyConnection, read_only: bool) -> None:
-        if is_missing(self._database):
-            if not read_only:
-                self._create(connection)
-        elif has_damaged_log(self._database):
-            raise duckdb.IOException("Corrupt WAL file")  # as DuckDB says of damage further on
-        options = "READ_ONLY" if read_only else f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}"
-        connection.execute(f"ATTACH {DuckDBDialect().literal(self._database)} AS {_CATALOG} (TYPE duckdb, {options})")
-
-    def _create(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Put a whole empty file in place at once, unless another process is first.
-
-        DuckDB writes a new file piece by piece: what a kill or a full disk leaves of it can never be opened, nor can
-        another process open it meanwhile.
-        """
-        if not is_missing(f"{self._database}.wal"):
-            return  # a log that has lost its file: DuckDB removes it when it creates the file itself
-        with TemporaryDirectory(prefix=".duckdb-", dir=Path(self._database).parent) as folder:
-            new = Path(folder) / "new"
-            connection.execute(f"ATTACH {DuckDBDialect().literal(str(new))} AS new")
-            connection.execute("DETACH new")
-            with suppress(OSError):  # there is a file by now, or there are no links here, and DuckDB creates it
-                Path(self._database).hardlink_to(new)
-
-    def _tell_of_waiting(self, state: tenacity.RetryCallState) -> None:
-        if state.attempt_number == _ATTEMPTS_BEFORE_TELLING:
-            dg.get_dagster_logger().info(
-                f"{self._database} is open elsewhere; waiting up to {self._lock_timeout_seconds:,.0f} s for it"
-            )
-
-    def _in_use_message(self, reason: str) -> str:
-        holder = _HOLDER.search(reason)
-        who = f"{holder['program']}, process {holder['pid']}" if holder else "a connection of this process"
-        return (
-            f"{self._database} has been open in {who} for {self._lock_timeout_seconds:,.0f} s, and DuckDB lets one "
-            "process write at a time. Close it there, then run this again."
-        )
-
-
-def _is_in_use(error: BaseException) -> bool:
-    """Another process holds the file's lock, or another connection of this process has it attached."""
-    conflicts = ("Could not set lock on file", "Unique file handle conflict")
-    return isinstance(error, duckdb.Error) and any(conflict in str(error) for conflict in conflicts)

@@ -4,8 +4,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import dagster as dg
 
+from gorgias_assets.api.uri import InvalidUri
 from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
-from gorgias_assets.uri import InvalidUri
 
 DEFAULT_SCHEMA = "gorgias"
 EXPECTED_FORMS = (

@@ -9,12 +9,11 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
-from gorgias_assets.client import Rejected
+from gorgias_assets.api.client import Rejected
 from gorgias_assets.columns import EXTRACTED_AT
 from gorgias_assets.entities import ENTITIES
-from gorgias_assets.gone import named_gone, tombstone
-from gorgias_assets.io_managers.frames import NULLABLE_TYPES, arrow_frame
-from gorgias_assets.io_managers.reporting import (
+from gorgias_assets.io_managers.slices import asset_name, labels_of, slice_of, windows_of
+from gorgias_assets.metadata import (
     GoneRows,
     ProgressLog,
     column_schema,
@@ -25,10 +24,11 @@ from gorgias_assets.io_managers.reporting import (
     table_metadata,
     warn_of_extra_fields,
 )
-from gorgias_assets.io_managers.slices import asset_name, labels_of, slice_of, windows_of
-from gorgias_assets.io_managers.sql_warehouse import SqlWarehouse
-from gorgias_assets.io_managers.warehouse import IS_TOUCHED, Merged, Saved, Table, Warehouse, WarehouseError
-from gorgias_assets.sweeps import Batch, Sweep
+from gorgias_assets.sweeps.deletions import named_gone, tombstone
+from gorgias_assets.sweeps.sweep import Batch, Sweep
+from gorgias_assets.warehouse.frames import NULLABLE_TYPES, arrow_frame
+from gorgias_assets.warehouse.tables import IS_TOUCHED, Merged, Saved, Table, Warehouse, WarehouseError
+from gorgias_assets.warehouse.warehouse import SqlWarehouse
 
 PREVIEW_ROWS = 5
 LOOKUPS_SETTLED_TOGETHER = 100

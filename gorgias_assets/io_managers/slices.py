@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import dagster as dg
 
-from gorgias_assets.io_managers.warehouse import Dimension, Slice, WarehouseError
+from gorgias_assets.warehouse.tables import Dimension, Slice, WarehouseError
 from gorgias_assets.windows import Window
 
 

@@ -11,14 +11,14 @@ import pyarrow as pa
 from gorgias_assets.assets import GROUP, key_of
 from gorgias_assets.entities import ENTITIES
 from gorgias_assets.io_managers.merging import MergingIOManager
-from gorgias_assets.io_managers.sql_warehouse import SqlWarehouse
-from gorgias_assets.io_managers.warehouse import Dimension, Table
 from gorgias_assets.overview.facts import read_facts
 from gorgias_assets.overview.measures import COLUMNS, overview_rows
 from gorgias_assets.overview.period import Period
 from gorgias_assets.overview.report import report_metadata
 from gorgias_assets.partitions import daily_partitions
 from gorgias_assets.pools import WAREHOUSE_POOL
+from gorgias_assets.warehouse.tables import Dimension, Table
+from gorgias_assets.warehouse.warehouse import SqlWarehouse
 from gorgias_assets.windows import Window
 
 KEY = dg.AssetKey([GROUP, "overview"])

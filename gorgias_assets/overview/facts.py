@@ -14,11 +14,13 @@ from datetime import timedelta
 import pandas as pd
 
 from gorgias_assets.columns import DELETED_AT
-from gorgias_assets.entities import SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS, Entity
-from gorgias_assets.io_managers.frames import NULLABLE_TYPES
-from gorgias_assets.io_managers.sql import Dialect
-from gorgias_assets.io_managers.sql_warehouse import SqlWarehouse
-from gorgias_assets.io_managers.warehouse import Dimension, Table
+from gorgias_assets.entities.model import Entity
+from gorgias_assets.entities.surveys import SATISFACTION_SURVEYS
+from gorgias_assets.entities.tickets import TICKET_MESSAGES, TICKETS
+from gorgias_assets.warehouse.dialect import Dialect
+from gorgias_assets.warehouse.frames import NULLABLE_TYPES
+from gorgias_assets.warehouse.tables import Dimension, Table
+from gorgias_assets.warehouse.warehouse import SqlWarehouse
 from gorgias_assets.windows import Window
 
 # How long after its ticket a first message may be created. Where it is later, those before it have not been read, as

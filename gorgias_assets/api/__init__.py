@@ -1,0 +1,1 @@
+"""Gorgias over HTTP: the only modules that send requests."""

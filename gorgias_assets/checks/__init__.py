@@ -1,0 +1,1 @@
+"""Asset checks: what they ask, what they conclude, how Dagster runs them."""

@@ -1,0 +1,35 @@
+"""Customers."""
+
+from datetime import timedelta
+
+from gorgias_assets.entities.model import Entity, boolean, integer, json, moment, string
+
+CUSTOMERS = Entity(
+    name="customers",
+    path="/customers",
+    grain="One row per customer of the helpdesk.",
+    order="updated_datetime",
+    touch_fields=("created_datetime", "updated_datetime"),
+    look_back=timedelta(0),
+    gone_events=("customer-deleted", "customer-merged"),
+    columns=(
+        integer("id", "Gorgias's id of the customer; agents' ids come from the same sequence."),
+        string("external_id", "Id of the customer in the shop's own system."),
+        boolean("active", "Whether the customer is active."),
+        string("email", "Primary e-mail address; one customer per address.", private=True),
+        string("name", "Full name.", private=True),
+        string("firstname", "First name; empty when unknown.", private=True),
+        string("lastname", "Last name; empty when unknown.", private=True),
+        string("language", "Language, ISO 639-1."),
+        string("timezone", "IANA time zone."),
+        moment("created_datetime", "When the customer was created."),
+        moment(
+            "updated_datetime",
+            "When the customer's own fields last changed. Custom field values, merges and new tickets do not move it.",
+        ),
+        json("meta", "Where the name came from, profile picture and the like."),
+        json("data", "Arbitrary data that the shop attached to the customer."),
+        string("note", "Agents' note about the customer.", private=True),
+        json("custom_fields", "Custom field values by field id: {id: {id, value}}."),
+    ),
+)

@@ -1,0 +1,29 @@
+"""Satisfaction surveys."""
+
+from datetime import timedelta
+
+from gorgias_assets.entities.model import Entity, integer, json, moment, string
+
+SATISFACTION_SURVEYS = Entity(
+    name="satisfaction_surveys",
+    path="/satisfaction-surveys",
+    grain="One row per satisfaction survey; at most one per ticket, and it may outlive its ticket.",
+    order="created_datetime",
+    touch_fields=("created_datetime", "sent_datetime", "scored_datetime"),
+    look_back=timedelta(days=45),
+    look_ahead=timedelta(hours=2),  # a recorded survey was scored 88 minutes before its creation
+    outlives=("tickets", "ticket_id"),
+    columns=(
+        integer("id", "Gorgias's id of the survey."),
+        string("body_text", "The customer's comment, up to 1,000 characters.", private=True),
+        moment("created_datetime", "When the survey was created."),
+        integer("customer_id", "The customer asked; may be gone."),
+        json("meta", "Arbitrary data attached to the survey."),
+        integer("score", "1 to 5; null until answered."),
+        moment("scored_datetime", "When it was answered, days after created_datetime as a rule."),
+        moment("sent_datetime", "When it was sent, hours after created_datetime as a rule."),
+        moment("should_send_datetime", "When it is planned to be sent; a plan, not an event."),
+        integer("ticket_id", "The ticket it asks about; may be gone."),
+        string("uri", "Path of the survey in the API."),
+    ),
+)

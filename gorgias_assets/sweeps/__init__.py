@@ -1,0 +1,1 @@
+"""From a window of a list to typed batches."""

@@ -1,0 +1,42 @@
+"""What a sweep tells of itself while it reads."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from gorgias_assets.api.client import Request
+
+
+@dataclass
+class Progress:
+    """What a sweep has read so far, which runs a little ahead of what it has yielded.
+
+    - `pages`, `calls`: list answers read, and requests made, failed attempts and looks for single rows included.
+    - `retries`: failed attempts among the calls.
+    - `rows_read`, `rows_touched`: rows in those answers, and those of them that belong to the window.
+    - `rows_in_order`, `rows_without_order`: rows whose order was verified, and rows without an order field.
+    - `waited_seconds`: time spent waiting for the budget, of all readers together.
+    - `newest`, `reached`: the order field of the newest row, and of the last row read.
+    - `extra_fields`: how often each field went to `_extra`.
+    - `seek`: whether the window was reached without reading what is newer.
+    - `complete`: every row of the window has been read.
+    """
+
+    pages: int = 0
+    calls: int = 0
+    retries: int = 0
+    rows_read: int = 0
+    rows_touched: int = 0
+    rows_in_order: int = 0
+    rows_without_order: int = 0
+    waited_seconds: float = 0.0
+    newest: datetime | None = None
+    reached: datetime | None = None
+    extra_fields: Counter[str] = field(default_factory=Counter)
+    seek: str = "not needed"
+    complete: bool = False
+
+    def count(self, request: Request) -> None:
+        self.calls += request.calls
+        self.retries += request.calls - 1
+        self.waited_seconds += request.waited

@@ -1,0 +1,66 @@
+"""Seeking: reaching an old moment of a list in two calls, however long the list is.
+
+Recorded cursors are base64 of `["next", "<naive UTC microseconds>", <id>]`, the sort key and the id of the last row
+before the position (events and tags, NangoHQ/integration-templates, 2026-08-26; the documentation's survey example).
+That the four lists of this project take a cursor that was made, and not given, is an inference. So the answer is held
+against two facts that need no inference, and on any doubt there is no seek:
+
+- every row of it is older than the moment, and no row of the page before it is;
+- where it has no row, the oldest row of the list is not older than the moment.
+"""
+
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from gorgias_assets.api.client import CursorRefused, Page
+from gorgias_assets.sweeps.rows import moments
+
+# A page of a list ordered by a datetime field: (<field>:asc or <field>:desc, cursor) -> page.
+AskForPage = Callable[[str, str | None], Page]
+
+
+@dataclass(frozen=True)
+class Sought:
+    """A page whose first row is the newest that is older than the moment; without rows, the list has none so old.
+
+    `oldest`: the order field of the list's last row, where it was asked for.
+    """
+
+    page: Page
+    oldest: datetime | None = None
+
+
+def seek(ask: AskForPage, order: str, moment: datetime) -> Sought | None:
+    """Reach the rows of the list by `order`, newest first, that are older than `moment`; None on any doubt.
+
+    The list must have newer rows, too.
+    """
+    try:
+        page = ask(f"{order}:desc", cursor_before(moment))
+        if not page.rows:
+            return _sought_nothing(ask, page, order, moment)
+        if page.prev_cursor is None:
+            return None
+        newer = moments(ask(f"{order}:desc", page.prev_cursor).rows, order)
+    except CursorRefused:
+        return None
+    older = moments(page.rows, order)
+    return Sought(page) if older and newer and max(older) < moment <= min(newer) else None
+
+
+def cursor_before(moment: datetime) -> str:
+    """The cursor at which, newest first, the rows begin that are older than `moment`: no id is below 0."""
+    return base64.b64encode(json.dumps(["next", moment.replace(tzinfo=None).isoformat(), 0]).encode()).decode()
+
+
+def _sought_nothing(ask: AskForPage, page: Page, order: str, moment: datetime) -> Sought | None:
+    """`page` has no rows: that is right if the list's oldest row is not older than the moment."""
+    first = ask(f"{order}:asc", None)
+    oldest = min(moments(first.rows, order), default=None)
+    is_empty = not first.rows and first.next_cursor is None
+    if page.next_cursor is not None or (oldest < moment if oldest else not is_empty):
+        return None
+    return Sought(page, oldest)

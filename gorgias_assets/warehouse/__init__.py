@@ -1,0 +1,1 @@
+"""Tables in a database, in SQL. Nothing here knows Dagster or Gorgias."""

@@ -1,0 +1,308 @@
+"""BigQuery's words, and what jobs do with its tables.
+
+Statements are jobs of their own, not one transaction: one that changes a table would be cancelled as soon as another
+run changes the same table, while a single statement is queued behind it
+(cloud.google.com/bigquery/docs/transactions#transaction_concurrency). So rows are merged by one statement, and what
+follows it, such as the position, may be lost to a crash for the price of reading a batch again.
+
+Statements that happen to insert rows only do not conflict
+(cloud.google.com/bigquery/docs/data-manipulation-language#dml_statement_conflicts), so that two runs may add the same
+new row. The one that ends last leaves it once.
+"""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import UTC, date, datetime, time, timedelta
+from tempfile import TemporaryFile
+from typing import Any, ClassVar
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+from google.api_core.exceptions import Conflict, NotFound
+from google.cloud import bigquery
+
+from gorgias_assets.columns import DELETED_AT, EXTRACTED_AT, MERGED_INTO, Column, Kind
+from gorgias_assets.warehouse.bigquery.jobs import GOOGLE_ERRORS, Jobs, Patience
+from gorgias_assets.warehouse.bigquery.types import arrow_schema, fields_of, loadable, storable_json, type_of
+from gorgias_assets.warehouse.dialect import Dialect
+from gorgias_assets.warehouse.session import Session
+from gorgias_assets.warehouse.tables import Merged, Slice, Table
+from gorgias_assets.windows import Window
+
+STAGING_KEPT = timedelta(days=1)
+PARTITIONED_BY = "created_datetime"
+# By itself PARSE_JSON refuses a number that BigQuery would write in other digits, as one fraction in a few thousand is,
+# 0.818739159369892 for example. Rounded it is the same number, but an integer beyond 64 bits: see `storable_json`.
+_ROUNDED = "PARSE_JSON({}, wide_number_mode=>'round')"
+_MOST_IDS = 10_000  # that one statement names
+_MOST_RANGES = 200  # of days that one statement names
+_ROWS_ENCODED = 4_096  # at a time; what they take in memory
+
+
+class BigQueryDialect(Dialect):
+    types: ClassVar = {
+        Kind.INTEGER: "INT64",
+        Kind.BOOLEAN: "BOOL",
+        Kind.STRING: "STRING",
+        Kind.DATETIME: "TIMESTAMP",
+        Kind.JSON: "JSON",
+    }
+    text_type = "STRING"
+    moment_type = "TIMESTAMP"
+
+    def __init__(self, project: str) -> None:
+        self._project = project
+
+    def quoted(self, identifier: str) -> str:
+        return "`" + identifier.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+    def literal(self, text: str) -> str:
+        return json.dumps(text, ensure_ascii=False)  # GoogleSQL knows all the escapes of JSON's strings
+
+    def name_of(self, table: Table) -> str:
+        return self.quoted(f"{self._project}.{table.schema}.{table.name}")
+
+    def in_window(self, expression: str, window: Window, kind: str) -> str:
+        """A partition column is compared as it is, without a cast, so that BigQuery reads only its partitions."""
+        if kind == "TIMESTAMP":
+            return self.within(expression, [window])
+        start, end = window.start.replace(tzinfo=None), window.end.replace(tzinfo=None)
+        if kind == "DATETIME":
+            return f"{expression} >= DATETIME '{start}' AND {expression} < DATETIME '{end}'"
+        if kind == "DATE" and start.time() == end.time() == time():
+            return f"{expression} >= DATE '{start:%Y-%m-%d}' AND {expression} < DATE '{end:%Y-%m-%d}'"
+        return super().in_window(expression, window, kind)
+
+    def json_text(self, expression: str, field: str) -> str:
+        return f"JSON_VALUE({expression}, {self.literal(f'$.{field}')})"
+
+    def json_keys(self, expression: str, name: str) -> str:
+        return f"UNNEST(JSON_KEYS({expression}, 1)) AS {name}"
+
+    def inline(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+        first, *others = rows
+        named = ", ".join(f"{value} AS {column}" for value, column in zip(first, columns, strict=True))
+        values = [f"STRUCT({named})", *(f"({', '.join(row)})" for row in others)]
+        return f"UNNEST([{', '.join(values)}]) AS {name}"
+
+
+class BigQuerySession(Session):
+    """Jobs in one dataset's location, and requests about its tables."""
+
+    def __init__(
+        self,
+        client: bigquery.Client,
+        dataset: str,
+        jobs: Jobs,
+        storage: Callable[[], AbstractContextManager[Any]],
+        patience: Patience,
+    ) -> None:
+        self.dialect: BigQueryDialect = BigQueryDialect(client.project)
+        self._client = client
+        self._dataset = dataset
+        self._jobs = jobs
+        self._storage = storage
+        self._patience = patience.arguments
+        self._tables: dict[str, bigquery.Table] = {}  # as they are known to be
+
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        job = self._jobs.query(statement)
+        if job.num_dml_affected_rows is not None:
+            return [(job.num_dml_affected_rows,)]
+        return [row.values() for row in job.result(**self._patience)]
+
+    def arrow(self, query: str) -> pa.Table:
+        job = self._jobs.query(query)
+        with self._storage() as storage:
+            return job.result(**self._patience).to_arrow(bqstorage_client=storage, create_bqstorage_client=False)
+
+    def columns_of(self, table: Table) -> dict[str, str]:
+        try:
+            return {field.name: type_of(field) for field in self._existing(table.name).schema}
+        except NotFound:
+            return {}
+
+    def condition(self, table: Table, where: Slice) -> str:
+        return self.dialect.condition(where, self.columns_of(table))
+
+    def schema_of(self, table: Table) -> pa.Schema:
+        return arrow_schema(self._existing(table.name).schema)
+
+    def create(self, table: Table, columns: Sequence[Column]) -> None:
+        schema = [
+            bigquery.SchemaField(column.name, self.dialect.types[column.kind], description=column.description)
+            for column in columns
+        ]
+        self._create(table.name, schema, partitioned_by=PARTITIONED_BY)
+
+    def add(self, table: Table, columns: Sequence[Column]) -> None:
+        words = self.dialect
+        self._alter(
+            table,
+            [
+                f"{words.quoted(column.name)} {words.types[column.kind]} "
+                f"OPTIONS(description={words.literal(column.description)})"
+                for column in columns
+            ],
+        )
+
+    def ensure_view_of_living(self, table: Table) -> None:
+        if self.columns_of(Table(table.schema, f"{table.name}_live")):
+            return
+        view = bigquery.Table(self._reference(f"{table.name}_live"))
+        view.view_query = (
+            f"SELECT * EXCEPT ({DELETED_AT}, {MERGED_INTO}) FROM {self.dialect.name_of(table)} "
+            f"WHERE {DELETED_AT} IS NULL"
+        )
+        self._ensure(view)
+
+    def merge(self, table: Table, rows: pa.Table) -> Merged:
+        found = self._existing(table.name)
+        json_columns = [field.name for field in found.schema if field.field_type == "JSON"]
+        with self.staged(storable_json(rows, json_columns)) as staged:
+            source = f"(SELECT {self._selected(rows.column_names, found.schema, _ROUNDED)} FROM {staged})"
+            statement = self.dialect.merge(table, source, rows.column_names, self._pruning(found, rows))
+            job = self._jobs.query(statement)
+        changed, new = job.num_dml_affected_rows or 0, job.dml_stats.inserted_row_count if job.dml_stats else 0
+        return Merged(changed, new)
+
+    @contextmanager
+    def staged(self, rows: pa.Table) -> Iterator[str]:
+        rows = loadable(rows)
+        staging = bigquery.Table(self._reference(f"_staging_{uuid4().hex}"), fields_of(rows.schema))
+        staging.expires = datetime.now(UTC) + STAGING_KEPT  # should this process not come to deleting it
+        self._ensure(staging)
+        try:
+            with TemporaryFile() as file:
+                pyarrow.parquet.write_table(rows, file, row_group_size=_ROWS_ENCODED)
+                self._jobs.load(file, file.tell(), staging.reference, staging.schema)
+            yield self.dialect.name_of(Table(self._dataset, staging.table_id))
+        except BaseException:  # a cancelled run's, too; it is raised again
+            with suppress(*GOOGLE_ERRORS):  # the table expires
+                self._client.delete_table(staging, **self._patience | {"retry": None})
+            raise
+        self._client.delete_table(staging, not_found_ok=True, **self._patience)
+
+    def widen(self, table: Table, rows: pa.Table, existing: Mapping[str, str], partitioned_by: str | None) -> None:
+        fields = fields_of(loadable(rows.slice(0, 0)).schema)
+        if not existing:
+            self._create(table.name, fields, partitioned_by)
+        elif lacking := [field for field in fields if field.name not in existing]:
+            self._alter(table, [f"{self.dialect.quoted(field.name)} {type_of(field)}" for field in lacking])
+
+    def overwrite(self, table: Table, source: str, names: Sequence[str], condition: str) -> None:
+        """One statement, since it is atomic and waits for others that change the table.
+
+        Two that find nothing to delete do not wait, so that a new partition which two runs write at once is there twice
+        until it is written again.
+        """
+        schema = self._existing(table.name).schema
+        columns = ", ".join(map(self.dialect.quoted, names))
+        self.execute(
+            f"MERGE INTO {self.dialect.name_of(table)} AS target "
+            f"USING (SELECT {self._selected(names, schema)} FROM {source}) AS source ON FALSE "
+            f"WHEN NOT MATCHED BY SOURCE AND ({condition}) THEN DELETE "
+            f"WHEN NOT MATCHED BY TARGET THEN INSERT ({columns}) VALUES ({columns})"
+        )
+
+    def leave_one_of_each_id(self, table: Table) -> None:
+        """The one that was read last. It may have been added with another day of creation than before, too."""
+        name = self.dialect.name_of(table)
+        twice = f"SELECT id FROM {name} GROUP BY id HAVING COUNT(*) > 1 LIMIT {_MOST_IDS}"
+        while ids := [row_id for (row_id,) in self.execute(twice)]:
+            among = self.dialect.among("id", ids)
+            self.execute(
+                f"MERGE INTO {name} AS target USING (SELECT * FROM {name} WHERE {among} "
+                f"QUALIFY ROW_NUMBER() OVER (PARTITION BY id ORDER BY {EXTRACTED_AT} DESC) = 1) AS source ON FALSE "
+                f"WHEN NOT MATCHED BY SOURCE AND {among} THEN DELETE WHEN NOT MATCHED BY TARGET THEN INSERT ROW"
+            )
+
+    def pruning_of(self, table: Table, field: str, ids: Collection[int]) -> str:
+        found = self._existing(table.name)
+        if not _is_partitioned(found):
+            return ""
+        days = self.execute(
+            f"SELECT DISTINCT TIMESTAMP_TRUNC({PARTITIONED_BY}, DAY) FROM {self.dialect.name_of(table)} "
+            f"WHERE {self.dialect.among(self.dialect.quoted(field), ids)}"
+        )
+        return self._created_on({day.date() for (day,) in days if day is not None})
+
+    def _pruning(self, table: bigquery.Table, rows: pa.Table) -> str:
+        """The days on which `rows` were created, so that BigQuery reads no more of the table than those.
+
+        A row whose creation was unreadable when it was stored is among those without a day.
+        """
+        if not _is_partitioned(table) or rows[PARTITIONED_BY].null_count:
+            return ""
+        days = pc.unique(rows[PARTITIONED_BY].cast(pa.date32(), safe=False))
+        return self._created_on(set(days.to_pylist()))
+
+    def _created_on(self, days: Collection[date]) -> str:
+        if date.max in days:  # which has no end
+            return ""
+        column = f"target.{PARTITIONED_BY}"
+        return f" AND ({column} IS NULL OR {self.dialect.within(column, ranges_of(days))})"
+
+    def _selected(
+        self, names: Sequence[str], schema: Sequence[bigquery.SchemaField], parsing: str = "PARSE_JSON({})"
+    ) -> str:
+        """Columns of a staging table in the types of the table they go to."""
+        types = {field.name: type_of(field) for field in schema}
+        return ", ".join(
+            f"{parsing.format(name)} AS {name}" if types.get(plain) == "JSON" else name
+            for plain, name in ((name, self.dialect.quoted(name)) for name in names)
+        )
+
+    def _create(self, name: str, schema: Sequence[bigquery.SchemaField], partitioned_by: str | None) -> None:
+        table = bigquery.Table(self._reference(name), schema)
+        types = {field.name: type_of(field) for field in schema}
+        if partitioned_by and types.get(partitioned_by) in ("TIMESTAMP", "DATETIME", "DATE"):
+            table.time_partitioning = bigquery.TimePartitioning(field=partitioned_by)
+        if types.get("id") == "INT64":
+            table.clustering_fields = ["id"]
+        self._ensure(table)
+        self._tables.pop(name, None)
+
+    def _ensure(self, table: bigquery.Table) -> None:
+        """Create the table, unless there is one of its name; it may be this one, made by a request that was lost."""
+        with suppress(Conflict):
+            self._client.create_table(table, **self._patience)
+
+    def _alter(self, table: Table, columns: Sequence[str]) -> None:
+        added = ", ".join(f"ADD COLUMN IF NOT EXISTS {column}" for column in columns)
+        self.execute(f"ALTER TABLE {self.dialect.name_of(table)} {added}")
+        self._tables.pop(table.name, None)
+
+    def _existing(self, name: str) -> bigquery.Table:
+        if name not in self._tables:
+            self._tables[name] = self._client.get_table(self._reference(name), **self._patience)
+        return self._tables[name]
+
+    def _reference(self, name: str) -> bigquery.TableReference:
+        return bigquery.DatasetReference(self._client.project, self._dataset).table(name)
+
+
+def _is_partitioned(table: bigquery.Table) -> bool:
+    return bool(table.time_partitioning and table.time_partitioning.field == PARTITIONED_BY)
+
+
+def ranges_of(days: Collection[date]) -> list[Window]:
+    """Windows that hold the days, in order, and few others: at most `_MOST_RANGES` of them."""
+    gap = 1
+    while len(ranges := _joined(days, gap)) > _MOST_RANGES:
+        gap *= 2
+    return ranges
+
+
+def _joined(days: Collection[date], gap: int) -> list[Window]:
+    """The days, in windows between which there are `gap` days or more."""
+    windows: list[Window] = []
+    for day in sorted(days):
+        start = datetime.combine(day, time(), UTC)
+        if windows and start - windows[-1].end < timedelta(days=gap):
+            start = windows.pop().start
+        windows.append(Window(start, datetime.combine(day, time(), UTC) + timedelta(days=1)))
+    return windows

@@ -1,0 +1,165 @@
+"""Arrow's types and BigQuery's, and values that BigQuery takes only in another form."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from google.cloud.bigquery import SchemaField
+
+from gorgias_assets.warehouse.tables import WarehouseError
+
+# The names of BigQuery's tables API, and those of its SQL where they differ.
+_SQL_NAMES = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL", "RECORD": "STRUCT"}
+_ARROW_TYPES = {
+    "INT64": pa.int64(),
+    "FLOAT64": pa.float64(),
+    "BOOL": pa.bool_(),
+    "STRING": pa.string(),
+    "BYTES": pa.binary(),
+    "DATE": pa.date32(),
+    "TIME": pa.time64("us"),
+    "DATETIME": pa.timestamp("us"),
+    "TIMESTAMP": pa.timestamp("us", tz="UTC"),
+    "NUMERIC": pa.decimal128(38, 9),
+    "BIGNUMERIC": pa.decimal256(76, 38),
+}
+_MOST_NESTED = 500  # levels that a JSON value of BigQuery may have
+_WIDE_NUMBER = r"[0-9]{19}"  # that may not fit into 64 bits
+
+
+def type_of(field: SchemaField) -> str:
+    """A column's type in SQL."""
+    kind = _SQL_NAMES.get(field.field_type, field.field_type)
+    if kind == "STRUCT":
+        kind = f"STRUCT<{', '.join(f'`{inner.name}` {type_of(inner)}' for inner in field.fields)}>"
+    return f"ARRAY<{kind}>" if field.mode == "REPEATED" else kind
+
+
+def arrow_schema(fields: Iterable[SchemaField]) -> pa.Schema:
+    """Columns as Arrow; JSON and other text-like ones as strings."""
+    return pa.schema([(field.name, _arrow_type(field)) for field in fields])
+
+
+def _arrow_type(field: SchemaField) -> pa.DataType:
+    if field.field_type in ("RECORD", "STRUCT"):
+        kind = pa.struct([(inner.name, _arrow_type(inner)) for inner in field.fields])
+    else:
+        kind = _ARROW_TYPES.get(_SQL_NAMES.get(field.field_type, field.field_type), pa.string())
+    return pa.list_(kind) if field.mode == "REPEATED" else kind
+
+
+def loadable(rows: pa.Table) -> pa.Table:
+    """`rows` in the nearest types that BigQuery has; raises `WarehouseError` for one that it has none for.
+
+    A list that is null becomes an empty one in BigQuery, whose lists are never null.
+    """
+    for position, field in enumerate(rows.schema):
+        wanted = _nearest(field.type, field.name)
+        if field.type != wanted:
+            try:
+                rows = rows.set_column(position, field.name, rows[field.name].cast(wanted))
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+                raise WarehouseError(
+                    f"Column {field.name!r} is {field.type}, and not all of its values fit into BigQuery's {wanted}. "
+                    "Return it as that type."
+                ) from None
+        if pa.types.is_list(wanted) and pc.list_flatten(rows[field.name]).null_count:
+            raise WarehouseError(
+                f"Column {field.name!r} has nulls in its lists, which BigQuery does not hold; leave them out, or "
+                "return lists of structs."
+            )
+    return rows
+
+
+def fields_of(schema: pa.Schema) -> list[SchemaField]:
+    """A schema of `loadable` rows as BigQuery's columns."""
+    return [_field(field.name, field.type) for field in schema]
+
+
+def _field(name: str, kind: pa.DataType) -> SchemaField:
+    if pa.types.is_list(kind):
+        inner = _field(name, kind.value_type)
+        return SchemaField(name, inner.field_type, mode="REPEATED", fields=inner.fields)
+    if pa.types.is_struct(kind):
+        return SchemaField(name, "STRUCT", fields=[_field(inner.name, inner.type) for inner in kind])
+    if pa.types.is_decimal(kind):
+        return SchemaField(name, "NUMERIC" if _is_numeric(kind) else "BIGNUMERIC")
+    return SchemaField(name, next(sql for sql, arrow in _ARROW_TYPES.items() if arrow == kind))
+
+
+def _is_numeric(kind: pa.DataType) -> bool:
+    return 0 <= kind.scale <= 9 and kind.precision - kind.scale <= 29
+
+
+def _nearest(kind: pa.DataType, name: str) -> pa.DataType:
+    is_ = pa.types
+    if is_.is_dictionary(kind) or is_.is_run_end_encoded(kind):
+        return _nearest(kind.value_type, name)
+    if is_.is_list(kind) or is_.is_large_list(kind) or is_.is_fixed_size_list(kind):
+        inner = _nearest(kind.value_type, name)
+        if is_.is_list(inner):
+            raise WarehouseError(
+                f"Column {name!r} holds lists of lists, which BigQuery has no type for; return lists of structs."
+            )
+        return pa.list_(inner)
+    if is_.is_struct(kind):
+        return pa.struct([(field.name, _nearest(field.type, name)) for field in kind])
+    if is_.is_timestamp(kind):
+        return pa.timestamp("us", tz="UTC" if kind.tz else None)
+    if is_.is_decimal(kind):
+        return kind
+    found = next((arrow for applies, arrow in _NEAREST if applies(kind)), None)
+    if found is None:
+        raise WarehouseError(f"Column {name!r} is {kind}, which BigQuery has no type for; return it as another type.")
+    return found
+
+
+_NEAREST: Sequence[tuple[Any, pa.DataType]] = (
+    (pa.types.is_boolean, pa.bool_()),
+    (pa.types.is_uint64, pa.decimal128(20, 0)),
+    (pa.types.is_integer, pa.int64()),
+    (pa.types.is_floating, pa.float64()),
+    (pa.types.is_date, pa.date32()),
+    (pa.types.is_time, pa.time64("us")),
+    (lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind), pa.string()),
+    (lambda kind: pa.types.is_binary(kind) or pa.types.is_large_binary(kind), pa.binary()),
+)
+
+
+def storable_json(rows: pa.Table, names: Iterable[str]) -> pa.Table:
+    """`rows` with each JSON text that BigQuery would change or refuse written as a JSON string of that text.
+
+    Which are those with integers beyond 64 bits (docs: PARSE_JSON, wide_number_mode) and those nested too deep
+    (docs: JSON data type). One of them would fail the whole batch.
+    """
+    for name in names:
+        if name not in rows.column_names or not _may_be_refused(rows[name]):
+            continue
+        texts = [text if text is None or _fits(text) else json.dumps(text) for text in rows[name].to_pylist()]
+        rows = rows.set_column(rows.column_names.index(name), name, pa.array(texts, pa.string()))
+    return rows
+
+
+def _may_be_refused(texts: pa.ChunkedArray) -> bool:
+    opening = pc.add(pc.count_substring(texts, "["), pc.count_substring(texts, "{"))
+    suspicious = pc.or_(pc.match_substring_regex(texts, _WIDE_NUMBER), pc.greater(opening, _MOST_NESTED))
+    return bool(pc.any(suspicious).as_py())
+
+
+def _fits(text: str) -> bool:
+    def integer(digits: str) -> int:
+        if not -(2**63) <= int(digits) < 2**64:
+            raise ValueError
+        return int(digits)
+
+    try:
+        return _depth(json.loads(text, parse_int=integer)) <= _MOST_NESTED
+    except (ValueError, RecursionError):
+        return False
+
+
+def _depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, inner), default=0) if isinstance(value, dict | list) else 0

@@ -1,0 +1,211 @@
+"""Reconciliation: a table is compared with the events of its days, and what cannot be compared is a sentence."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from gorgias_assets.checks.audits import TOLERATED_ROWS
+from gorgias_assets.checks.build import LATE_AFTER
+from gorgias_assets.checks.reconciliation import MOST_DAYS, events_agree
+from gorgias_assets.checks.verdicts import NotThere, Subject, Verdict
+from gorgias_assets.entities import TICKET_MESSAGES, TICKETS
+from gorgias_assets.entities.model import Entity
+from gorgias_assets.partitions import daily_partitions
+from gorgias_assets.resources import GorgiasResource
+from gorgias_assets.sandbox.account import Account
+from gorgias_assets.sandbox.faults import Fault
+from gorgias_assets.sandbox.server import Sandbox
+from gorgias_assets.warehouse.tables import Table
+from gorgias_assets.windows import Window
+from gorgias_assets_tests.conftest import FIRST_DAY, Project
+from gorgias_assets_tests.engines import on_each_warehouse_in_time
+
+NOW = datetime.now(UTC)
+TODAY = datetime.combine(NOW.date(), time(), UTC)
+DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
+A_DAY = 12  # rows
+KINDS = {"tickets": TICKETS, "messages": TICKET_MESSAGES}
+
+
+def key(days_ago: int) -> str:
+    return (TODAY - days_ago * DAY).date().isoformat()
+
+
+def living() -> Account:
+    """A dozen tickets of one message each on each of three days, the last of which has just ended."""
+    account = Account(now=TODAY - 3 * DAY)
+    for days_ago in (3, 2, 1):
+        account.now = TODAY - days_ago * DAY + timedelta(hours=12)
+        for _ in range(A_DAY):
+            account.create("messages", ticket_id=account.create("tickets")["id"])
+            account.advance(MINUTE)
+    return account
+
+
+def materialized(project: Project) -> Project:
+    project.materialize(key(3), key(1), select=["tickets", "ticket_messages"])
+    return project
+
+
+@pytest.fixture
+def account() -> Account:
+    return living()
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    with Sandbox(living()) as sandbox:
+        yield materialized(Project(sandbox, tmp_path_factory.mktemp("kept") / "warehouse.duckdb"))
+
+
+@pytest.fixture
+def stored(kept: Project, tmp_path: Path) -> Project:
+    """The three days, in a file that can be spoilt, and with a history that ends with them."""
+    copy = Project(kept.sandbox, Path(shutil.copy(kept.database, tmp_path / "warehouse.duckdb")))
+    copy.instance = dg.DagsterInstance.ephemeral()
+    for entity in KINDS.values():
+        for ago in (3, 2, 1):
+            copy.instance.report_runless_asset_event(materialization(ago, NOW, entity))
+    kept.sandbox.requests.clear()
+    kept.sandbox.faults.clear()
+    return copy
+
+
+def materialization(days_ago: int, began: datetime, entity: Entity = TICKETS) -> dg.AssetMaterialization:
+    read = {"began_at": dg.MetadataValue.timestamp(began)}
+    return dg.AssetMaterialization(["gorgias", entity.name], partition=key(days_ago), metadata=read)
+
+
+def compare(project: Project, entity: Entity, *days_ago: int, **about: Any) -> Verdict:
+    days = {key(ago): Window(TODAY - ago * DAY, TODAY - (ago - 1) * DAY) for ago in days_ago or (3, 2, 1)}
+    fields: dict[str, Any] = {
+        "tables": {entity.name: Table("gorgias", entity.name)},
+        "assets": {entity.name: dg.AssetKey(["gorgias", entity.name])},
+        "warehouse": project.engine.warehouse(),
+        "connect": project.resources["gorgias"].client,
+        "instance": project.instance,
+        "partitions": daily_partitions(FIRST_DAY),
+        "days": days,
+        "now": NOW,
+        "late_after": LATE_AFTER,
+    }
+    return events_agree(Subject(entity, **fields | about))
+
+
+def counts(verdict: Verdict) -> Mapping[str, tuple[int, int]]:
+    return {day: (told["events"], told["stored"]) for day, told in verdict.metadata.items()}
+
+
+@pytest.mark.parametrize("entity", KINDS.values(), ids=KINDS)
+def test_days_whose_rows_are_those_that_events_name_agree(stored: Project, entity: Entity) -> None:
+    verdict = compare(stored, entity)
+    assert verdict.description == "Of 3 days with 36 events and 36 rows, 0 differ notably."
+    assert verdict.passed
+    assert counts(verdict) == {key(ago): (A_DAY, A_DAY) for ago in (3, 2, 1)}
+
+
+@on_each_warehouse_in_time
+@pytest.mark.parametrize("entity", KINDS.values(), ids=KINDS)
+def test_rows_that_are_not_stored_at_all_are_named_by_day(project: Project, entity: Entity) -> None:
+    stored = materialized(project)
+    lost = sorted(row_id for row_id, row in stored.table(entity).items() if row["created_datetime"] > TODAY - DAY)[:6]
+    stored.engine.execute(f"DELETE FROM gorgias.{entity.name} WHERE id IN ({', '.join(map(str, lost))})")
+    verdict = compare(stored, entity)
+    assert not verdict.passed
+    assert verdict.severity is dg.AssetCheckSeverity.WARN
+    assert verdict.description == (
+        f"Of 3 days with 36 events and 30 rows, 1 differ: {key(1)} (6 rows are not stored, 0 have no event)."
+    )
+    assert verdict.metadata[key(1)] == {"events": A_DAY, "stored": 6, "missing": lost, "unnamed": []}
+
+
+def test_rows_without_an_event_are_named_by_day(stored: Project) -> None:
+    moved = f"TIMESTAMPTZ '{TODAY - DAY}'"
+    stored.engine.execute(f"UPDATE gorgias.tickets SET created_datetime = {moved} WHERE created_datetime < {moved}")
+    verdict = compare(stored, TICKETS, 1)
+    assert verdict.description == (
+        f"Of 1 days with 12 events and 36 rows, 1 differ: {key(1)} (0 rows are not stored, 24 have no event)."
+    )
+    assert len(verdict.metadata[key(1)]["unnamed"]) == 20
+
+
+def test_rows_without_an_id_are_left_to_the_check_of_ids(stored: Project) -> None:
+    stored.engine.execute("UPDATE gorgias.tickets SET id = NULL WHERE id IN (SELECT MIN(id) FROM gorgias.tickets)")
+    stored.engine.execute("UPDATE gorgias.tickets SET id = -id WHERE id IN (SELECT MIN(id) FROM gorgias.tickets)")
+    assert compare(stored, TICKETS).metadata[key(3)]["stored"] == A_DAY - 1
+
+
+def test_a_few_rows_may_be_missing_as_they_were_deleted_before_they_were_read(stored: Project) -> None:
+    delete = (
+        "DELETE FROM gorgias.ticket_messages WHERE id IN (SELECT id FROM gorgias.ticket_messages ORDER BY id LIMIT {})"
+    )
+    stored.engine.execute(delete.format(TOLERATED_ROWS))
+    verdict = compare(stored, TICKET_MESSAGES)
+    assert verdict.passed
+    assert len(verdict.metadata[key(3)]["missing"]) == TOLERATED_ROWS
+    stored.engine.execute(delete.format(1))
+    assert not compare(stored, TICKET_MESSAGES).passed
+
+
+def test_rows_that_are_stored_as_gone_or_on_another_day_are_stored(stored: Project) -> None:
+    stored.engine.execute(
+        f"UPDATE gorgias.tickets SET created_datetime = created_datetime - INTERVAL 200 DAY "
+        f"WHERE created_datetime >= TIMESTAMPTZ '{TODAY - DAY}'",
+        "UPDATE gorgias.tickets SET _deleted_at = now()",
+    )
+    verdict = compare(stored, TICKETS)
+    assert verdict.passed
+    assert verdict.metadata[key(1)] == {"events": A_DAY, "stored": 0, "missing": [], "unnamed": []}
+
+
+def test_it_costs_a_call_a_day_and_only_the_newest_days_are_compared(stored: Project) -> None:
+    for ago in range(4, 15):
+        stored.instance.report_runless_asset_event(materialization(ago, TODAY))
+    verdict = compare(stored, TICKETS, *range(14, 0, -1))
+    assert sorted(verdict.metadata) == sorted(key(ago) for ago in range(MOST_DAYS, 0, -1))
+    assert [request.path for request in stored.sandbox.requests] == ["/api/events"] * MOST_DAYS
+
+
+def test_a_day_that_goes_on_is_compared_up_to_shortly_before_it_was_read(stored: Project) -> None:
+    noon = TODAY - DAY + timedelta(hours=12)
+    stored.instance.report_runless_asset_event(materialization(1, noon + 14.5 * MINUTE))
+    verdict = compare(stored, TICKETS, 1)
+    assert counts(verdict) == {key(1): (5, 5)}
+
+
+def test_days_whose_events_are_kept_no_more_are_not_compared(stored: Project) -> None:
+    verdict = compare(stored, TICKETS, now=NOW + 365 * DAY)
+    assert verdict.description == "None of the days can be compared: events are kept for 12 months."
+    assert stored.sandbox.requests == []
+
+
+def test_days_that_were_not_materialised_are_not_compared(stored: Project) -> None:
+    with pytest.raises(NotThere, match="No day of gorgias/tickets has been materialised yet"):
+        compare(stored, TICKETS, 9, 8)
+
+
+OUTAGES = {
+    "refused": (403, "Events cannot be read, so nothing was compared. GET /events of account 'sandbox': status 403; "),
+    "down": (503, "Nothing was compared. GET /events: status 503, and no answer came in 1 s."),
+}
+
+
+@pytest.mark.parametrize(("status", "sentence"), OUTAGES.values(), ids=OUTAGES)
+def test_an_api_that_does_not_answer_is_a_sentence_and_no_failure(stored: Project, status: int, sentence: str) -> None:
+    stored.sandbox.faults.append(Fault(status, path="*/events", times=None))
+    impatient = GorgiasResource(uri=stored.sandbox.uri, api_url=stored.sandbox.api_url, patience_minutes=1 / 60)
+    verdict = compare(stored, TICKETS, 1, connect=impatient.client)
+    assert not verdict.passed
+    assert verdict.description.startswith(sentence)
+
+
+def test_a_uri_that_cannot_be_used_is_a_sentence_without_its_key(stored: Project) -> None:
+    wrong = GorgiasResource(uri="gorgias://shop?api_key=s3cret", api_url=stored.sandbox.api_url)
+    verdict = compare(stored, TICKETS, 1, connect=wrong.client)
+    assert verdict.description.startswith("Nothing was compared. The Gorgias URI has no email")
+    assert "s3cret" not in verdict.description

@@ -1,0 +1,130 @@
+"""`python -m gorgias_assets`, as a terminal sees it."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from gorgias_assets.sandbox.account import Account
+from gorgias_assets.sandbox.objects import KINDS
+from gorgias_assets.sandbox.server import Sandbox
+
+REPOSITORY = Path(__file__).parents[2]
+LETTER = "Dear shop, my private letter"
+
+
+@pytest.fixture
+def settings(sandbox: Sandbox, tmp_path: Path) -> dict[str, str]:
+    """An environment with an account, a warehouse and a history of its own; some of it from `.env`."""
+    (tmp_path / ".env").write_text("GORGIAS_START_DATE=2025-03-01\nWAREHOUSE_URI=duckdb:///shop.duckdb\n")
+    shutil.copy(REPOSITORY / "deploy" / "dagster.yaml", tmp_path)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GORGIAS_", "WAREHOUSE_"))}
+    return {
+        **kept,
+        "DAGSTER_HOME": str(tmp_path),
+        "DAGSTER_DISABLE_TELEMETRY": "yes",
+        "GORGIAS_URI": sandbox.uri,
+        "GORGIAS_API_URL": sandbox.api_url,
+    }
+
+
+def start(settings: dict[str, str], *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "gorgias_assets", *words],
+        env=settings,
+        cwd=settings["DAGSTER_HOME"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(settings: dict[str, str], *words: str) -> tuple[int, str]:
+    with start(settings, *words) as command:
+        output, _ = command.communicate(timeout=150)
+    return command.returncode, output
+
+
+def columns(output: str) -> dict[str, Sequence[str]]:
+    """The words of each line that begins with a table's name."""
+    found = [line.split() for line in output.splitlines() if re.match(r"gorgias\.\w+ +[\d,]+ ", line)]
+    return {table: words for table, *words in found}
+
+
+def test_a_backfill_tells_its_progress_and_then_status_shows_what_is_there_and_missing(settings, account):
+    for day in (3, 4, 20):
+        moment = datetime(2025, 3, day, 12, tzinfo=UTC)
+        ticket = account.create("tickets", created_datetime=moment, updated_datetime=moment, subject=LETTER)
+        account.create("messages", ticket_id=ticket["id"], created_datetime=moment, body_text=LETTER)
+    code, output = run(settings, "backfill", "2025-03-02", "2025-03-10")
+    assert code == 0, output
+    assert "Materialising 2025-03-02 to 2025-03-10 in one run." in output
+    assert re.search(r"\d\d:\d\d:\d\d  gorgias.tickets: [2-3] rows merged, [2-3] of them new, with \d+ calls\n", output)
+    assert columns(output)["gorgias.ticket_messages"][:3] == ["2", "2", "2"]
+    assert LETTER not in output
+    code, output = run(settings, "status")
+    assert code == 0, output
+    assert re.search(r"account    sandbox: \d+ of [\d,]+ calls in use, of which this project takes up to 80%", output)
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    tickets = " ".join(columns(output)["gorgias.ticket_messages"])
+    assert tickets.startswith("2 0 2025-03-04 12:00 2025-03-10 missing 2025-03-11 to ")
+    assert tickets.endswith(", 2025-03-01")
+    assert today not in tickets
+
+
+@pytest.mark.soak
+def test_a_backfill_that_fails_says_why_in_a_sentence(settings, account):
+    settings["GORGIAS_URI"] = settings["GORGIAS_URI"].replace(account.api_key, "wr0ng")
+    code, output = run(settings, "backfill", "2025-03-02", "2025-03-10")
+    assert code == 1
+    assert "gorgias/tickets: GET /tickets of account 'sandbox': status 401; check the e-mail and the API key" in output
+    assert "Traceback" not in output
+    assert "wr0ng" not in output
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    "days", [("2025-02-28", "2025-03-10"), ("2025-03-10", "2025-03-02"), ("2025-03-02", "2999-01-01")]
+)
+def test_days_that_there_are_not_are_refused_in_a_sentence(settings, days):
+    code, output = run(settings, "backfill", *days)
+    assert code == 2
+    assert re.fullmatch(r"There are days from 2025-03-01 to \S+; name two of them, the earlier one first\.\n", output)
+
+
+@pytest.mark.soak
+def test_before_the_first_day_has_begun_there_is_nothing_to_backfill(settings):
+    settings["GORGIAS_START_DATE"] = "2999-01-01"
+    assert run(settings, "backfill", "2999-01-01") == (2, "The first day, 2999-01-01, has not begun.\n")
+
+
+@pytest.mark.soak
+def test_a_backfill_that_is_interrupted_goes_on_where_it_stopped(settings, account: Account, sandbox):
+    blank, start_of = KINDS["satisfaction_surveys"].blank, datetime(2025, 3, 3, tzinfo=UTC)
+    account.insert_many(
+        "satisfaction_surveys", ({**blank, "id": n, "created_datetime": start_of} for n in range(30_000))
+    )
+    with start(settings, "backfill", "2025-03-02", "2025-03-10") as command:
+        while len(sandbox.requests) < 150:
+            time.sleep(0.05)
+        command.send_signal(signal.SIGINT)
+        output, _ = command.communicate(timeout=150)
+    assert command.returncode == 130, output
+    assert output.endswith("Stopped.\n")
+    assert "Traceback" not in output
+    asked = len(sandbox.requests)
+    code, output = run(settings, "backfill", "2025-03-02", "2025-03-10")
+    assert code == 0, output
+    assert "this one goes on from there" in output
+    assert len(sandbox.requests) - asked < 250
+    with duckdb.connect(str(Path(settings["DAGSTER_HOME"]) / "shop.duckdb"), read_only=True) as connection:
+        assert connection.execute("SELECT count(*) FROM gorgias.satisfaction_surveys").fetchall() == [(30_000,)]

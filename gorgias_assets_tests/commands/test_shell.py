@@ -1,0 +1,77 @@
+"""The DuckDB shell on the warehouse."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from gorgias_assets.commands.shell import shell
+from gorgias_assets.io_managers.from_uri import io_manager_from_uri
+from gorgias_assets.warehouse.tables import WarehouseError
+
+CSV = ("-csv", "-noheader")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A warehouse of the default names, the schema's being the file's."""
+    path = tmp_path / "gorgias.duckdb"
+    with duckdb.connect(path) as connection:
+        connection.execute("CREATE SCHEMA gorgias")
+        connection.execute(
+            "CREATE TABLE gorgias.gorgias.tickets AS SELECT TIMESTAMPTZ '2025-03-01 12:00:00+02' AS moment"
+        )
+    return path
+
+
+def test_a_table_is_found_by_its_name_alone_and_times_are_in_utc(file, capfd, monkeypatch):
+    monkeypatch.setenv("TZ", "America/New_York")
+    assert shell(io_manager_from_uri(f"duckdb:///{file}"), [*CSV, "-c", "FROM tickets"]) == 0
+    assert capfd.readouterr().out == "2025-03-01 10:00:00+00\n"
+
+
+def test_while_it_is_open_another_process_can_write(file, tmp_path):
+    program = tmp_path / "run.py"
+    program.write_text(
+        f"import duckdb; duckdb.connect('{file}').execute('CREATE TABLE gorgias.gorgias.written (id INT)')"
+    )
+    io_manager = io_manager_from_uri(f"duckdb:///{file}")
+    assert shell(io_manager, ["-c", "FROM tickets", "-c", f".shell {sys.executable} {program}"]) == 0
+    with duckdb.connect(file, read_only=True) as connection:
+        assert connection.execute("FROM gorgias.gorgias.written").fetchall() == []
+
+
+def test_what_is_changed_in_it_stays_there(file):
+    assert shell(io_manager_from_uri(f"duckdb:///{file}"), ["-c", "DROP TABLE tickets"]) == 0
+    with duckdb.connect(file, read_only=True) as connection:
+        assert connection.execute("SELECT count(*) FROM gorgias.gorgias.tickets").fetchall() == [(1,)]
+
+
+def test_what_a_crash_left_in_the_log_is_there_too(tmp_path, capfd):
+    """A process that is killed leaves what it has committed in a file beside the other."""
+    file = tmp_path / "gorgias.duckdb"
+    program = f"""
+import duckdb, os
+connection = duckdb.connect('{file}')
+connection.execute("CREATE SCHEMA gorgias; CREATE TABLE gorgias.gorgias.tickets AS SELECT 7")
+os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", program], check=False)
+    assert Path(f"{file}.wal").exists()
+    assert shell(io_manager_from_uri(f"duckdb:///{file}"), [*CSV, "-c", "FROM tickets"]) == 0
+    assert capfd.readouterr().out == "7\n"
+
+
+@pytest.mark.parametrize(
+    ("uri", "sentence"),
+    [
+        ("bigquery://my-project", "bq query --use_legacy_sql=false"),
+        ("duckdb:///{folder}/none.duckdb", "There is nothing in .*/none.duckdb yet; materialise an asset first"),
+        ("duckdb:///{folder}/gorgias.duckdb", "There is no schema other in .*/gorgias.duckdb yet; materialise"),
+    ],
+)
+def test_where_there_is_nothing_to_open_it_is_said_why(file, uri, sentence):
+    with pytest.raises(WarehouseError, match=sentence):
+        shell(io_manager_from_uri(uri.format(folder=file.parent), "other"))

@@ -1,0 +1,441 @@
+"""The overview: what counts as which measure on which day, and what the picture and the report show of it."""
+
+import base64
+import io
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from PIL import Image
+
+from gorgias_assets.overview.asset import build_overview
+from gorgias_assets.overview.measures import KEYS, MEASURES
+from gorgias_assets.sandbox.account import Account
+from gorgias_assets.sandbox.server import Sandbox
+from gorgias_assets.sandbox.shop import Shop
+from gorgias_assets.warehouse.tables import WarehouseError
+from gorgias_assets_tests.conftest import FIRST_DAY, Project
+
+FIRST, LAST = "2025-03-03", "2025-03-21"
+LETTER, CUSTOMER = "my-private-letter", "Cora-Customer"
+HOSTILE = "<script>$x^2$"
+HOUR = 3600
+PICTURE = Path(__file__).parents[2] / "docs" / "overview.png"
+
+
+def at(day: int, hour: int = 0, minute: int = 0) -> datetime:
+    return datetime(2025, 3, day, hour, minute, tzinfo=UTC)
+
+
+class Desk:
+    """An account in which each situation has days of its own."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        self.customer = account.create("customers", name=CUSTOMER, created_datetime=at(3))["id"]
+        self.ann, self.bob = (account.create("users", name=name)["id"] for name in ("Ann", HOSTILE))
+
+    def ticket(self, created: datetime, agent: int | None = None, **fields: Any) -> int:
+        """A ticket that a customer has begun, with the first letter in it."""
+        assigned = {"assignee_user": {"id": agent or self.ann}}
+        shown = {"customer": {"id": self.customer}, "subject": LETTER, "excerpt": LETTER}
+        ticket = self.account.create("tickets", created_datetime=created, **shown, **assigned, **fields)["id"]
+        self.letter(ticket, created)
+        return int(ticket)
+
+    def letter(self, ticket: int, created: datetime) -> None:
+        sender = {"sender": {"id": self.customer}, "body_text": LETTER}
+        self.account.create("messages", ticket_id=ticket, created_datetime=created, **sender)
+
+    def reply(self, ticket: int, created: datetime, agent: int | None = None, **fields: Any) -> int:
+        sent = {"from_agent": True, "via": "helpdesk", "sender": {"id": agent or self.ann}, "body_text": LETTER}
+        message = self.account.create("messages", ticket_id=ticket, created_datetime=created, **sent | fields)
+        return int(message["id"])
+
+    def close(self, ticket: int, closed: datetime, **fields: Any) -> None:
+        self.account.update("tickets", ticket, status="closed", closed_datetime=closed, **fields)
+
+    def survey(self, ticket: int, sent: datetime, score: int | None = None, scored: datetime | None = None) -> None:
+        answer = {"score": score, "scored_datetime": scored, "body_text": LETTER}
+        about = {"ticket_id": ticket, "customer_id": self.customer}
+        self.account.create("satisfaction_surveys", created_datetime=sent, sent_datetime=sent, **about, **answer)
+
+
+def answered_by_a_rule_first(desk: Desk) -> None:
+    ticket = desk.ticket(at(3, 9))
+    desk.reply(ticket, at(3, 9, 1), via="rule", rule_id=5)
+    desk.reply(ticket, at(3, 9, 2), rule_id=5)
+    desk.reply(ticket, at(3, 9, 10), via="email")
+    desk.reply(ticket, at(3, 9, 20), public=False, channel="internal-note")
+    desk.reply(ticket, at(3, 9, 30), imported=True)
+    desk.reply(ticket, at(3, 10, 30))
+    desk.reply(ticket, at(3, 11, 30))
+
+
+def begun_by_an_agent(desk: Desk) -> None:
+    ticket = desk.account.create("tickets", created_datetime=at(4, 9), from_agent=True)["id"]
+    desk.reply(ticket, at(4, 9), via="api")
+    desk.letter(ticket, at(4, 10))
+    desk.reply(ticket, at(4, 11))
+
+
+def created_answered_and_closed_on_three_days(desk: Desk) -> None:
+    ticket = desk.ticket(at(5, 23))
+    desk.reply(ticket, at(6, 1))
+    desk.close(ticket, at(7, 23))
+
+
+def closed_twice_and_reopened(desk: Desk) -> None:
+    twice, reopened = desk.ticket(at(8, 1)), desk.ticket(at(8, 1))
+    desk.close(twice, at(8, 6))
+    desk.account.update("tickets", twice, status="open")
+    desk.close(twice, at(9, 1))
+    desk.close(reopened, at(8, 6))
+    desk.account.update("tickets", reopened, status="open", closed_datetime=at(8, 7))
+
+
+def spam_trash_and_gone(desk: Desk) -> None:
+    for fields in ({"spam": True}, {"trashed_datetime": at(10, 3)}, {"external_id": "to be deleted"}):
+        ticket = desk.ticket(at(10, 1), **fields)
+        desk.reply(ticket, at(10, 2))
+        desk.close(ticket, at(10, 3))
+
+
+def ten_waited_one_to_ten_hours(desk: Desk) -> None:
+    for hours in range(1, 11):
+        desk.reply(desk.ticket(at(11)), at(11, hours))
+
+
+def scored_nine_days_late(desk: Desk) -> None:
+    ticket = desk.ticket(at(12))
+    desk.survey(ticket, at(12, 1), 5, at(21, 1))
+    desk.survey(ticket, at(12, 1), 3, at(21, 2))
+    desk.survey(ticket, at(12, 1))
+    desk.survey(999, at(17, 1), 4, at(17, 2))
+
+
+def answered_for_a_colleague(desk: Desk) -> None:
+    ticket = desk.ticket(at(13), agent=desk.ann, channel=HOSTILE)
+    desk.reply(ticket, at(13, 1), agent=desk.bob)
+    desk.close(ticket, at(13, 2))
+
+
+def three_messages_and_one(desk: Desk) -> None:
+    long, short = desk.ticket(at(15)), desk.ticket(at(15))
+    desk.reply(long, at(15, 1), public=False)
+    desk.letter(long, at(15, 1))
+    desk.reply(long, at(15, 2))
+    for ticket in (long, short):
+        desk.close(ticket, at(15, 3))
+
+
+def older_than_the_warehouse(desk: Desk) -> None:
+    ticket = desk.ticket(datetime(2025, 2, 1, tzinfo=UTC))
+    desk.letter(ticket, at(16, 9))
+    desk.reply(ticket, at(16, 10))
+    desk.close(ticket, at(16, 12), updated_datetime=at(16, 12))
+
+
+SITUATIONS = (
+    answered_by_a_rule_first,
+    begun_by_an_agent,
+    created_answered_and_closed_on_three_days,
+    closed_twice_and_reopened,
+    spam_trash_and_gone,
+    ten_waited_one_to_ten_hours,
+    scored_nine_days_late,
+    answered_for_a_colleague,
+    three_messages_and_one,
+    older_than_the_warehouse,
+)
+
+
+def overview(project: Project, reports: Path, first: str, last: str) -> dg.ExecuteInProcessResult:
+    """Materialise the overview alone."""
+    asset = build_overview(FIRST_DAY, reports=str(reports))
+    return dg.materialize(
+        [*project.assets, asset],
+        selection=[asset],
+        instance=project.instance,
+        resources=project.resources,
+        tags={"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last},
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+    )
+
+
+def table(project: Project) -> dict[tuple[int, str, str], dict[str, Any]]:
+    names = [*KEYS, *(measure.name for measure in MEASURES)]
+    rows = [
+        dict(zip(names, row, strict=True)) for row in project.query(f"SELECT {', '.join(names)} FROM gorgias.overview")
+    ]
+    by_slice = {(row["day"].day, row["dimension"], row["slice"]): row for row in rows}
+    assert len(by_slice) == len(rows), "a slice is in the table twice"
+    return by_slice
+
+
+def metadata_of(result: dg.ExecuteInProcessResult, day: str) -> dict[str, Any]:
+    (of_day,) = [
+        found for found in result.asset_materializations_for_node("gorgias__overview") if found.partition == day
+    ]
+    return {name: value.value for name, value in of_day.metadata.items()}
+
+
+def png_of(markdown: str) -> bytes:
+    found = re.fullmatch(r"!\[[\w ,]+\]\(data:image/png;base64,(.+)\)", markdown)
+    assert found
+    return base64.b64decode(found[1], validate=True)
+
+
+@pytest.fixture(scope="module")
+def month(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, dg.ExecuteInProcessResult, Path]]:
+    """All situations materialised in one run, and the overview of all their days in another."""
+    folder = tmp_path_factory.mktemp("overview")
+    account = Account(now=datetime(2025, 4, 1, tzinfo=UTC))
+    desk = Desk(account)
+    for situation in SITUATIONS:
+        situation(desk)
+    with Sandbox(account) as sandbox:
+        project = Project(sandbox, folder / "warehouse.duckdb")
+        project.materialize(FIRST, LAST)
+        (gone,) = [row["id"] for row in account.rows("tickets") if row["external_id"]]
+        account.delete("tickets", gone)
+        project.materialize("2025-03-10", select=["tickets"])
+        yield project, overview(project, folder / "reports", FIRST, LAST), folder / "reports"
+
+
+@pytest.fixture(scope="module")
+def measured(month: tuple[Project, Any, Path]) -> dict[tuple[int, str, str], dict[str, Any]]:
+    return table(month[0])
+
+
+def of_all(measured: dict[tuple[int, str, str], dict[str, Any]], day: int) -> dict[str, Any]:
+    """The measures of a day of which something can be said: counts above zero, and what is not null."""
+    return {name: value for name, value in measured[day, "all", "all"].items() if value and name not in KEYS}
+
+
+def test_a_reply_by_a_rule_from_outside_or_in_private_is_no_first_response(measured):
+    assert of_all(measured, 3) == {
+        "tickets_created": 1,
+        "first_responses": 1,
+        "first_response_median_seconds": 1.5 * HOUR,
+        "first_response_p90_seconds": 1.5 * HOUR,
+    }
+
+
+def test_a_ticket_that_an_agent_began_has_no_first_response(measured):
+    assert of_all(measured, 4) == {"tickets_created": 1}
+
+
+def test_each_measure_counts_on_the_day_of_its_own_event(measured):
+    assert of_all(measured, 5) == {"tickets_created": 1}
+    assert of_all(measured, 6)["first_response_median_seconds"] == 2 * HOUR
+    closed = of_all(measured, 7)
+    assert (closed["tickets_closed"], closed["resolution_median_seconds"]) == (1, 48 * HOUR)
+
+
+def test_a_ticket_counts_as_closed_when_it_was_last_closed_and_not_while_it_is_open_again(measured):
+    assert of_all(measured, 8) == {"tickets_created": 2}
+    assert measured[9, "all", "all"]["tickets_closed"] == 1
+    assert measured[9, "all", "all"]["resolution_median_seconds"] == 24 * HOUR
+
+
+def test_spam_the_trash_and_what_is_gone_count_nowhere(month, measured):
+    assert month[0].query("SELECT count(*) FROM gorgias.tickets WHERE created_datetime::DATE = '2025-03-10'") == [(3,)]
+    assert of_all(measured, 10) == {}
+
+
+def test_percentiles_are_interpolated(measured):
+    day = measured[11, "all", "all"]
+    assert day["first_response_median_seconds"] == pytest.approx(5.5 * HOUR)
+    assert day["first_response_p90_seconds"] == pytest.approx(9.1 * HOUR)
+
+
+def test_a_survey_counts_when_it_was_sent_and_again_when_it_was_scored(measured):
+    sent, scored = measured[12, "all", "all"], measured[21, "all", "all"]
+    assert (sent["surveys_sent"], sent["surveys_scored"], sent["answer_rate"]) == (3, 0, 0)
+    assert sent["satisfaction_score"] is None
+    assert (scored["surveys_sent"], scored["surveys_scored"], scored["answer_rate"]) == (0, 2, None)
+    assert (scored["satisfaction_score"], scored["average_score"]) == (0.5, 4)
+
+
+def test_a_survey_counts_although_its_ticket_is_unknown(measured):
+    assert of_all(measured, 17) == {
+        "surveys_sent": 1,
+        "surveys_scored": 1,
+        "satisfaction_score": 1,
+        "average_score": 4,
+        "answer_rate": 1,
+    }
+    assert [key for key in measured if key[0] == 17] == [(17, "all", "all")]
+
+
+def test_a_first_response_is_its_writer_s_and_the_rest_the_agent_s_in_charge(measured):
+    agents = {row["label"]: row for (day, dimension, _), row in measured.items() if (day, dimension) == (13, "agent")}
+    assert agents.keys() == {"Ann", HOSTILE}
+    assert [agents["Ann"][name] for name in ("tickets_created", "tickets_closed", "first_responses")] == [1, 1, 0]
+    assert [agents[HOSTILE][name] for name in ("tickets_created", "tickets_closed", "first_responses")] == [0, 0, 1]
+    channel = measured[13, "channel", HOSTILE]
+    assert (channel["tickets_closed"], channel["first_responses"]) == (1, 1)
+
+
+def test_messages_per_ticket_are_those_of_both_sides_without_notes(measured):
+    assert measured[15, "all", "all"]["messages_per_ticket"] == 2
+
+
+def test_a_ticket_whose_beginning_was_not_read_has_no_times(measured):
+    assert of_all(measured, 16) == {"tickets_closed": 1}
+
+
+def test_a_day_without_anything_is_a_row_of_zeros(measured):
+    assert of_all(measured, 14) == {}
+    assert measured[14, "all", "all"]["day"] == date(2025, 3, 14)
+
+
+def test_a_run_writes_every_day_of_its_range(measured):
+    assert {day for day, dimension, _ in measured if dimension == "all"} == set(range(3, 22))
+
+
+def test_a_replayed_day_replaces_itself_and_its_picture_takes_the_other_days_from_the_table(month, measured, tmp_path):
+    project, *_ = month
+    result = overview(project, tmp_path, "2025-03-11", "2025-03-11")
+    assert table(project) == measured
+    page = Path(metadata_of(result, "2025-03-11")["report"]).read_text()
+    created = sum(measured[day, "all", "all"]["tickets_created"] for day in range(3, 12))
+    assert f"<td>All days</td><td>{created}</td>" in page
+    assert "Support, 3 March to 11 March 2025" in page
+
+
+def test_the_newest_day_of_a_run_alone_has_the_picture_and_it_is_a_small_png(month):
+    _, result, _ = month
+    assert [
+        found.partition
+        for found in result.asset_materializations_for_node("gorgias__overview")
+        if "picture" in found.metadata
+    ] == [LAST]
+    png = png_of(metadata_of(result, LAST)["picture"])
+    assert len(png) < 80_000
+    with Image.open(io.BytesIO(png)) as image:
+        assert image.format == "PNG"
+        assert 900 < image.width <= 984, "Dagster shows it as wide as it is, in a dialog that is as wide as that"
+
+
+class Page(HTMLParser):
+    """A page's elements, their attributes and its text; refuses one that is closed in another order than opened."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.handle_startendtag(tag, attributes)
+        if tag != "meta":
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+        self.attributes += [(name, value or "") for name, value in attributes]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_report_is_one_whole_page_that_loads_nothing(month):
+    _, result, reports = month
+    place = Path(metadata_of(result, LAST)["report"])
+    assert list(reports.iterdir()) == [place] == [reports / f"overview-{LAST}.html"]
+    text = place.read_text()
+    page = Page(text)
+    assert not {"script", "link", "img", "iframe", "object", "embed"} & set(page.elements)
+    assert all(value.startswith("#") for name, value in page.attributes if name in ("href", "xlink:href", "src"))
+    assert re.findall(r"url\((?!#)|@import|https?://(?!www\.w3\.org/)", text) == []
+    assert all(measure.definition in page.text for measure in MEASURES)
+
+
+def test_names_are_shown_as_they_are_and_nothing_that_a_customer_wrote_or_is_called(month):
+    _, result, reports = month
+    page = Page((reports / f"overview-{LAST}.html").read_text())
+    assert page.text.count(HOSTILE) == 4  # as a channel and as an agent, in the picture and in the tables
+    said = page.text + str(metadata_of(result, LAST))
+    assert LETTER not in said
+    assert CUSTOMER not in said
+
+
+def test_a_report_that_cannot_be_written_costs_a_warning_and_no_row(month, measured, tmp_path):
+    project, *_ = month
+    taken = tmp_path / "reports"
+    taken.write_text("a file where the folder would be")
+    result = overview(project, taken, LAST, LAST)
+    assert "picture" in metadata_of(result, LAST)
+    assert "report" not in metadata_of(result, LAST)
+    assert "The report could not be written (FileExistsError)" in str(
+        [entry.user_message for entry in project.log(result)]
+    )
+    assert table(project) == measured
+
+
+def test_a_table_that_is_missing_is_named(project, tmp_path):
+    project.materialize(FIRST, select=["tickets"])
+    with pytest.raises(WarehouseError, match=r"There is no table gorgias\.ticket_messages in .*materialise its asset"):
+        overview(project, tmp_path, FIRST, FIRST)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("engine", ["bigquery"], indirect=True)
+def test_it_is_the_same_in_bigquery(project, account, tmp_path):
+    desk = Desk(account)
+    answered_by_a_rule_first(desk)
+    desk.survey(desk.ticket(at(3)), at(3, 1), 5, at(3, 2))
+    project.materialize(FIRST)
+    for _ in range(2):
+        overview(project, tmp_path, FIRST, FIRST)
+    rows = table(project)
+    assert rows.keys() == {(3, "all", "all"), (3, "channel", "email"), (3, "agent", str(desk.ann))}
+    assert {tuple(row[measure.name] for measure in MEASURES) for row in rows.values()} == {
+        (2, 0, 1, 1.5 * HOUR, 1.5 * HOUR, None, None, None, 1, 1, 1.0, 5.0, 1.0)
+    }
+    assert rows[3, "agent", str(desk.ann)]["label"] == "Ann"
+
+
+def test_an_account_in_which_nothing_has_happened_has_a_picture_too(project, tmp_path):
+    project.materialize(FIRST)
+    assert metadata_of(overview(project, tmp_path, FIRST, FIRST), FIRST).keys() >= {"picture", "report"}
+    assert len(table(project)) == 1
+
+
+def test_every_column_is_defined_before_the_first_run():
+    (spec,) = build_overview().specs
+    columns = spec.metadata["dagster/column_schema"].columns
+    assert [column.name for column in columns] == [*KEYS, *(measure.name for measure in MEASURES)]
+    assert all(column.description and column.type for column in columns)
+    assert spec.description.startswith("One row per day and slice")
+
+
+@pytest.mark.soak
+def test_the_readme_s_picture_is_of_four_weeks_of_a_shop(tmp_path):
+    """Draws `docs/overview.png` anew."""
+    account = Account(now=datetime(2025, 2, 15, tzinfo=UTC))
+    Shop(account, seed=2).live(until=datetime(2025, 4, 1, tzinfo=UTC))
+    for ticket in account.rows("tickets"):
+        channel = ("chat", "chat", "chat", "instagram-comment", *6 * ["email"])[ticket["id"] % 10]
+        account.update("tickets", ticket["id"], channel=channel)
+    with Sandbox(account) as sandbox:
+        project = Project(sandbox, tmp_path / "warehouse.duckdb")
+        project.materialize(FIRST_DAY, "2025-03-30")
+        picture = metadata_of(overview(project, tmp_path, FIRST_DAY, "2025-03-30"), "2025-03-30")["picture"]
+    PICTURE.write_bytes(png_of(picture))
+    assert PICTURE.stat().st_size < 80_000
+    assert table(project)[30, "all", "all"]["tickets_created"] > 0

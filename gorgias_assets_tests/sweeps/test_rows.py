@@ -1,0 +1,284 @@
+"""JSON values to typed columns: what fits is typed, what does not is kept in `_extra`, and nothing is lost."""
+
+import json
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gorgias_assets.columns import Column, Kind
+from gorgias_assets.entities import ENTITIES
+from gorgias_assets.entities.model import Entity
+from gorgias_assets.sweeps.rows import Row, TypedRows, parse_datetime, type_rows
+
+READ_AT = datetime(2026, 8, 26, 18, 36, 51, 461517, tzinfo=UTC)
+COLUMNS = (
+    Column("id", Kind.INTEGER, "Id."),
+    Column("flag", Kind.BOOLEAN, "A boolean."),
+    Column("text", Kind.STRING, "A string."),
+    Column("at", Kind.DATETIME, "A datetime."),
+    Column("data", Kind.JSON, "JSON."),
+)
+JSON_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"]))
+    | st.datetimes().map(datetime.isoformat)
+    | st.sampled_from(["2026-08-26T18:36:51.461517+00:00", "2026-08-26T18:36:51Z", "0001-01-01T00:00:00+14:00", ""]),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=3), values, max_size=3),
+    max_leaves=5,
+)
+
+
+def typed(*rows: Row) -> TypedRows:
+    return type_rows(rows, COLUMNS, READ_AT)
+
+
+def only(row: Row) -> Row:
+    """The one row, as it came out."""
+    (out,) = typed(row).table.to_pylist()
+    return dict(out)
+
+
+def extra(row: Row) -> Any:
+    text = only(row)["_extra"]
+    return None if text is None else json.loads(text)
+
+
+def exactly(value: object) -> str:
+    """Equal for the same JSON value only: 1, 1.0 and true differ."""
+    return json.dumps(value, sort_keys=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-08-26T18:36:51.461517+00:00", datetime(2026, 8, 26, 18, 36, 51, 461517, tzinfo=UTC)),
+        ("2026-08-26T12:30:00+00:00", datetime(2026, 8, 26, 12, 30, tzinfo=UTC)),
+        ("2026-08-26T12:30:00.018000+00:00", datetime(2026, 8, 26, 12, 30, 0, 18000, tzinfo=UTC)),
+        ("2026-08-26T12:30:00.018", datetime(2026, 8, 26, 12, 30, 0, 18000, tzinfo=UTC)),
+        ("2026-08-26T12:30:00", datetime(2026, 8, 26, 12, 30, tzinfo=UTC)),
+        ("2026-08-26 12:30:00", datetime(2026, 8, 26, 12, 30, tzinfo=UTC)),
+        ("2026-08-26T12:30:00Z", datetime(2026, 8, 26, 12, 30, tzinfo=UTC)),
+        ("2026-08-26T12:30:00.5+05:30", datetime(2026, 8, 26, 7, 0, 0, 500000, tzinfo=UTC)),
+        ("2026-08-26T23:30:00-04:00", datetime(2026, 8, 27, 3, 30, tzinfo=UTC)),
+        ("9999-12-31T23:59:59.999999", datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)),
+    ],
+)
+def test_a_datetime_is_read_as_utc_in_every_form_gorgias_writes(text: str, expected: datetime) -> None:
+    moment = parse_datetime(text)
+    assert moment == expected
+    assert moment.utcoffset() == timedelta(0)
+    assert only({"id": 1, "at": text})["at"] == expected
+    assert extra({"id": 1, "at": text}) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "soon", "2026-13-01T00:00:00", "2026-08-26T24:30:00", "0001-01-01T00:00:00+14:00", "1787769411"]
+)
+def test_what_is_no_datetime_raises_a_value_error_and_is_kept_in_extra(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - whatever datetime says
+        parse_datetime(text)
+    assert only({"id": 1, "at": text})["at"] is None
+    assert extra({"id": 1, "at": text}) == {"at": text}
+
+
+def test_a_datetime_finer_than_the_column_can_hold_is_not_cut_silently() -> None:
+    text = "2026-08-26T18:36:51.461517999+00:00"
+    assert extra({"id": 1, "at": text}) == {"at": text}
+
+
+def test_a_field_that_is_null_or_missing_is_null_and_nothing_extra() -> None:
+    nulls: Row = dict.fromkeys([column.name for column in COLUMNS])
+    assert typed({}, nulls).table.to_pylist() == [
+        nulls | {"_extracted_at": READ_AT, "_deleted_at": None, "_merged_into": None, "_extra": None} for _ in range(2)
+    ]
+
+
+def test_a_row_knows_when_it_was_read_and_is_alive() -> None:
+    row = only({"id": 1})
+    assert (row["_extracted_at"], row["_deleted_at"]) == (READ_AT, None)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("id", True),
+        ("id", 1.0),
+        ("id", "1"),
+        ("id", 2**63),
+        ("id", -(2**63) - 1),
+        ("id", []),
+        ("flag", 0),
+        ("flag", "true"),
+        ("text", 5),
+        ("text", False),
+        ("text", {"error": "Mailbox unavailable"}),
+        ("at", 1787769411),
+        ("at", {"$date": 0}),
+        ("at", True),
+    ],
+)
+def test_a_value_of_another_type_is_kept_in_extra_and_its_column_is_null(field: str, value: object) -> None:
+    row = {"id": 7, field: value}
+    assert only(row)[field] is None
+    assert exactly(extra(row)) == exactly({field: value})
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**53 + 1, 2**63 - 1, -(2**63)])
+def test_an_integer_of_64_bits_keeps_every_digit_beside_nulls_and_misfits(number: int) -> None:
+    table = typed({"id": number}, {"id": None}, {"id": "x"}, {}).table
+    assert table["id"].to_pylist() == [number, None, None, None]
+    assert table["id"].type == pa.int64()
+
+
+def test_one_misfit_moves_neither_its_neighbours_nor_its_other_fields() -> None:
+    at = "2026-08-26T18:36:51.461517+00:00"
+    out = typed(
+        {"id": 1, "at": at, "text": "a", "flag": True, "data": [1]},
+        {"id": 2, "at": "soon", "text": 5, "flag": "no", "data": {"b": 2}},
+        {"id": 3, "at": None, "text": "c", "flag": False, "data": 3},
+    )
+    table = out.table
+    assert table["id"].to_pylist() == [1, 2, 3]
+    assert table["at"].to_pylist() == [READ_AT, None, None]
+    assert table["text"].to_pylist() == ["a", None, "c"]
+    assert table["flag"].to_pylist() == [True, None, False]
+    assert [json.loads(text) for text in table["data"].to_pylist()] == [[1], {"b": 2}, 3]
+    assert [text and json.loads(text) for text in table["_extra"].to_pylist()] == [
+        None,
+        {"at": "soon", "text": 5, "flag": "no"},
+        None,
+    ]
+    assert out.extra_fields == Counter(at=1, text=1, flag=1)
+
+
+def test_unknown_fields_are_kept_in_extra_and_counted_even_when_null() -> None:
+    out = typed({"id": 1, "sentiment": {"score": 0.5}, "mood": None}, {"id": 2}, {"id": 3, "mood": "glad"})
+    assert [text and json.loads(text) for text in out.table["_extra"].to_pylist()] == [
+        {"sentiment": {"score": 0.5}, "mood": None},
+        None,
+        {"mood": "glad"},
+    ]
+    assert out.extra_fields == Counter(sentiment=1, mood=2)
+
+
+def test_a_field_with_the_name_of_a_column_of_this_project_does_not_replace_it() -> None:
+    row = {"id": 1, "_extracted_at": "x", "_deleted_at": "2020-01-01T00:00:00", "_extra": {"a": 1}}
+    out = only(row)
+    assert (out["_extracted_at"], out["_deleted_at"]) == (READ_AT, None)
+    assert json.loads(out["_extra"]) == {name: row[name] for name in ("_extracted_at", "_deleted_at", "_extra")}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "👩‍👩‍👧 Größe 38½ 日本",
+        "\"quoted\" 'and' \\ back",
+        "a\x00b",
+        "line\r\nline\u2028",
+        "ﷺ" * 350_000,
+        "x" * 2**20,
+    ],
+    ids=["empty", "space", "emoji", "quotes", "nul", "lines", "1 MB of three-byte letters", "1 MB"],
+)
+def test_a_text_comes_through_as_it_is(text: str) -> None:
+    row = only({"id": 1, "text": text, "data": {text: [text]}, "unknown": text})
+    assert row["text"] == text
+    assert json.loads(row["data"]) == {text: [text]}
+    assert json.loads(row["_extra"]) == {"unknown": text}
+
+
+@pytest.mark.parametrize("value", [{}, [], {"a": {"b": [1, None, {"c": "é"}]}}, False, 0, "", "text", 2**64 - 1, 1e300])
+def test_nested_json_round_trips(value: object) -> None:
+    assert exactly(json.loads(only({"id": 1, "data": value})["data"])) == exactly(value)
+
+
+@pytest.mark.parametrize("field", ["text", "data", "at", "unknown"])
+def test_a_lone_surrogate_costs_neither_the_row_nor_its_neighbours(field: str) -> None:
+    table = typed({"id": 1}, {"id": 2, field: "cut \ud83d", "flag": True}, {"id": 3}).table
+    assert table["id"].to_pylist() == [1, 2, 3]
+    assert table["flag"].to_pylist() == [None, True, None]
+    assert "cut" in str(table.slice(1, 1).to_pylist())
+
+
+@pytest.mark.parametrize("field", ["id", "data", "unknown"])
+def test_an_integer_of_more_than_64_bits_is_kept_with_every_digit(field: str) -> None:
+    assert str(10**21 + 7) in str(only({"id": 1, field: 10**21 + 7}))
+
+
+def nested(depth: int) -> Any:
+    value: Any = "bottom"
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("field", ["text", "data", "unknown"])
+def test_json_nested_as_deep_as_it_can_be_read_is_kept(field: str) -> None:
+    assert "bottom" in str(only({"id": 1, field: nested(400)}))
+
+
+def test_no_rows_make_an_empty_table_of_the_same_schema() -> None:
+    out = typed()
+    assert out.table.num_rows == 0
+    assert out.table.schema == typed({"id": 1, "text": 5, "new": 1}).table.schema
+    assert not out.extra_fields
+
+
+def test_the_schema_is_the_declared_columns_and_then_the_added_ones() -> None:
+    moment = pa.timestamp("us", tz="UTC")
+    assert typed({}).table.schema == pa.schema(
+        [
+            ("id", pa.int64()),
+            ("flag", pa.bool_()),
+            ("text", pa.string()),
+            ("at", moment),
+            ("data", pa.string()),
+            ("_extracted_at", moment),
+            ("_deleted_at", moment),
+            ("_merged_into", pa.int64()),
+            ("_extra", pa.string()),
+        ]
+    )
+
+
+def rows_of(entity: Entity) -> st.SearchStrategy[list[Row]]:
+    names = st.sampled_from([column.name for column in entity.columns]) | st.text(max_size=5)
+    return st.lists(st.dictionaries(names, JSON_VALUES, max_size=8), max_size=4)
+
+
+@pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_every_value_of_every_row_is_found_again_in_its_column_or_in_extra(entity: Entity, data: st.DataObject) -> None:
+    rows = data.draw(rows_of(entity))
+    kinds = {column.name: column.kind for column in entity.columns}
+    out = type_rows(rows, entity.columns, READ_AT)
+    assert out.table.num_rows == len(rows)
+    kept_in_extra: Counter[str] = Counter()
+    for row, columns in zip(rows, out.table.to_pylist(), strict=True):
+        extras = json.loads(columns["_extra"] or "{}")
+        kept_in_extra.update(extras.keys())
+        for name, value in row.items():
+            if name in extras:
+                assert exactly(extras[name]) == exactly(value)
+                assert name not in kinds or columns[name] is None
+            elif value is None:
+                assert columns[name] is None
+            elif kinds[name] is Kind.DATETIME:
+                moment = datetime.fromisoformat(value)
+                assert columns[name] == (moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+            elif kinds[name] is Kind.JSON:
+                assert exactly(json.loads(columns[name])) == exactly(value)
+            else:
+                assert exactly(columns[name]) == exactly(value)
+    assert out.extra_fields == kept_in_extra

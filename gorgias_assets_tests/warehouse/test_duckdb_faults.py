@@ -1,0 +1,411 @@
+"""What goes wrong around a DuckDB file: crowds, full and closed disks, damage, kills. Nothing committed is lost."""
+
+import multiprocessing
+import os
+import random
+import resource
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from gorgias_assets.columns import Column, Kind
+from gorgias_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
+from gorgias_assets.warehouse.tables import Table, WarehouseError
+
+# Processes of a server that has imported this file once.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload([__name__])
+
+LETTERS = Table("shop", "letters")
+COLUMNS = [Column("id", Kind.INTEGER, "The letter."), Column("text", Kind.STRING, "What a customer wrote.")]
+PRIVATE = "Dear shop"
+NOBODY = 65534
+LARGE = 12_000  # rows of a batch that DuckDB writes to the file before it is committed
+
+
+def merge(
+    database: Path, first: int = 0, size: int = 500, version: int = 0, patience: float = 60, **config: Any
+) -> None:
+    """Merge the letters from `first` on. Each is 300 characters that do not compress, and read in `version`."""
+    ids = range(first, first + size)
+    extracted_at = datetime(2025, 3, 1, tzinfo=UTC) + timedelta(hours=version)
+    rows = pa.table(
+        {
+            "id": ids,
+            "text": [PRIVATE + random.Random(i).randbytes(150).hex() for i in ids],
+            "_extracted_at": pa.array([extracted_at] * size, pa.timestamp("us", "UTC")),
+            "_is_touched": [True] * size,
+        }
+    )
+    DuckDBWarehouse(str(database), config, patience).merge(LETTERS, COLUMNS, rows)
+
+
+def read(database: Path) -> dict[int, int]:
+    """The version of each letter by id."""
+    rows = DuckDBWarehouse(str(database), {}, 60).read(LETTERS, (), ["id", "_extracted_at", "text"]).to_pylist()
+    versions = {row["id"]: (row["_extracted_at"] - datetime(2025, 3, 1, tzinfo=UTC)).seconds // 3600 for row in rows}
+    assert len(versions) == len(rows), "an id is in the table twice"
+    return versions
+
+
+def letters(first: int = 0, size: int = 500, version: int = 0) -> dict[int, int]:
+    return dict.fromkeys(range(first, first + size), version)
+
+
+def failure(action: Callable[..., Any], *arguments: Any, **settings: Any) -> str:
+    """What a `WarehouseError` says; empty if there was none."""
+    message = ""
+    try:
+        action(*arguments, **settings)
+    except WarehouseError as error:
+        message = str(error)
+    assert PRIVATE not in message
+    return message
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "letters.duckdb"
+
+
+def merge_batches(database: Path, first: int, batches: int, start: float) -> float:
+    """Merge one batch after the other, and return how long the longest took."""
+    time.sleep(max(0.0, start - time.time()))
+    longest = 0.0
+    for batch in range(batches):
+        began = time.monotonic()
+        merge(database, first + 300 * batch, 300)
+        longest = max(longest, time.monotonic() - began)
+    return longest
+
+
+def hold_as_reader(database: Path, seconds: float) -> float:
+    """Open the file read-only as soon as it is there and free, keep it, and return how long that was."""
+    while True:
+        with suppress(duckdb.IOException), duckdb.connect(str(database), read_only=True):
+            began = time.monotonic()
+            time.sleep(seconds)
+            return time.monotonic() - began
+        time.sleep(0.001)
+
+
+def test_eight_writers_of_a_new_file_and_a_reader_that_holds_it_get_along(database):
+    with ProcessPoolExecutor(9, PROCESSES) as pool:
+        start = time.time() + 1
+        writers = [pool.submit(merge_batches, database, 10_000 * writer, 4, start) for writer in range(8)]
+        reader = pool.submit(hold_as_reader, database, 2)
+        longest = [writer.result() for writer in writers]
+        assert reader.result() >= 2
+    wanted = {row for writer in range(8) for row in letters(10_000 * writer, 1_200)}
+    assert read(database).keys() == wanted
+    assert max(longest) < 30, "one writer starved"
+
+
+def test_writers_that_wait_in_vain_all_give_up_in_time_and_name_the_holder(database):
+    merge(database)
+    with ProcessPoolExecutor(4, PROCESSES) as pool:
+        code = f"import duckdb, sys; c = duckdb.connect({str(database)!r}, read_only=True); print(); sys.stdin.read()"
+        with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+            holder.stdout.readline()
+            began = time.monotonic()
+            writers = [pool.submit(failure, merge, database, 1_000 * n, patience=1) for n in range(1, 5)]
+            messages = [writer.result() for writer in writers]
+            assert 0.7 < time.monotonic() - began < 5
+            holder.stdin.close()
+        assert all(f"process {holder.pid} for 1 s" in message for message in messages), messages
+    merge(database, 500)
+    assert read(database) == letters(0, 1_000)
+
+
+def in_too_little_room(database: Path, give: Callable[[int | None], None], rooms: list[int], **config: Any) -> None:
+    """Merge where there is room for so many bytes more, or for any number; see that it is done whole or not at all."""
+    outcomes = set()
+    for room in rooms:
+        for size in (500, LARGE):
+            give(None)
+            for left_over in database.parent.glob(f"{database.name}*"):
+                left_over.unlink()
+            before = {}
+            if room > 16_384:
+                merge(database)
+                before = letters()
+            merged = before | letters(250, size, 1)
+            give(room)
+            message = failure(merge, database, 250, size, 1, **config)
+            if message:
+                assert message.startswith(f"{database} could not be written, for its disk is full"), message
+                if before:
+                    assert read(database) in (before, merged)  # a checkpoint may fail after the commit
+            else:
+                assert read(database) == merged
+            give(None)
+            merge(database, 250, size, 1)
+            assert read(database) == merged
+            outcomes.add(bool(message))
+    assert outcomes == {True, False}, "not every kind of fullness was met"
+    assert not list(database.parent.glob(".duckdb-*")), "a file that could not be created was left"
+
+
+ROOMS = [0, 4_096, 16_384, 100_000, 600_000, 1_500_000, 4_000_000, 8_000_000]
+
+
+def limit_file_sizes(size: int | None) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most if size is None else size, most))
+
+
+@pytest.mark.parametrize("config", [{}, {"checkpoint_threshold": "1KB"}], ids=["close", "commit"])
+def test_a_limit_on_file_sizes_loses_nothing_and_is_explained(database, config):
+    """As a full disk, but without one; a checkpoint is made when the file is closed, or when a batch is committed."""
+    with ProcessPoolExecutor(1, PROCESSES) as pool:
+        pool.submit(in_too_little_room, database, limit_file_sizes, ROOMS, **config).result()
+
+
+def fill_disk(folder: Path, room: int | None) -> None:
+    """Leave so many bytes free, with a file that takes up the others."""
+    filler = folder / "filler"
+    filler.unlink(missing_ok=True)
+    if room is not None:
+        free = shutil.disk_usage(folder).free
+        with filler.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, max(1, free - room))
+
+
+FILL_A_DISK = """
+import sys
+from functools import partial
+from pathlib import Path
+from gorgias_assets_tests.warehouse.test_duckdb_faults import ROOMS, fill_disk, in_too_little_room
+folder = Path(sys.argv[1])
+in_too_little_room(folder / "letters.duckdb", partial(fill_disk, folder), ROOMS)
+"""
+
+
+def test_a_full_disk_loses_nothing_and_is_explained(tmp_path):
+    in_a_small_disk = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=48m tmpfs "$0" && "$@"', str(tmp_path)]
+    if not shutil.which("unshare") or subprocess.run([*in_a_small_disk, "true"], capture_output=True).returncode:
+        pytest.skip("this system lets nobody mount a small disk; the test with a limit on file sizes stands in")
+    run = subprocess.run(
+        [*in_a_small_disk, sys.executable, "-c", FILL_A_DISK, str(tmp_path)], capture_output=True, text=True
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+FAIL_AND_EXIT = """
+import sys
+from pathlib import Path
+from gorgias_assets_tests.warehouse.test_duckdb_faults import LARGE, limit_file_sizes, merge
+limit_file_sizes(1_000_000)
+merge(Path(sys.argv[1]), 250, LARGE, checkpoint_threshold="1KB")
+"""
+
+
+def test_a_process_that_met_a_full_disk_ends_with_the_sentence_and_no_crash(database):
+    merge(database)
+    run = subprocess.run([sys.executable, "-c", FAIL_AND_EXIT, str(database)], capture_output=True, text=True)
+    assert run.returncode == 1
+    assert "WarehouseError" in run.stderr.splitlines()[-1]
+    assert "its disk is full" in run.stderr.splitlines()[-1]
+    assert "During handling" not in run.stderr
+    assert read(database) == letters()
+
+
+def test_a_checkpoint_that_fails_after_the_commit_is_explained_and_loses_nothing(database):
+    merge(database)
+    config = {"checkpoint_threshold": "1KB", "debug_checkpoint_abort": "before_header"}
+    message = failure(merge, database, 250, version=1, **config)
+    assert message.startswith(f"{database} could not be opened, read or written (")
+    merge(database, 250, version=1)
+    assert read(database) == letters() | letters(250, version=1)
+
+
+@pytest.fixture
+def shared_folder() -> Iterator[Path]:
+    """A folder of which another user may be given something: pytest's own are closed."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        yield folder
+
+
+def failure_of_an_ordinary_user(database: Path, modes: dict[Path, int]) -> str:
+    """What merging says once the files have these modes, which do not bind root."""
+    merge(database.parent / "other.duckdb")  # what is imported late may be closed to another user
+    for path, mode in modes.items():
+        path.chmod(mode)
+    if os.geteuid() == 0:
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+    return failure(merge, database, 250, version=1)
+
+
+@pytest.mark.parametrize(
+    ("is_there", "file_mode", "folder_mode"),
+    [
+        pytest.param(True, 0o444, 0o777, id="a read-only file"),
+        pytest.param(True, 0o666, 0o555, id="a file in a read-only folder"),
+        pytest.param(True, 0o000, 0o777, id="a closed file"),
+        pytest.param(True, 0o666, 0o000, id="a file in a closed folder"),
+        pytest.param(False, None, 0o555, id="no file in a read-only folder"),
+    ],
+)
+def test_a_missing_permission_is_explained_and_loses_nothing(shared_folder, is_there, file_mode, folder_mode):
+    database = shared_folder / "letters.duckdb"
+    if is_there:
+        merge(database)
+    modes = {database: file_mode, shared_folder: folder_mode} if is_there else {shared_folder: folder_mode}
+    with ProcessPoolExecutor(1, PROCESSES) as pool:
+        message = pool.submit(failure_of_an_ordinary_user, database, modes).result()
+    shared_folder.chmod(0o777)
+    assert message.startswith(f"{database} cannot be opened or written: it, its folder or their disk is read-only")
+    assert database.exists() == is_there
+    if is_there:
+        database.chmod(0o666)
+        assert read(database) == letters()
+    merge(database, 250, version=1)
+    assert read(database) == (letters() if is_there else {}) | letters(250, version=1)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        pytest.param(None, "or make the folder", id="a missing folder"),
+        pytest.param("folder", "this is a folder", id="a folder"),
+        pytest.param("text", "it is no DuckDB file", id="text"),
+        pytest.param("empty", "it is no DuckDB file", id="nothing"),
+        pytest.param("SQLite", "it is no DuckDB file", id="SQLite"),
+    ],
+)
+def test_a_path_that_leads_to_no_database_is_explained_and_left_alone(tmp_path, content, sentence):
+    database = tmp_path / "shop" / "letters.duckdb"
+    if content:
+        database.parent.mkdir()
+    if content == "folder":
+        database.mkdir()
+    elif content == "SQLite":
+        with sqlite3.connect(database) as connection:
+            connection.execute("CREATE TABLE letters (id)")
+        connection.close()
+    elif content:
+        database.write_text("Dear shop\n" * 1_000 if content == "text" else "")
+    before = database.read_bytes() if database.is_file() else None
+    message = failure(merge, database)
+    assert message.startswith(f"{database} cannot be opened; correct the warehouse URI")
+    assert sentence in message
+    assert (database.read_bytes() if database.is_file() else None) == before
+    shutil.rmtree(database.parent, ignore_errors=True)
+    database.parent.mkdir()
+    merge(database)
+    assert read(database) == letters()
+
+
+def checksum(header: bytes) -> bytes:
+    """DuckDB's, of a file's header."""
+    result = 5381
+    for at in range(0, len(header), 8):
+        result ^= int.from_bytes(header[at : at + 8], "little") * 0xBF58476D1CE4E5B9 % 2**64
+    return result.to_bytes(8, "little")
+
+
+def in_a_format_to_come(content: bytes) -> bytes:
+    header = content[8:12] + (10**6).to_bytes(8, "little") + content[20:4096]
+    return checksum(header) + header + content[4096:]
+
+
+def garbage(at: int, size: int) -> Callable[[bytes], bytes]:
+    return lambda content: content[:at] + b"\xa5" * size + content[at + size :]
+
+
+DAMAGE = [
+    pytest.param("", lambda content: content[:100], "is damaged, or", id="cut in the header"),
+    pytest.param("", lambda content: content[: len(content) // 2], "is damaged, or", id="cut in the middle"),
+    pytest.param("", lambda content: content[:-1], "is damaged, or", id="cut at the end"),
+    pytest.param("", garbage(20, 40), "is damaged, or", id="garbage in the header"),
+    pytest.param("", garbage(4_096, 8_192), "is damaged, or", id="garbage for headers"),
+    pytest.param("", lambda content: garbage(12_288, len(content))(content), "is damaged, or", id="garbage for rows"),
+    pytest.param("", in_a_format_to_come, "was written by another version of DuckDB", id="a format to come"),
+    pytest.param(".wal", garbage(100_000, 64), "is damaged, or", id="garbage in the log"),
+    pytest.param(".wal", garbage(0, 512), "is damaged, or", id="garbage at the log's start"),
+]
+
+
+@pytest.mark.parametrize(("suffix", "damage", "sentence"), DAMAGE)
+def test_damage_is_explained_and_not_made_worse(database, suffix, damage, sentence):
+    merge(database)
+    merge(database, 500, debug_checkpoint_abort="before_header" if suffix else "none")  # leaves the batch in the log
+    path = Path(f"{database}{suffix}")
+    content = path.read_bytes()
+    damaged = damage(content)
+    path.write_bytes(damaged)
+    for action in (merge, read):
+        assert failure(action, database).startswith(f"{database} {sentence}"), action
+    assert path.read_bytes() == damaged
+    path.write_bytes(content)
+    merge(database, 900)
+    assert read(database) == letters(0, 1_400)
+
+
+def test_garbage_among_the_rows_is_explained_when_they_are_read(database):
+    merge(database, size=LARGE)
+    content = database.read_bytes()
+    database.write_bytes(garbage(len(content) // 2, 64)(content))
+    assert failure(read, database).startswith(f"{database} is damaged, or")
+    database.write_bytes(content)
+    assert read(database) == letters(0, LARGE)
+
+
+def test_a_log_that_was_torn_before_its_first_commit_is_no_damage(database):
+    merge(database)
+    Path(f"{database}.wal").write_bytes(b"d\0")
+    merge(database, 500)
+    assert read(database) == letters(0, 1_000)
+
+
+def merge_on_and_on(database: Path, version: int, done: Connection) -> None:
+    """Merge batches that overlap, and report each."""
+    while True:
+        done.send(version - 1)
+        merge(database, 300 * version, 600, version)
+        version += 1
+
+
+def test_a_kill_at_any_moment_leaves_whole_batches_and_all_that_were_reported(database):
+    """Also while the file is being created: every fourth kill meets a new one."""
+    chance, version = random.Random(), 0
+    for kill in range(32):
+        if kill % 4 == 0:
+            version = 0
+            for left_over in database.parent.glob(f"{database.name}*"):
+                left_over.unlink()
+        receiver, sender = PROCESSES.Pipe(duplex=False)
+        process = PROCESSES.Process(target=merge_on_and_on, args=(database, version, sender))
+        process.start()
+        sender.close()
+        reported = receiver.recv()  # it has begun
+        time.sleep(chance.uniform(0, 0.05 if kill % 4 == 0 else 0.25))
+        process.kill()
+        process.join()
+        with suppress(EOFError):
+            while True:
+                reported = receiver.recv()
+        receiver.close()
+        is_empty = "There is no table" in failure(read, database)
+        found = {} if is_empty else read(database)
+        newest = max(found.values(), default=-1)
+        assert reported <= newest <= reported + 1
+        assert found == {i: min(i // 300, newest) for i in range(300 * (newest + 2) if newest >= 0 else 0)}
+        version = newest + 1
