@@ -1,142 +1,63 @@
-"""What a run tells: its progress in the log, and what a materialisation's metadata says. No row of a customer's."""
+"""The metadata of a materialization, written and read side by side: the protocol between runs and checks.
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from time import monotonic
-from typing import Any
+It is machine-readable: numbers, and moments or null. Nothing in it was written by a customer or an agent.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, cast
 
 import dagster as dg
 import pyarrow as pa
 
 from gorgias_assets.columns import ADDED_COLUMNS, EXTRACTED_AT, Column, Kind
 from gorgias_assets.entities.model import Entity
-from gorgias_assets.sweeps.sweep import Sweep
-from gorgias_assets.warehouse.tables import Merged, Table, Tombstone
+from gorgias_assets.loading import Loaded, Reader
+from gorgias_assets.warehouse.tables import Table
 
-PROGRESS_SECONDS = 5.0
-LIST_END, NOT_READ = "the list's end", "not read"
+Metadata = Mapping[str, dg.MetadataValue[Any]]
 
 
-class ProgressLog:
-    """Tells the run's log every few seconds how far a sweep has come."""
+def of_table(table: Table, rows: int) -> dict[str, Any]:
+    return {"dagster/table_name": str(table), "dagster/row_count": rows}
 
-    def __init__(self, context: dg.OutputContext, sweep: Sweep) -> None:
-        self._log = context.log
-        self._sweep = sweep
-        self._started = self._last = monotonic()
 
-    def __call__(self) -> None:
-        now = monotonic()
-        if now - self._last < PROGRESS_SECONDS:
-            return
-        self._last = now
-        progress, share = self._sweep.progress, self._sweep.share_done
-        left = f"about {(now - self._started) * (1 - share) / share:,.0f} s left" if share else "time left unknown"
-        reached = f", back to {progress.reached:%Y-%m-%d %H:%M} UTC" if progress.reached else ""
-        self._log.info(
-            f"{self._sweep.entity.name}: {progress.rows_touched:,} of {progress.rows_read:,} rows touched in the "
-            f"window, {progress.calls:,} calls{reached}, {share:.0%} of the way, {left}"
-        )
+def of_load(reader: Reader, loaded: Loaded) -> dict[str, Any]:
+    """Return what a complete reading has read and done, and what it has cost."""
+    progress, gone = reader.progress, loaded.gone
+    extra = dict(sorted(progress.extra_fields.items()))
+    return {
+        "window": reader.window_text,
+        "began_at": dg.MetadataValue.timestamp(reader.began_at),
+        "rows_merged": loaded.merged.rows,
+        "rows_new": loaded.merged.new,
+        "seek": progress.seek,
+        **({"resumed_from": reader.resumed_from.isoformat()} if reader.resumed_from else {}),
+        "pages": progress.pages,
+        "api_calls": progress.calls,
+        "retries": progress.retries,
+        "rate_limit_wait_seconds": round(progress.waited_seconds, 1),
+        "rows_per_second": round(progress.rows_read / loaded.seconds, 1),
+        "rows_in_order": progress.rows_in_order,
+        "rows_without_order": progress.rows_without_order,
+        "coverage": _coverage(reader),
+        "deletions_checked": gone.checked,
+        "rows_gone": gone.deleted + gone.merged,
+        "rows_cascaded": gone.cascaded,
+        "deletions_pending": gone.pending,
+        **({"fields_in_extra": extra} if extra else {}),
+    }
 
 
 def column_schema(columns: Iterable[Column]) -> dg.TableSchema:
-    """The table's columns with their descriptions, as Dagster shows them."""
+    """Return the table's columns with their descriptions, as Dagster shows them."""
     return dg.TableSchema(
         [dg.TableColumn(column.name, column.kind.value, column.description) for column in (*columns, *ADDED_COLUMNS)]
     )
 
 
-def table_metadata(table: Table, total: int) -> dict[str, Any]:
-    return {"dagster/table_name": str(table), "dagster/row_count": total}
-
-
-def sweep_metadata(sweep: Sweep, merged: Merged, seconds: float) -> dict[str, Any]:
-    progress = sweep.progress
-    return {
-        "window": str(sweep.window),
-        "began_at": dg.MetadataValue.timestamp(sweep.began_at),
-        "rows_merged": merged.rows,
-        "rows_new": merged.new,
-        "seek": progress.seek,
-        **({"resumed_from": sweep.resumed_from.isoformat()} if sweep.resumed_from else {}),
-        "pages": progress.pages,
-        "api_calls": progress.calls,
-        "retries": progress.retries,
-        "budget_waited_seconds": round(progress.waited_seconds, 1),
-        "rows_per_second": round(progress.rows_read / seconds, 1),
-        "rows_in_order": progress.rows_in_order,
-        "rows_without_order": progress.rows_without_order,
-        "stopped": stops(sweep),
-    }
-
-
-def stops(sweep: Sweep) -> dict[str, dict[str, str]]:
-    """How far down the list was read in each order that it took, and below which moment that had to be."""
-    reached = sweep.position.stops
-    return {
-        order: {
-            "read_down_to": _stop(reached[order]) if order in reached else NOT_READ,
-            "had_to_get_below": _stop(bottom),
-        }
-        for order, bottom in sweep.bottoms.items()
-    }
-
-
-def _stop(moment: datetime | None) -> str:
-    return moment.isoformat() if moment else LIST_END
-
-
-def resumption(sweep: Sweep) -> str:
-    begun = f"an attempt that began at {sweep.position.started_at:%Y-%m-%d %H:%M:%S} UTC was interrupted"
-    if not sweep.resumed_from:
-        return begun
-    return f"{begun}; it had read back to {sweep.resumed_from:%Y-%m-%d %H:%M:%S} UTC, and this one goes on from there"
-
-
-@dataclass
-class GoneRows:
-    """What came of looking for rows that a sweep has not read.
-
-    `looked_for` one by one, of which `deleted` and `merged` into another are gone; `along` are rows of other tables
-    that went with them, and `waiting` those that the next run looks for.
-    """
-
-    looked_for: int = 0
-    deleted: int = 0
-    merged: int = 0
-    along: int = 0
-    waiting: int = 0
-
-    def add(self, gone: Sequence[Tombstone], along: int, looked_for: int) -> None:
-        merged = sum(tombstone.is_merged for tombstone in gone)
-        self.looked_for += looked_for
-        self.deleted += len(gone) - merged
-        self.merged += merged
-        self.along += along
-
-
-def gone_metadata(gone: GoneRows) -> dict[str, int]:
-    return {
-        "rows_looked_for": gone.looked_for,
-        "rows_gone": gone.deleted + gone.merged,
-        "rows_gone_along": gone.along,
-        "rows_to_look_for": gone.waiting,
-    }
-
-
-def warn_of_extra_fields(context: dg.OutputContext, sweep: Sweep) -> None:
-    fields = sweep.progress.extra_fields
-    if fields:
-        context.log.warning(
-            f"{sweep.entity.name}: Gorgias sent fields that are not declared, or values that do not fit; they are kept "
-            f"in _extra: {', '.join(f'{name} ({count:,} rows)' for name, count in sorted(fields.items()))}."
-        )
-        context.add_output_metadata({"fields_in_extra": dict(sorted(fields.items()))})
-
-
-def preview_metadata(entity: Entity, rows: pa.Table | None) -> dict[str, Any]:
-    """A few rows without anything that a customer or an agent wrote or is known by."""
+def preview(entity: Entity[Any], rows: pa.Table | None) -> dict[str, Any]:
+    """Return a few rows without the columns that a customer or an agent wrote or is known by."""
     shown = [column.name for column in entity.columns if not column.private and column.kind is not Kind.JSON]
     if rows is None or not rows.num_rows:
         return {}
@@ -145,3 +66,40 @@ def preview_metadata(entity: Entity, rows: pa.Table | None) -> dict[str, Any]:
         for row in rows.select([*shown, EXTRACTED_AT]).to_pylist()
     ]
     return {"preview": dg.MetadataValue.table(records, column_schema(entity.columns))}
+
+
+def began_at(metadata: Metadata) -> datetime | None:
+    """Return the moment before which everything was read: when the sweep began, or resumed."""
+    value = metadata.get("began_at")
+    return datetime.fromtimestamp(value.value, UTC) if isinstance(value, dg.TimestampMetadataValue) else None
+
+
+def doubt(metadata: Metadata) -> str | None:
+    """Return why a materialization does not show that its reading was complete; None if it does."""
+    coverage, without_order = metadata.get("coverage"), metadata.get("rows_without_order")
+    if began_at(metadata) is None or without_order is None or not isinstance(coverage, dg.JsonMetadataValue):
+        return "its metadata lacks began_at, rows_without_order or coverage"
+    if without_order.value:
+        return f"{without_order.value:,} rows had no place in the list's order"
+    for order, covered in cast("dict[str, dict[str, str | None]]", coverage.value).items():
+        if "read_to" not in covered:
+            return f"the list was not read by {order}"
+        read_to, required = covered["read_to"], covered["required"]
+        if read_to is not None and (required is None or _moment(read_to) >= _moment(required)):
+            return f"the list was read by {order} down to {read_to}, not below {required or 'its last row'}"
+    return None
+
+
+def _coverage(reader: Reader) -> dict[str, dict[str, str | None]]:
+    """Return, for each order that was needed, below which moment to read and which one was reached.
+
+    Null stands for the list's end. Without `read_to` the list was not read in that order.
+    """
+    return {
+        order: {bound: moment.isoformat() if moment else None for bound, moment in covered.items()}
+        for order, covered in reader.coverage.items()
+    }
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)

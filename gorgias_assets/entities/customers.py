@@ -2,15 +2,17 @@
 
 from datetime import timedelta
 
-from gorgias_assets.entities.model import Entity, boolean, integer, json, moment, string
+from gorgias_assets.entities.model import ByDate, Entity, boolean, integer, json, moment, string
 
 CUSTOMERS = Entity(
     name="customers",
     path="/customers",
     grain="One row per customer of the helpdesk.",
-    order="updated_datetime",
-    touch_fields=("created_datetime", "updated_datetime"),
-    look_back=timedelta(0),
+    read=ByDate(
+        order="updated_datetime",
+        touch_fields=("created_datetime", "updated_datetime"),
+        look_back=timedelta(0),
+    ),
     gone_events=("customer-deleted", "customer-merged"),
     columns=(
         integer("id", "Gorgias's id of the customer; agents' ids come from the same sequence."),

@@ -1,60 +1,106 @@
 """The shape of a declaration: one kind of Gorgias object, how it is read, and what its columns are.
 
 Columns are those of the *list* form of each object, as recorded from a live account on 2026-08-26
-(NangoHQ/integration-templates, integrations/gorgias/tests); the form of a single GET differs and is not used.
+(NangoHQ/integration-templates, integrations/gorgias/tests). The form of a single GET differs and is not used.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, Generic, TypeVar, cast
 
 from gorgias_assets.columns import Column, Kind
 
 
 @dataclass(frozen=True)
-class Entity:
-    """One kind of Gorgias object and how it is read.
+class ByDate:
+    """A list that can be ordered by a date: its partitions are days, read newest first.
 
-    - `name`: the asset is `gorgias/<name>`, the table `<schema>.<name>`.
-    - `path`: its list, below the API's base URL.
-    - `grain`: what one row is, as a sentence for the asset's description.
-    - `order`: the datetime field that the list is read by, newest first.
+    - `order`: the datetime field that the list is read by.
     - `touch_fields`: the datetimes at which something happened to a row. Together with `look_back` they define a
       partition: a row belongs to a window if any of them lies in it.
-    - `look_back`: how far before a window `order` may lie for a row that was touched in the window. Zero where every
+    - `look_back`: how far before a window `order` may lie for a row that was touched in the window. Zero if every
       touch moves the order field.
+    - `look_ahead`: how far after a window `creation_order` may lie for a row that was touched in the window, if the
+      list is read in that order alone.
+    - `creation_order`: the datetime field, among those that the list can be ordered by, that never moves. If it is
+      not `order`, an old window is reached without what is newer only by reading the list in both orders.
+    """
+
+    order: str
+    touch_fields: tuple[str, ...]
+    look_back: timedelta
+    look_ahead: timedelta = timedelta(0)
+    creation_order: str = "created_datetime"
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A small list that is read whole: one snapshot a run, without partitions.
+
+    - `order_by`: the order its pages are requested in, `<field>:asc` or `<field>:desc`.
+    """
+
+    order_by: str = "created_datetime:desc"
+
+
+WayT = TypeVar("WayT", bound=ByDate | Whole, covariant=True)
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The entity that this one's rows belong to.
+
+    - `name`, `field`: the parent entity, and the field that holds its id.
+    - `owns`: a row has its path below `/<name>/<id>`, moves when the parent is merged, and is gone when the parent is
+      deleted. Otherwise it may outlive its parent.
+    - `counted_by`: the field of the parent that counts these rows.
+    """
+
+    name: str
+    field: str
+    owns: bool = False
+    counted_by: str = ""
+
+
+@dataclass(frozen=True)
+class Entity(Generic[WayT]):
+    """One kind of Gorgias object.
+
+    - `name`: the asset is `<account>/<name>`, the table `<schema>.<name>`.
+    - `path`: its list, below the API's base URL.
+    - `grain`: the meaning of one row, as a sentence for the asset's description.
+    - `read`: the way its list is read.
     - `columns`: the declared fields, `id` first.
-    - `creation_order`: the datetime field, among those that the list can be ordered by, that never moves. Where it is
-      not `order`, a window is reached without what is newer only by reading it in both orders.
-    - `look_ahead`: how far after a window `creation_order` may lie for a row that was touched in the window, where it
-      is read alone.
-    - `below`: what stands before `path` in the path of one row, with the fields of the row that it takes.
+    - `parent`: the entity that its rows belong to.
     - `gone_events`: types of events that name rows which were deleted or merged into another.
-    - `goes_with`: the entity whose deletion takes this one's rows along, and the field that holds its id.
-    - `outlives`: the entity that this one's rows are about and may outlive, and the field that holds its id.
-    - `counted_by`: the field of the entity it goes with that counts this one's rows.
     - `creation_event`: the type of the events that name rows as they are created.
     """
 
     name: str
     path: str
     grain: str
-    order: str
-    touch_fields: tuple[str, ...]
-    look_back: timedelta
+    read: WayT
     columns: tuple[Column, ...]
-    creation_order: str = "created_datetime"
-    look_ahead: timedelta = timedelta(0)
-    below: str = ""
+    parent: Parent | None = None
     gone_events: tuple[str, ...] = ()
-    goes_with: tuple[str, str] | None = None
-    outlives: tuple[str, str] | None = None
-    counted_by: str = ""
     creation_event: str = ""
 
     @property
     def object_path(self) -> str:
-        """Where one row is, with the fields of the row that it takes in braces."""
-        return f"{self.below}{self.path}/{{id}}"
+        """The path of one row, with the row's fields that it takes in braces."""
+        below = f"/{self.parent.name}/{{{self.parent.field}}}" if self.parent and self.parent.owns else ""
+        return f"{below}{self.path}/{{id}}"
+
+    @property
+    def object_fields(self) -> list[str]:
+        """The fields that `object_path` takes."""
+        return ["id", self.parent.field] if self.parent and self.parent.owns else ["id"]
+
+
+def read_by(way: type[WayT], entities: Iterable[Entity[Any]]) -> list[Entity[WayT]]:
+    """Return the entities that are read in this way."""
+    return [cast("Entity[WayT]", entity) for entity in entities if isinstance(entity.read, way)]
 
 
 def integer(name: str, description: str) -> Column:

@@ -2,17 +2,19 @@
 
 from datetime import timedelta
 
-from gorgias_assets.entities.model import Entity, integer, json, moment, string
+from gorgias_assets.entities.model import ByDate, Entity, Parent, integer, json, moment, string
 
 SATISFACTION_SURVEYS = Entity(
     name="satisfaction_surveys",
     path="/satisfaction-surveys",
     grain="One row per satisfaction survey; at most one per ticket, and it may outlive its ticket.",
-    order="created_datetime",
-    touch_fields=("created_datetime", "sent_datetime", "scored_datetime"),
-    look_back=timedelta(days=45),
-    look_ahead=timedelta(hours=2),  # a recorded survey was scored 88 minutes before its creation
-    outlives=("tickets", "ticket_id"),
+    read=ByDate(
+        order="created_datetime",
+        touch_fields=("created_datetime", "sent_datetime", "scored_datetime"),
+        look_back=timedelta(days=45),
+        look_ahead=timedelta(hours=2),  # a recorded survey was scored 88 minutes before its creation
+    ),
+    parent=Parent("tickets", "ticket_id"),
     columns=(
         integer("id", "Gorgias's id of the survey."),
         string("body_text", "The customer's comment, up to 1,000 characters.", private=True),

@@ -2,15 +2,17 @@
 
 from datetime import timedelta
 
-from gorgias_assets.entities.model import Entity, boolean, integer, json, moment, string
+from gorgias_assets.entities.model import ByDate, Entity, Parent, boolean, integer, json, moment, string
 
 TICKETS = Entity(
     name="tickets",
     path="/tickets",
     grain="One row per ticket, spam and trashed tickets included.",
-    order="updated_datetime",
-    touch_fields=("created_datetime", "updated_datetime"),
-    look_back=timedelta(0),
+    read=ByDate(
+        order="updated_datetime",
+        touch_fields=("created_datetime", "updated_datetime"),
+        look_back=timedelta(0),
+    ),
     gone_events=("ticket-deleted", "ticket-merged"),
     creation_event="ticket-created",
     columns=(
@@ -55,13 +57,13 @@ TICKET_MESSAGES = Entity(
     name="ticket_messages",
     path="/messages",
     grain="One row per message of a ticket, internal notes included.",
-    order="created_datetime",
-    touch_fields=("created_datetime", "sent_datetime", "failed_datetime", "deleted_datetime", "opened_datetime"),
-    look_back=timedelta(days=3),
-    look_ahead=timedelta(hours=2),  # the sending of what a customer wrote precedes its creation by seconds
-    below="/tickets/{ticket_id}",
-    goes_with=("tickets", "ticket_id"),
-    counted_by="messages_count",
+    read=ByDate(
+        order="created_datetime",
+        touch_fields=("created_datetime", "sent_datetime", "failed_datetime", "deleted_datetime", "opened_datetime"),
+        look_back=timedelta(days=3),
+        look_ahead=timedelta(hours=2),  # the sending of what a customer wrote precedes its creation by seconds
+    ),
+    parent=Parent("tickets", "ticket_id", owns=True, counted_by="messages_count"),
     creation_event="ticket-message-created",
     columns=(
         integer("id", "Gorgias's id of the message."),

@@ -1,0 +1,133 @@
+"""The settings: every environment variable, typed, with its meaning. The documents' tables are made from this model."""
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import date, time, timedelta
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+
+def _hours_and_minutes(text: object) -> object:
+    if isinstance(text, str) and not re.fullmatch(r"\d{1,2}:\d{2}", text):
+        raise ValueError
+    return text
+
+
+def _minutes(text: object) -> object:
+    return timedelta(minutes=float(text)) if isinstance(text, str) else text
+
+
+def _setting(variable: str, default: Any, meaning: str, must_be: str = "text", **fields: Any) -> Any:
+    """Return a field that `variable` sets; `must_be` ends the sentence on a value that it cannot take."""
+    return Field(default, alias=variable, description=meaning, json_schema_extra={"must_be": must_be}, **fields)
+
+
+class Settings(BaseModel):
+    """The settings of one account's deployment. `Settings()` has the defaults and reads no environment."""
+
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True,
+        frozen=True,
+        hide_input_in_errors=True,
+        populate_by_name=True,
+        validate_default=True,
+    )
+
+    gorgias_uri: dg.EnvVar = Field(
+        dg.EnvVar("GORGIAS_URI"),
+        exclude=True,
+        description="the account: `gorgias://<domain>?api_key=<api-key>&email=<email>`; read when a run starts",
+    )
+    warehouse_uri: str = _setting(
+        "WAREHOUSE_URI",
+        "duckdb:///warehouse.duckdb",
+        "`duckdb:///<file>`, `duckdb:////<absolute path of a file>`, `md:<MotherDuck database>` or "
+        "`bigquery://<project>?dataset=<dataset>`",
+    )
+    table_schema: str = _setting(
+        "GORGIAS_SCHEMA",
+        "",
+        "the schema or dataset of the tables; by default the one in `WAREHOUSE_URI`, else `gorgias`",
+    )
+    start_date: date = _setting("GORGIAS_START_DATE", "2024-01-01", "the first partition", "a date, YYYY-MM-DD")
+    daily_at: Annotated[time, BeforeValidator(_hours_and_minutes)] = _setting(
+        "GORGIAS_DAILY_AT", "00:30", "time of day at which the daily run starts", "a time of day, HH:MM"
+    )
+    timezone: ZoneInfo = _setting(
+        "GORGIAS_TIMEZONE", "UTC", "time zone of that time; days remain UTC days", "a time zone such as Europe/Berlin"
+    )
+    changes_every: Annotated[timedelta, BeforeValidator(_minutes)] = _setting(
+        "GORGIAS_CHANGES_EVERY",
+        "5",
+        "minutes between two looks of the sensor `gorgias_changes`",
+        "a number of minutes, 1 to 1440",
+        ge=timedelta(minutes=1),
+        le=timedelta(days=1),
+    )
+    gaps_days: int = _setting(
+        "GORGIAS_GAPS_DAYS",
+        "30",
+        "number of days that the sensor `gorgias_gaps` looks back",
+        "a number of days, 1 or more",
+        ge=1,
+    )
+    max_share: float = _setting(
+        "GORGIAS_MAX_SHARE",
+        "0.8",
+        "share of the account's API calls to use; the rest is left to other integrations",
+        "a number above 0, at most 1",
+        gt=0,
+        le=1,
+    )
+    seek: bool = _setting(
+        "GORGIAS_SEEK",
+        "on",
+        "reach old days without reading what is newer; `off` pages from the newest row",
+        "on or off",
+    )
+    executor: Literal["in_process", "processes", "kubernetes"] = _setting(
+        "GORGIAS_EXECUTOR",
+        "in_process",
+        "where the steps of a run are executed: in the run's process (`in_process`), each in a process of its own "
+        "(`processes`), or each in a pod of its own (`kubernetes`)",
+        "in_process, processes or kubernetes",
+    )
+    reports: str = _setting(
+        "GORGIAS_REPORTS",
+        "reports",
+        "folder of the overview's reports, or a URL that fsspec can write to, such as `s3://<bucket>/<folder>`",
+    )
+    alert_webhook_url: str = _setting(
+        "ALERT_WEBHOOK_URL", "", "Slack-compatible webhook for failed runs and failed checks", repr=False
+    )
+    alert_dagster_url: str = _setting(
+        "ALERT_DAGSTER_URL", "http://localhost:3000", "the Dagster UI that links in alerts lead to"
+    )
+    api_url: str = _setting("GORGIAS_API_URL", "", "base URL of the API, for a simulated account")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read the settings. A variable that is empty, as in a copied `.env.example`, counts as not set.
+
+        Raises ValueError with one sentence on the first variable that cannot be used.
+        """
+        variables = {field.alias for field in cls.model_fields.values() if field.alias}
+        try:
+            return cls.model_validate({name: environment[name] for name in variables if environment.get(name)})
+        except ValidationError as error:
+            variable = error.errors()[0]["loc"][0]
+            field = next(field for field in cls.model_fields.values() if field.alias == variable)
+            extra: Any = field.json_schema_extra
+        raise ValueError(f"{variable} must be {extra['must_be']}.")
+
+    @classmethod
+    def documented(cls) -> list[tuple[str, str, str]]:
+        """Return the name, the default and the meaning of each variable."""
+        return [
+            (field.alias or "GORGIAS_URI", field.default if field.alias else "", field.description or "")
+            for field in cls.model_fields.values()
+        ]
