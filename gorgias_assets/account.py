@@ -41,6 +41,11 @@ class Account:
     def key_of(self, entity: Entity[Any]) -> dg.AssetKey:
         return dg.AssetKey([self.name, entity.name])
 
+    def owned_by(self, entity: Entity[Any]) -> list[Entity[Any]]:
+        """Return the entities whose rows are gone with a deleted row of this one."""
+        parents = [(other, other.parent) for other in self.entities if other.parent]
+        return [other for other, parent in parents if parent.owns and parent.name == entity.name]
+
     def op_of(self, entity: Entity[Any]) -> str:
         """Return the name of the entity's step, as in a run's configuration."""
         return f"{self.name}__{entity.name}"

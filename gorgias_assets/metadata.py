@@ -27,7 +27,7 @@ def of_load(reader: Reader, loaded: Loaded) -> dict[str, Any]:
     progress, gone = reader.progress, loaded.gone
     extra = dict(sorted(progress.extra_fields.items()))
     return {
-        "window": reader.window_text,
+        **({"window": str(reader.window)} if reader.window else {}),
         "began_at": dg.MetadataValue.timestamp(reader.began_at),
         "rows_merged": loaded.merged.rows,
         "rows_new": loaded.merged.new,

@@ -11,12 +11,13 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from gorgias_assets.account import Account
 from gorgias_assets.assets import build_assets
 from gorgias_assets.columns import Kind
 from gorgias_assets.entities import ENTITIES
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.resources import GorgiasResource
-from gorgias_assets.sandbox.account import Account
+from gorgias_assets.sandbox.account import Account as SandboxAccount
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.sweeps.rows import Row, parse_datetime
 from gorgias_assets_tests.bigquery.emulator import Emulator, missing
@@ -42,7 +43,7 @@ class Project:
         self.sandbox = sandbox
         self.account = sandbox.account
         self.engine = DuckDBFile(engine) if isinstance(engine, Path) else engine
-        self.assets = build_assets(FIRST_DAY, entities=entities)
+        self.assets = build_assets(Account(entities, start_date=FIRST_DAY))
         self.resources = {
             "gorgias": GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url, patience_minutes=0.1),
             "io_manager": self.engine.io_manager("gorgias"),
@@ -81,7 +82,7 @@ class Project:
             resources=self.resources,
             run_config={
                 "loggers": {"console": {"config": {"log_level": "ERROR"}}},
-                "ops": {f"gorgias__{name}": {"config": {"full": full}} for name in selected},
+                "ops": {f"gorgias__{name}": {"config": {"full": full}} for name in selected} if full else {},
             },
             raise_on_error=raise_on_error,
             **days,
@@ -135,13 +136,13 @@ def _kind(entity: Entity) -> str:
 
 
 @pytest.fixture
-def account() -> Account:
+def account() -> SandboxAccount:
     """An empty account whose clock stands at the end of March 2025."""
-    return Account(now=datetime(2025, 4, 1, tzinfo=UTC))
+    return SandboxAccount(now=datetime(2025, 4, 1, tzinfo=UTC))
 
 
 @pytest.fixture
-def sandbox(account: Account) -> Iterator[Sandbox]:
+def sandbox(account: SandboxAccount) -> Iterator[Sandbox]:
     with Sandbox(account) as sandbox:
         yield sandbox
 

@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 from dagster._serdes import serialize_value
 
+from gorgias_assets.account import Account as DagsterAccount
 from gorgias_assets.assets import build_assets
 from gorgias_assets.columns import Kind
 from gorgias_assets.entities import ENTITIES, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
@@ -51,7 +52,10 @@ def kind(entity: Entity) -> str:
 
 def spec_of(entity: Entity) -> dg.AssetSpec:
     (spec,) = [
-        spec for asset in build_assets(FIRST_DAY) for spec in asset.specs if spec.key.path == ["gorgias", entity.name]
+        spec
+        for asset in build_assets(DagsterAccount(ENTITIES, start_date=FIRST_DAY))
+        for spec in asset.specs
+        if spec.key.path == ["gorgias", entity.name]
     ]
     return spec
 
@@ -63,7 +67,7 @@ def create(account: Account, entity: Entity, rows: int, moment: datetime = START
 
 
 def test_there_is_one_asset_for_each_entity():
-    keys = [asset.key.to_user_string() for asset in build_assets()]
+    keys = [asset.key.to_user_string() for asset in build_assets(DagsterAccount(ENTITIES))]
     assert keys == ["gorgias/customers", "gorgias/tickets", "gorgias/ticket_messages", "gorgias/satisfaction_surveys"]
 
 
@@ -73,7 +77,7 @@ def test_an_asset_states_its_grain_and_its_contract(entity):
     assert description.startswith("One row per ")
     assert entity.grain in description
     assert "in its newest state" in description
-    assert all(f"`{field}`" in description for field in entity.touch_fields)
+    assert all(f"`{field}`" in description for field in entity.read.touch_fields)
     assert "should_send_datetime" not in description
 
 
@@ -100,7 +104,7 @@ def test_an_asset_shows_every_column_with_a_description_before_it_has_run(entity
 
 
 def test_partitions_are_days_in_utc_from_the_start_date_to_today_and_a_backfill_is_one_run():
-    for asset in build_assets("2025-03-30"):
+    for asset in build_assets(DagsterAccount(ENTITIES, start_date="2025-03-30")):
         partitions = asset.partitions_def
         assert isinstance(partitions, dg.DailyPartitionsDefinition)
         keys = partitions.get_partition_keys(current_time=datetime(2025, 4, 2, 0, 1, tzinfo=UTC))
@@ -168,7 +172,7 @@ def test_a_range_gives_each_partition_its_own_row_count(tmp_path):
         result = project.materialize("2025-03-03", "2025-03-08")
     for entity in ENTITIES:
         live = project.live_rows(entity).values()
-        touches = [{row[field].date().isoformat() for field in entity.touch_fields if row[field]} for row in live]
+        touches = [{row[field].date().isoformat() for field in entity.read.touch_fields if row[field]} for row in live]
         expected = Counter(day for touched in touches for day in touched)
         made = {
             event.partition: event.metadata["dagster/partition_row_count"].value

@@ -24,7 +24,7 @@ END = START + timedelta(days=1)
 MICROSECOND = timedelta(microseconds=1)
 LETTER = "Dear shop, my private letter"
 
-TOUCHES = [(entity, field) for entity in ENTITIES for field in entity.touch_fields]
+TOUCHES = [(entity, field) for entity in ENTITIES for field in entity.read.touch_fields]
 ON_THE_EDGES = {1: START - MICROSECOND, 2: START, 3: END - MICROSECOND, 4: END}
 ODD_TEXTS = {
     "emoji": "👩🏽‍🚀 großartig — 谢谢 🇪🇺",
@@ -50,7 +50,7 @@ def insert(account: Account, entity: Entity, rows: Iterable[Mapping[str, Any]]) 
 def touched_at(entity: Entity, field: str, moment: datetime) -> dict[str, Any]:
     """A row that nothing happened to on any day near `DAY`, except at `moment` in `field`."""
     far = {"created_datetime": moment - timedelta(days=2)}
-    if "updated_datetime" in entity.touch_fields:
+    if "updated_datetime" in entity.read.touch_fields:
         far["updated_datetime"] = moment + timedelta(days=2)
     return far | {field: moment}
 
@@ -210,7 +210,7 @@ def test_a_row_with_an_unreadable_touch_is_kept_rather_than_lost(project, accoun
 def test_null_in_every_field_but_id_and_creation_is_null_in_every_column(project, account, entity):
     nulls = dict.fromkeys(column.name for column in entity.columns)
     needed = {"id": 7, "created_datetime": START} | (
-        {"updated_datetime": START} if entity.order == "updated_datetime" else {}
+        {"updated_datetime": START} if entity.read.order == "updated_datetime" else {}
     )
     account.insert_many(kind(entity), [nulls | needed])
     result = project.materialize(DAY, select=[entity.name])
@@ -221,7 +221,7 @@ def test_null_in_every_field_but_id_and_creation_is_null_in_every_column(project
 @pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
 def test_a_row_with_hardly_a_field_is_stored_with_null_in_the_others(project, account, entity):
     needed = {"id": 7, "created_datetime": START} | (
-        {"updated_datetime": START} if entity.order == "updated_datetime" else {}
+        {"updated_datetime": START} if entity.read.order == "updated_datetime" else {}
     )
     account.insert_many(kind(entity), [needed])
     project.materialize(DAY, select=[entity.name])

@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from gorgias_assets.entities import ENTITIES, TICKETS
-from gorgias_assets.io_managers.merging import newest_by_id
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.sandbox.shop import Shop
@@ -153,6 +152,6 @@ def test_a_row_read_earlier_never_replaces_one_read_later(project, account):
     (earlier,) = resource.sweep(TICKETS, *window).batches()
     account.update("tickets", ticket["id"], status="closed")
     project.materialize("2025-03-31", "2025-04-01", select=["tickets"])
-    merged = project.engine.warehouse().merge(Table("gorgias", "tickets"), TICKETS.columns, newest_by_id(earlier))
+    merged = project.engine.warehouse().merge(Table("gorgias", "tickets"), TICKETS.columns, earlier.rows)
     assert (merged.rows, merged.new) == (0, 0)
     assert project.query("SELECT status FROM gorgias.tickets") == [("closed",)]

@@ -97,13 +97,14 @@ def begins_at_or_below(request: Request, reached: datetime) -> bool:
 
 def main(uri: str, api_url: str, database: str, first: str, last: str) -> None:
     """One run, in the process that will be killed."""
+    from gorgias_assets.account import Account
     from gorgias_assets.assets import build_assets
     from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
     from gorgias_assets.resources import GorgiasResource
 
     with dg.DagsterInstance.ephemeral() as instance:
         dg.materialize(
-            build_assets("2025-03-01", entities=[SATISFACTION_SURVEYS]),
+            build_assets(Account([SATISFACTION_SURVEYS], start_date="2025-03-01")),
             instance=instance,
             resources={
                 "gorgias": GorgiasResource(uri=uri, api_url=api_url, look_back_days={"satisfaction_surveys": 0}),

@@ -14,9 +14,9 @@ import pytest
 import yaml
 from dagster_cloud_cli.config.models import Location, load_dagster_cloud_yaml
 from dagster_k8s.container_context import K8sContainerContext
+from gorgias_assets.pools import API_POOL
 
 from gorgias_assets.assets import build_assets
-from gorgias_assets.pools import API_POOL
 from gorgias_assets_tests.postgres import free_port
 from gorgias_assets_tests.test_readme import REPOSITORY, section
 

@@ -50,7 +50,7 @@ def sandbox() -> Iterator[Sandbox]:
 def rows_of(sandbox: Sandbox, entity: Entity) -> list[dict[str, Any]]:
     uri = GorgiasUri.parse(sandbox.uri)
     with closing(GorgiasClient(uri, api_url=sandbox.api_url, budget=Budget(), patience=20)) as client:
-        return [row for page in client.pages(entity.path, order_by=f"{entity.order}:desc") for row in page.rows]
+        return [row for page in client.pages(entity.path, order_by=f"{entity.read.order}:desc") for row in page.rows]
 
 
 @each_entity
@@ -80,8 +80,8 @@ def test_there_are_four_entities_with_15_31_38_and_11_columns() -> None:
 def test_an_entity_is_read_by_its_order_and_touched_by_its_touch_fields(
     entity: Entity, path: str, order: str, touch_fields: str, days: int
 ) -> None:
-    assert (entity.path, entity.order, entity.look_back) == (path, order, timedelta(days=days))
-    assert entity.touch_fields == tuple(f"{name}_datetime" for name in touch_fields.split())
+    assert (entity.path, entity.read.order, entity.read.look_back) == (path, order, timedelta(days=days))
+    assert entity.read.touch_fields == tuple(f"{name}_datetime" for name in touch_fields.split())
 
 
 @each_entity
@@ -99,8 +99,8 @@ def test_a_declaration_is_consistent_in_itself(entity: Entity) -> None:
     assert len(kinds) == len(entity.columns)
     assert entity.columns[0].name == "id"
     assert kinds["id"] is Kind.INTEGER
-    assert entity.order in entity.touch_fields
-    assert {kinds[name] for name in entity.touch_fields} == {Kind.DATETIME}
+    assert entity.read.order in entity.read.touch_fields
+    assert {kinds[name] for name in entity.read.touch_fields} == {Kind.DATETIME}
     assert [name for name, kind in kinds.items() if name.endswith("_datetime") != (kind is Kind.DATETIME)] == []
     assert [name for name in kinds if name.startswith("_")] == []
 
@@ -112,7 +112,7 @@ def test_what_people_wrote_or_are_known_by_is_private(entity: Entity) -> None:
     private = {column.name for column in entity.columns if column.private}
     assert {column.name for column in entity.columns if column.name in known.split()} <= private
     assert {column.name for column in entity.columns if column.kind is Kind.JSON} <= private
-    assert not private & {"id", *entity.touch_fields}
+    assert not private & {"id", *entity.read.touch_fields}
 
 
 @each_entity

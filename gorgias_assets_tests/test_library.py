@@ -25,11 +25,12 @@ ANOTHER_PROJECT = """
 import dagster as dg
 import pandas as pd
 
+from gorgias_assets.account import Account as DagsterAccount
 from gorgias_assets.assets import build_assets
 from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
 from gorgias_assets.resources import GorgiasResource
 
-gorgias_assets = build_assets(start_date="2025-03-01", io_manager_key="warehouse")
+gorgias_assets = build_assets(DagsterAccount(ENTITIES, start_date="2025-03-01", io_manager_key="warehouse"))
 days = gorgias_assets[0].partitions_def
 
 

@@ -208,8 +208,8 @@ class Watch:
             stored, live = self._living(entity), self._project.live_rows(entity)
             bottom = start - self._look_back[entity]
             for row_id, row in live.items():
-                touches = [row[field] for field in entity.touch_fields if row[field]]
-                if row[entity.order] >= bottom and (
+                touches = [row[field] for field in entity.read.touch_fields if row[field]]
+                if row[entity.read.order] >= bottom and (
                     row_id in stored or any(start <= touch < start + DAY for touch in touches)
                 ):
                     self._reached[entity][row_id] = row
@@ -259,7 +259,7 @@ class Watch:
         return {
             row_id: row
             for row_id, row in self._project.live_rows(entity).items()
-            if any(row[field] and row[field] >= OPENED for field in entity.touch_fields)
+            if any(row[field] and row[field] >= OPENED for field in entity.read.touch_fields)
         }
 
     def _living(self, entity: Entity) -> dict[int, datetime]:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-
 from gorgias_assets.pools import API_POOL
+
 from gorgias_assets.schedules import gorgias_job
 from gorgias_assets_tests.conftest import Project
 from gorgias_assets_tests.postgres import postgres, programs

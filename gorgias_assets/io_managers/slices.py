@@ -1,4 +1,4 @@
-"""Which rows of a table a run's partitions are, and what the run is called."""
+"""The rows of a table that a run's partitions are, and the labels of its work."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -10,14 +10,14 @@ from gorgias_assets.windows import Window
 
 
 def slice_of(context: dg.OutputContext | dg.InputContext, metadata: Any) -> Slice:
-    """The rows of the table that the context's partitions are."""
+    """Return the rows of the table that the context's partitions are."""
     if not context.has_asset_partitions:
         return ()
     expression = (metadata or {}).get("partition_expr")
     if expression is None:
         raise WarehouseError(
-            f"{asset_name(context)} has partitions, but no 'partition_expr' metadata to say which column they are of; "
-            "add metadata={'partition_expr': '<column>'} to the asset."
+            f"{asset_name(context)} has partitions, but no 'partition_expr' metadata that names their column; add "
+            "metadata={'partition_expr': '<column>'} to the asset."
         )
     partitions, keys = context.asset_partitions_def, context.asset_partition_keys
     if not isinstance(partitions, dg.MultiPartitionsDefinition):
@@ -52,7 +52,7 @@ def _dimension(expression: str | Sequence[str], partitions: dg.PartitionsDefinit
 
 
 def windows_of(context: dg.OutputContext) -> dict[str, Window]:
-    """The window of each of the context's partitions, by key; none where they are no windows of time."""
+    """Return the window of each of the context's partitions by key; none if they are no windows."""
     if not context.has_asset_partitions:
         return {}
     partitions = context.asset_partitions_def
@@ -66,7 +66,7 @@ def asset_name(context: dg.OutputContext | dg.InputContext) -> str:
 
 
 def labels_of(context: dg.OutputContext) -> dict[str, str]:
-    """What work for this output is labelled with, so that its costs can be traced: run, asset and partition."""
+    """Return the labels by which the costs of this output can be traced: run, asset and partition."""
     labels = {"asset": asset_name(context)}
     if context.has_asset_partitions:
         keys = context.asset_partition_keys

@@ -1,6 +1,6 @@
-"""What Gorgias says of rows that are gone: its events name some, and a look for a single row tells for sure.
+"""Deletions: events name some of the rows that are gone, and a request for a single row makes sure.
 
-Lists have no tombstones. A row is called gone only when its own path says so, never because it is absent from a list.
+Lists have no tombstones. A row counts as gone only if its own path says so, never because a list lacks it.
 """
 
 import re
@@ -14,14 +14,14 @@ from gorgias_assets.sweeps.progress import Progress
 from gorgias_assets.warehouse.tables import Tombstone
 from gorgias_assets.windows import Window
 
-_MOST_MOVES = 20
+_MAX_MOVES = 20
 
 
-def named_gone(client: GorgiasClient, entity: Entity, window: Window, progress: Progress) -> set[int]:
-    """Ids that the window's events of deletion and merging name, those of survivors among them.
+def named_gone(client: GorgiasClient, entity: Entity[Any], window: Window, progress: Progress) -> set[int]:
+    """Return the ids that the window's events of deletion and merging name, ids of survivors included.
 
-    An event of a merge names the row that is gone in its data, recorded as `{"source_customer_id": …}`, after one of
-    that row's deletion.
+    An event of a merge names the row that is gone in its data, recorded as `{"source_customer_id": …}`. It follows an
+    event of that row's deletion.
     """
     if not entity.gone_events:
         return set()
@@ -36,13 +36,15 @@ def named_gone(client: GorgiasClient, entity: Entity, window: Window, progress: 
     return ids
 
 
-def tombstone(client: GorgiasClient, entity: Entity, row: Mapping[str, Any], progress: Progress) -> Tombstone | None:
-    """Look for a row by its `id` and the fields that its path takes; None while it lives.
+def tombstone(
+    client: GorgiasClient, entity: Entity[Any], row: Mapping[str, Any], progress: Progress
+) -> Tombstone | None:
+    """Request a row by its `id` and the fields that its path takes; return None while it lives.
 
-    A row below another one, as a message is below its ticket, moves with it when that is merged, and is followed.
+    A row below its parent, such as a message, moves when that is merged, and is followed.
     """
     path = entity.object_path.format_map(row)
-    for _ in range(_MOST_MOVES):
+    for _ in range(_MAX_MOVES):
         found = client.find(path)
         progress.count(found)
         if found.presence is Presence.ALIVE:
@@ -50,16 +52,16 @@ def tombstone(client: GorgiasClient, entity: Entity, row: Mapping[str, Any], pro
         if found.presence is Presence.GONE:
             return Tombstone(row["id"], found.requested_at)
         moved = _fields_of(entity, found)
-        if not moved and entity.below:
-            return None  # what it is below was merged, and it went with it; where to is not said
+        if not moved and entity.parent and entity.parent.owns:
+            return None  # its parent was merged, and it moved, to a place that the answer does not name
         if moved.get("id") != row["id"]:
             return Tombstone(row["id"], found.requested_at, moved.get("id"), is_merged=True)
         path = entity.object_path.format_map(moved)
     return None
 
 
-def _fields_of(entity: Entity, found: Found) -> dict[str, int]:
-    """The fields of the entity's path in the location that an answer gives; none where it gives no such path."""
+def _fields_of(entity: Entity[Any], found: Found) -> dict[str, int]:
+    """Return the fields of the entity's path in the answer's location; none if that is no such path."""
     pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>\\d{1,18})", re.escape(entity.object_path))
     match = re.search(rf"{pattern}/?$", found.location or "")
     return {name: int(value) for name, value in match.groupdict().items()} if match else {}

@@ -1,13 +1,15 @@
-"""What is left to read of a sweep: spans of a list, and the position from which an interrupted sweep goes on.
+"""The position of a sweep: spans of a list that are left to read, from which an interrupted sweep resumes.
 
 A span is read newest first by one chain of cursors. A sweep begins with one span, from the newest row to the window's
-beginning; a seek puts a shorter one in its place, and readers side by side cut one in two. Whatever the spans are, they
-hold every row that is still to be read, so they are all that has to be kept beside the rows that were read.
+beginning. A seek replaces it by shorter ones, and readers in parallel cut one in two. At any time the spans hold every
+row that is still to be read, so nothing else has to be kept with the rows.
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from threading import RLock
 from typing import Any, Self
 
 from gorgias_assets.sweeps.rows import parse_datetime
@@ -17,10 +19,10 @@ VERSION = 1  # of a position's text
 
 @dataclass(eq=False)
 class Span:
-    """The rows of the list by `order` that lie in `[bottom, top)`; no `top`: from the newest, no `bottom`: to the last.
+    """The rows of the list by `order` in `[bottom, top)`; without `top` from the newest, without `bottom` to the last.
 
-    - `cursor`, `reached`: where its reading has come to, and the order field of the last row before that.
-    - `is_again`: it reads once more what has changed since an interrupted sweep began.
+    - `cursor`, `reached`: where reading has arrived, and the order field of the last row before that.
+    - `is_again`: it reads again the rows that have changed since an interrupted sweep began.
     """
 
     order: str
@@ -33,10 +35,10 @@ class Span:
 
 @dataclass
 class Position:
-    """Where a sweep stands.
+    """The state of a sweep, shared by its readers. Hold `lock` to look at more than one thing, or to change anything.
 
     - `started_at`: when its first attempt began, by this machine's clock.
-    - `spans`: what is left; none when everything has been read.
+    - `spans`: the rows left to read; empty when everything has been read.
     - `first_answer_at`: when it got its first answer, by Gorgias's clock.
     - `was_sought`: the window was reached without reading what is newer.
     - `stops`: how far down each order has been read, in the spans that are done; None: to the list's end.
@@ -47,23 +49,50 @@ class Position:
     first_answer_at: datetime | None = None
     was_sought: bool = False
     stops: dict[str, datetime | None] = field(default_factory=dict)
+    lock: RLock = field(default_factory=RLock, repr=False, compare=False)
 
-    def leave(self, span: Span, at_end: bool) -> None:
-        """Take a span for read, down to its last row, or to the list's end."""
-        self.spans[:] = [other for other in self.spans if other is not span]
-        lowest = self.stops.get(span.order, span.reached)
-        if at_end or lowest is None or span.reached is None:
-            self.stops[span.order] = None
-        else:
-            self.stops[span.order] = min(lowest, span.reached)
+    def answered(self, at: datetime) -> None:
+        """Note the moment of the first answer."""
+        with self.lock:
+            self.first_answer_at = self.first_answer_at or at
+
+    def advance(self, span: Span, cursor: str | None, reached: datetime | None, is_last: bool) -> None:
+        """Count the span's rows down to `reached` as merged; after the last page the span is done."""
+        with self.lock:
+            span.cursor, span.reached = cursor, reached or span.reached
+            if is_last:
+                self._close(span, at_end=cursor is None)
+
+    def replace(self, span: Span, sought: Iterable[Span]) -> None:
+        """Read the sought spans instead of one from the newest row."""
+        with self.lock:
+            self.spans[:] = [*(other for other in self.spans if other is not span), *sought]
+            self.was_sought = True
+
+    def cut(self, span: Span, middle: datetime) -> Span:
+        """Cut the span in two, and return the older part."""
+        with self.lock:
+            older = Span(span.order, middle, span.bottom, is_again=span.is_again)
+            span.bottom = middle
+            self.spans.append(older)
+            return older
 
     def dump(self) -> str:
-        """The position as JSON."""
-        return json.dumps({"version": VERSION, **asdict(self)}, default=datetime.isoformat)
+        """Return the position as JSON."""
+        with self.lock:
+            fields = {
+                "version": VERSION,
+                "started_at": self.started_at,
+                "spans": [asdict(span) for span in self.spans],
+                "first_answer_at": self.first_answer_at,
+                "was_sought": self.was_sought,
+                "stops": self.stops,
+            }
+            return json.dumps(fields, default=datetime.isoformat)
 
     @classmethod
     def load(cls, text: str) -> Self | None:
-        """What `dump` wrote; None where another version of this project wrote it."""
+        """Read the text of `dump`; return None if another version of this project wrote it."""
         try:
             fields = json.loads(text)
             if fields.pop("version") != VERSION:
@@ -76,6 +105,15 @@ class Position:
             )
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
+
+    def _close(self, span: Span, at_end: bool) -> None:
+        """Count a span as read, down to its last row, or to the list's end."""
+        self.spans[:] = [other for other in self.spans if other is not span]
+        lowest = self.stops.get(span.order, span.reached)
+        if at_end or lowest is None or span.reached is None:
+            self.stops[span.order] = None
+        else:
+            self.stops[span.order] = min(lowest, span.reached)
 
 
 def _with_moments(fields: dict[str, Any], *names: str) -> dict[str, Any]:

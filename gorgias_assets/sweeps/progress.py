@@ -1,4 +1,4 @@
-"""What a sweep tells of itself while it reads."""
+"""The progress of a reading: what it has read so far, a little ahead of what it has yielded."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from gorgias_assets.api.client import Request
 
 @dataclass
 class Progress:
-    """What a sweep has read so far, which runs a little ahead of what it has yielded.
+    """Counts of a reading.
 
     - `pages`, `calls`: list answers read, and requests made, failed attempts and looks for single rows included.
     - `retries`: failed attempts among the calls.
@@ -18,7 +18,7 @@ class Progress:
     - `waited_seconds`: time spent waiting for the budget, of all readers together.
     - `newest`, `reached`: the order field of the newest row, and of the last row read.
     - `extra_fields`: how often each field went to `_extra`.
-    - `seek`: whether the window was reached without reading what is newer.
+    - `seek`: "not needed", "off", "used", or "rejected (paged instead)".
     - `complete`: every row of the window has been read.
     """
 
@@ -37,6 +37,13 @@ class Progress:
     complete: bool = False
 
     def count(self, request: Request) -> None:
+        """Count the calls of an answer."""
         self.calls += request.calls
         self.retries += request.calls - 1
         self.waited_seconds += request.waited
+
+    def count_page(self, request: Request, rows: int) -> None:
+        """Count an answer of a list."""
+        self.pages += 1
+        self.rows_read += rows
+        self.count(request)

@@ -1,8 +1,7 @@
-"""From JSON objects to typed Arrow columns, with nothing dropped.
+"""Rows: JSON objects become typed Arrow columns, and nothing is dropped.
 
-A value that its declared column cannot hold, and a field that the declaration does not know, are kept as JSON in
-`_extra`; the column is then null. This is the door at which datetimes are parsed: behind it they are aware, UTC and in
-microseconds.
+A value that its declared column cannot hold, and a field that is not declared, are kept as JSON in `_extra`; the column
+is then null. Datetimes are parsed here: behind this door they are aware, UTC and in microseconds.
 """
 
 import json
@@ -11,12 +10,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import reduce
 from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from gorgias_assets.columns import ADDED_COLUMNS, Column, Kind
+from gorgias_assets.columns import ADDED_COLUMNS, EXTRACTED_AT, Column, Kind
+from gorgias_assets.warehouse.tables import IS_TOUCHED
+from gorgias_assets.windows import Window
 
 Row = dict[str, Any]
 
@@ -33,14 +36,19 @@ _ARROW_TYPES = {
 
 @dataclass(frozen=True)
 class TypedRows:
-    """Rows as an Arrow table in the order they were read, and how often each field had to go to `_extra`."""
+    """Rows in the order they were read, and the fields of each that went to `_extra`, by the row's position."""
 
     table: pa.Table
-    extra_fields: Counter[str]
+    extras: dict[int, Row]
+
+    @property
+    def extra_fields(self) -> Counter[str]:
+        """Count how often each field went to `_extra`."""
+        return Counter(name for extra in self.extras.values() for name in extra)
 
 
 def parse_datetime(text: str) -> datetime:
-    """Read an ISO 8601 datetime as aware UTC; without an offset it is UTC already.
+    """Read an ISO 8601 datetime as aware UTC; a datetime without an offset is UTC already.
 
     Gorgias returns `2026-08-26T18:36:51.461517+00:00` and drops the fraction when it is zero; its documentation shows
     values without an offset. Raises ValueError for anything else.
@@ -57,7 +65,7 @@ def parse_datetime(text: str) -> datetime:
 
 
 def moment_of(row: Row, name: str) -> datetime | None:
-    """A datetime field of a row; None where it is missing or no datetime."""
+    """Return a datetime field of a row; None if it is missing or no datetime."""
     try:
         return parse_datetime(row[name])
     except (KeyError, TypeError, ValueError):
@@ -65,7 +73,7 @@ def moment_of(row: Row, name: str) -> datetime | None:
 
 
 def moments(rows: Sequence[Row], name: str) -> list[datetime]:
-    """A datetime field of rows, in their order, without those that have none."""
+    """Return a datetime field of rows in their order, without the rows that have none."""
     return [moment for row in rows if (moment := moment_of(row, name)) is not None]
 
 
@@ -80,12 +88,43 @@ def type_rows(rows: Sequence[Row], columns: Sequence[Column], extracted_at: date
         pa.array([_json_text(extras[i]) if i in extras else None for i in range(len(rows))], pa.string()),
     ]
     names = [column.name for column in (*columns, *ADDED_COLUMNS)]
-    fields = Counter(name for extra in extras.values() for name in extra)
-    return TypedRows(pa.Table.from_arrays([*arrays, *added], names=names), fields)
+    return TypedRows(pa.Table.from_arrays([*arrays, *added], names=names), extras)
+
+
+def is_touched(rows: TypedRows, touch_fields: Sequence[str], window: Window) -> pa.Array:
+    """Return for each row if something happened to it in the window, or if a touch is unreadable or all are missing."""
+    touches = [rows.table[name] for name in touch_fields]
+    unreadable = [not rows.extras.get(i, {}).keys().isdisjoint(touch_fields) for i in range(rows.table.num_rows)]
+    missing = reduce(pc.and_, map(pc.is_null, touches))
+    touched = reduce(pc.or_, (is_within(touch, window) for touch in touches))
+    return pc.or_(pc.or_(touched, missing), pa.array(unreadable, pa.bool_()))
+
+
+def is_within(moments: pa.ChunkedArray, window: Window) -> pa.ChunkedArray:
+    """Return for each moment if it lies in the window; a null does not."""
+    start, end = (pa.scalar(bound, _ARROW_TYPES[Kind.DATETIME]) for bound in (window.start, window.end))
+    return pc.fill_null(pc.and_(pc.greater_equal(moments, start), pc.less(moments, end)), False)
+
+
+def newest_by_id(rows: pa.Table) -> pa.Table:
+    """Return each id once, in the state that was read last, in the order they came; of equals, the last one.
+
+    Readers in parallel may deliver an older state after a newer one. A row that was touched in any of its states counts
+    as touched.
+    """
+    ids = rows["id"].to_pylist()
+    if len(set(ids)) == len(ids):
+        return rows
+    read_at = rows[EXTRACTED_AT].to_pylist()
+    touched = set(rows.filter(rows[IS_TOUCHED])["id"].to_pylist())
+    newest = {ids[position]: position for position in sorted(range(len(ids)), key=read_at.__getitem__)}
+    rows = rows.take(sorted(newest.values()))
+    flags = pa.array([row_id in touched for row_id in rows["id"].to_pylist()])
+    return rows.set_column(rows.column_names.index(IS_TOUCHED), IS_TOUCHED, flags)
 
 
 def _unknown_fields(rows: Sequence[Row], known: set[str]) -> dict[int, Row]:
-    """The fields of each row that no column declares, by the row's position; rows without any are left out."""
+    """Return the undeclared fields of each row by its position; rows without any are left out."""
     return {
         position: {name: row[name] for name in sorted(unknown)}
         for position, row in enumerate(rows)
@@ -94,7 +133,7 @@ def _unknown_fields(rows: Sequence[Row], known: set[str]) -> dict[int, Row]:
 
 
 def _column_array(column: Column, rows: Sequence[Row], extras: dict[int, Row]) -> pa.Array:
-    """One column; values that do not fit are moved to `extras`."""
+    """Return one column; values that do not fit are moved to `extras`."""
     values = [row.get(column.name) for row in rows]
     convert = _CONVERTERS[column.kind]
     arrow_type = _ARROW_TYPES[column.kind]
@@ -113,7 +152,7 @@ def _column_array(column: Column, rows: Sequence[Row], extras: dict[int, Row]) -
 
 
 def _only(kind: type) -> Callable[[list[Any]], list[Any]]:
-    """A converter that lets values of exactly this type through: True is no integer, 1 is no string."""
+    """Return a converter that accepts values of exactly this type: True is no integer, 1 is no string."""
 
     def convert(values: list[Any]) -> list[Any]:
         if not {kind, type(None)}.issuperset(map(type, values)):
@@ -145,3 +184,5 @@ _CONVERTERS: dict[Kind, Callable[[list[Any]], list[Any]]] = {
     Kind.DATETIME: _datetimes,
     Kind.JSON: _json_texts,
 }
+
+assert set(_ARROW_TYPES) == set(_CONVERTERS) == set(Kind), "a kind of column lacks its Arrow type or its converter"

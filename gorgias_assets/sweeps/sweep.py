@@ -1,44 +1,28 @@
 """A sweep: one reading of a window of one entity, newest first, as typed batches.
 
 The cost of reading is API calls. A sweep begins at the newest row, since a row of the window may have been touched
-again after it, or, where the window is old, seeks it; it stops where nothing older can belong. With every batch comes
-the position from which another attempt goes on.
+again after it, or seeks the window if that is old. It stops where nothing older can belong to the window. Each batch
+has the position from which another attempt resumes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-import pyarrow as pa
-
-from gorgias_assets.api.client import GorgiasClient, GorgiasError
-from gorgias_assets.entities.model import Entity
+from gorgias_assets.api.client import GorgiasClient
+from gorgias_assets.entities.model import ByDate, Entity
+from gorgias_assets.sweeps.batches import BATCH_BYTES, BATCH_ROWS, Batch, Pages, batched
+from gorgias_assets.sweeps.deletions import named_gone
 from gorgias_assets.sweeps.position import Position, Span
 from gorgias_assets.sweeps.progress import Progress
 from gorgias_assets.sweeps.read_ahead import read_ahead
-from gorgias_assets.sweeps.readers import Reading
-from gorgias_assets.sweeps.rows import type_rows
+from gorgias_assets.sweeps.readers import Readers
+from gorgias_assets.warehouse.tables import Covered
 from gorgias_assets.windows import Window
 
-BATCH_ROWS = 10_000
-OVERLAP = timedelta(minutes=10)  # in which what has happened may not be in a list yet
-BATCH_BYTES = 24 * 2**20  # of bodies; bounds memory where bodies are long
+OVERLAP = timedelta(minutes=10)  # within which a change may not be in a list yet
 READ_AHEAD_BYTES = 6 * 2**20
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Rows to be merged together, in the order they were read.
-
-    - `rows`: those that belong to the window.
-    - `passed`: others that were read on the way; they refresh what the table has of them already, and add nothing.
-    - `position`: where the sweep stands once these are merged, as text for `Sweep.resume`.
-    """
-
-    rows: pa.Table
-    passed: pa.Table
-    position: str
 
 
 class Sweep:
@@ -47,13 +31,14 @@ class Sweep:
     Lazy: nothing is requested before `batches()` is iterated. Rows are read by the entity's order field, newest first,
     down to the window's start less `look_back`. A full sweep reads them by creation, to the list's end.
 
-    `connect` makes a client of the account; each reader has one of its own. When it is complete, it has read what
-    happened before `began_at`, also where an earlier attempt began before that.
+    - `connect` makes a client of the account; each reader has one of its own.
+    - `owned` are the entities whose rows are gone with a deleted row of this one.
+    - `began_at`: a complete sweep has read what happened before, even if an earlier attempt began earlier.
     """
 
     def __init__(
         self,
-        entity: Entity,
+        entity: Entity[ByDate],
         window: Window,
         connect: Callable[[], GorgiasClient],
         look_back: timedelta,
@@ -61,38 +46,45 @@ class Sweep:
         can_seek: bool = True,
         is_full: bool = False,
         max_lookups: int = 500,
+        owned: Sequence[Entity[Any]] = (),
     ) -> None:
         self.entity = entity
         self.window = window
         self.connect = connect
         self.is_full = is_full
         self.max_lookups = max_lookups
+        self.owned = owned
         self.progress = Progress(seek="not needed" if can_seek else "off")
         self.began_at = datetime.now(UTC)
         self.resumed_from: datetime | None = None
-        order, bottom = (entity.creation_order, None) if is_full else (entity.order, window.start - look_back)
+        read = entity.read
+        order, bottom = (read.creation_order, None) if is_full else (read.order, window.start - look_back)
         self.position = Position(self.began_at, [Span(order, None, bottom)])
         self._look_back = look_back
         self._can_seek = can_seek
-        self._reading: Reading | None = None
+        self._readers: Readers | None = None
 
     @property
     def key(self) -> str:
-        """What sweeps have in common that may go on from each other's positions."""
+        """The name under which a position is saved: sweeps of one key may resume from each other's positions."""
         return f"{self.window}, looking back {self._look_back}{', full' * self.is_full}"
 
     @property
+    def started_at(self) -> datetime:
+        """The moment when the first attempt began."""
+        return self.position.started_at
+
+    @property
     def share_done(self) -> float:
-        """How much of the sweep has been read, from 0 to 1, by time."""
+        """The share of the sweep that has been read, from 0 to 1, by time."""
         if self.progress.complete:
             return 1.0
-        return self._reading.share_done if self._reading else 0.0
+        return self._readers.share_done if self._readers else 0.0
 
     def resume(self, position: str) -> bool:
-        """Go on from a position of an earlier attempt, instead of from the beginning.
+        """Continue from a position of an earlier attempt. After that, read again what has changed since it began.
 
-        False, and the sweep begins anew, if the position cannot be read, or nothing tells what has changed since then.
-        After what that one had left, what has changed since it began is read again.
+        Return False, and begin anew, if the position cannot be read, or nothing shows what has changed since then.
         """
         earlier = Position.load(position)
         if earlier is None or earlier.first_answer_at is None:
@@ -109,76 +101,70 @@ class Sweep:
     def batches(
         self, rows: int = BATCH_ROWS, size: int = BATCH_BYTES, on_page: Callable[[], object] = lambda: None
     ) -> Iterator[Batch]:
-        """Typed rows, so many of the window at a time; at least one batch, the last short or empty.
+        """Yield typed rows, as `batched` does. `on_page` is called after each page, with `progress` up to date."""
+        yield from batched(self._pages(on_page), self.entity.columns, self._saved_position, rows, size)
 
-        A batch is shorter, too, where bodies are long: it ends with the page that brings it to `size` bytes of them.
-        `on_page` is called after each page, with `progress` up to date. Raises the client's `GorgiasError` after it has
-        yielded what was read before.
+    def covered(self) -> Covered:
+        """Return where a complete sweep has read every living row.
+
+        A row whose field moves may have left that interval meanwhile.
         """
-        reading = self._reading = Reading(
-            self.entity, self.window, self.position, self.progress, self.connect, self._can_seek
-        )
-        none = type_rows([], self.entity.columns, datetime.now(UTC)).table
-        touched, passed, read = [none], [none], 0
-        with read_ahead(reading.pages(), READ_AHEAD_BYTES) as ahead, closing(reading):
-            reading.ahead = ahead
-            try:
-                for page in ahead:
-                    before = reading.position_text()
-                    reading.advance(page)
-                    touched.append(page.touched)
-                    passed.append(page.passed)
-                    read += page.size
-                    on_page()
-                    while read >= size or max(_count(touched), _count(passed)) >= rows:
-                        batch = pa.concat_tables(touched)
-                        rest = batch.slice(rows)
-                        position = before if rest.num_rows else reading.position_text()
-                        yield Batch(batch.slice(0, rows), pa.concat_tables(passed), position)
-                        touched, passed, read = [rest], [none], 0
-            except GorgiasError:
-                yield Batch(pa.concat_tables(touched), pa.concat_tables(passed), reading.position_text())
-                raise
-            self.progress.complete = True
-            yield Batch(pa.concat_tables(touched), pa.concat_tables(passed), reading.position_text())
-
-    def covered(self) -> tuple[str, datetime | None, datetime | None]:
-        """What a complete sweep has shown: a field, and from when to when; every living row with it there was read.
-
-        A row whose field moves may have left the interval meanwhile.
-        """
+        read, bottom = self.entity.read, self.window.start - self._look_back
         if self.is_full:
-            return self.entity.creation_order, None, None
-        bottom = self.window.start - self._look_back
+            return Covered(read.creation_order)
         if self.position.was_sought:
-            return self.entity.creation_order, bottom, self.window.end
-        return self.entity.order, bottom, None
+            return Covered(read.creation_order, bottom, self.window.end)
+        return Covered(read.order, bottom)
 
     @property
-    def bottoms(self) -> dict[str, datetime | None]:
-        """Below which moment the list has to be read in each order that the sweep takes; None: to its end."""
-        entity = self.entity
-        if self.is_full:
-            return {entity.creation_order: None}
-        orders = {entity.order, entity.creation_order} if self.position.was_sought else {entity.order}
-        return dict.fromkeys(sorted(orders), self.window.start - self._look_back)
+    def coverage(self) -> dict[str, dict[str, datetime | None]]:
+        """For each order that the sweep takes: the moment it is `required` to read below, and the one it has `read_to`.
 
-    def _changed_since(self, since: datetime, left: list[Span]) -> Span | None:
-        """What may have changed since then in the part of the window that an earlier attempt had read, but for `left`.
-
-        In a list that is read by change, what was touched has jumped ahead of it. In one that is read by creation,
-        something can only have happened in the window if that had not ended yet.
+        None is the list's end; `read_to` is missing if the list was not read in that order.
         """
-        if self.entity.order == self.entity.creation_order:
+        read, stops = self.entity.read, self.position.stops
+        if self.is_full:
+            required: dict[str, datetime | None] = {read.creation_order: None}
+        else:
+            orders = {read.order, read.creation_order} if self.position.was_sought else {read.order}
+            required = dict.fromkeys(sorted(orders), self.window.start - self._look_back)
+        return {
+            order: {"required": bottom} | ({"read_to": stops[order]} if order in stops else {})
+            for order, bottom in required.items()
+        }
+
+    def named_gone(self, client: GorgiasClient) -> set[int]:
+        """Return ids that events name as deleted or merged. A full sweep needs none: it reads every living row."""
+        return set() if self.is_full else named_gone(client, self.entity, self.window, self.progress)
+
+    def _pages(self, on_page: Callable[[], object]) -> Pages:
+        readers = self._readers = Readers(
+            self.entity, self.window, self.position, self.progress, self.connect, self._can_seek
+        )
+        with read_ahead(readers.pages(), READ_AHEAD_BYTES) as ahead, closing(readers):
+            readers.ahead = ahead
+            for page in ahead:
+                self.position.advance(page.span, page.cursor, page.reached, page.is_last)
+                on_page()
+                yield page.rows, page.size
+        self.progress.complete = True
+
+    def _saved_position(self) -> str:
+        return self.position.dump()
+
+    def _changed_since(self, since: datetime, left: Sequence[Span]) -> Span | None:
+        """Return what may have changed since then in the part of the window that an earlier attempt had read.
+
+        A list by change shows a touched row at its head. In a list by creation, something can only have happened in the
+        window if that had not ended yet. The spans `left` are read anyway.
+        """
+        read = self.entity.read
+        if read.order == read.creation_order:
             if since >= self.window.end:
                 return None
             since = max(since, self.window.start) - self._look_back
-            for span in left:  # which is read from now on anyway
+            for span in left:
                 begin = span.reached or span.top
                 if begin and (span.bottom is None or span.bottom <= since):
                     since = max(since, begin)
-        return Span(self.entity.order, None, since, is_again=True)
-
-
-def _count(tables: list[pa.Table]) -> int:
-    return sum(table.num_rows for table in tables)
+        return Span(read.order, None, since, is_again=True)

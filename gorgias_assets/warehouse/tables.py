@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import pyarrow as pa
 
@@ -68,6 +68,14 @@ class Saved:
 
     key: str
     position: str
+
+
+class Covered(NamedTuple):
+    """The part of a table of which every living row was read: `field` in `[start, end)`; None is unbounded."""
+
+    field: str
+    start: datetime | None = None
+    end: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -137,9 +145,7 @@ class Warehouse(ABC):
         """Whether the table has living rows that no request since then has read."""
 
     @abstractmethod
-    def note_candidates(
-        self, table: Table, covered: tuple[str, datetime | None, datetime | None], ids: Collection[int], since: datetime
-    ) -> None:
+    def note_candidates(self, table: Table, covered: Covered, ids: Collection[int], since: datetime) -> None:
         """Note the living rows that no request since then has read, and that should have been: they may be gone.
 
         That is the rows whose field `covered[0]` lies in `[covered[1], covered[2])`, and those of `ids`.

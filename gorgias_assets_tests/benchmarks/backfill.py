@@ -26,7 +26,7 @@ from gorgias_assets_tests.bigquery.emulator import Emulator
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAYS = 100
-LOOK_BACK_DAYS = TICKET_MESSAGES.look_back.days
+LOOK_BACK_DAYS = TICKET_MESSAGES.read.look_back.days
 BODY_BYTES = 540  # in each of three bodies: rows of about 2.5 KB
 
 
@@ -68,11 +68,12 @@ def materialize(uri: str, api_url: str, warehouse_uri: str, first_day: int) -> N
     """Materialise the days from `first_day` on and print what it took as JSON."""
     import dagster as dg
 
+    from gorgias_assets.account import Account
     from gorgias_assets.assets import build_assets
     from gorgias_assets.io_managers.from_uri import io_manager_from_uri
     from gorgias_assets.resources import GorgiasResource
 
-    assets = build_assets(START.date().isoformat(), entities=[TICKET_MESSAGES])
+    assets = build_assets(Account([TICKET_MESSAGES], start_date=START.date().isoformat()))
     days = [(START + timedelta(days=day)).date().isoformat() for day in (first_day, DAYS - 1)]
     with dg.DagsterInstance.ephemeral() as instance:
         before, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()

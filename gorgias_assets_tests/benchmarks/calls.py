@@ -47,13 +47,13 @@ def calls_of_a_day(sandbox: Sandbox, entity: Entity, age: int, seek: bool) -> tu
     sweep = resource.sweep(entity, start, start + timedelta(days=1))
     for _ in sweep.batches():
         pass
-    least = 2 * pages_of(1) if entity is TICKETS else pages_of(1 + entity.look_back.days)
+    least = 2 * pages_of(1) if entity is TICKETS else pages_of(1 + entity.read.look_back.days)
     return len(sandbox.requests), least, sweep.progress.seek
 
 
 def calls_of_an_interrupted_backfill(sandbox: Sandbox, share: float) -> tuple[int, int]:
     """Calls of a backfill whose process is killed after that share of its pages, and of the run that ends it."""
-    least = pages_of(BACKFILL_DAYS + TICKET_MESSAGES.look_back.days)
+    least = pages_of(BACKFILL_DAYS + TICKET_MESSAGES.read.look_back.days)
     first = (NOW - timedelta(days=BACKFILL_DAYS)).date().isoformat()
     sandbox.requests.clear()
     with tempfile.TemporaryDirectory() as folder:
@@ -78,12 +78,13 @@ def backfill(uri: str, api_url: str, database: str, first: str) -> None:
     """The days from `first` on, in the process that is killed."""
     import dagster as dg
 
+    from gorgias_assets.account import Account
     from gorgias_assets.assets import build_assets
     from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
 
     with dg.DagsterInstance.ephemeral() as instance:
         dg.materialize(
-            build_assets(OPENED.date().isoformat(), entities=[TICKET_MESSAGES]),
+            build_assets(Account([TICKET_MESSAGES], start_date=OPENED.date().isoformat())),
             instance=instance,
             resources={
                 "gorgias": GorgiasResource(uri=uri, api_url=api_url),

@@ -97,7 +97,7 @@ def marks_what_is_gone(account: Account) -> str:
     gone = [Tombstone(row["id"], FIRST + 3 * DAY) for row in found.rows]
     warehouse.settle_candidates(account.tickets, [row["id"] for row in found.rows], gone, {})
     windows = [Window(FIRST + day * DAY, FIRST + (day + 1) * DAY) for day in range(DAYS)]
-    counts = warehouse.counts(account.tickets, TICKETS.touch_fields, windows)
+    counts = warehouse.counts(account.tickets, TICKETS.read.touch_fields, windows)
     assert counts.touched == [ROWS_A_DAY - 10] + [ROWS_A_DAY] * (DAYS - 1)
     return f"10 of {ROWS_A_DAY}, {len(warehouse.costs.jobs)} jobs, billed {billed(warehouse)}"
 
@@ -155,7 +155,7 @@ def replaces_and_reads_frames(account: Account) -> str:
 
 def stops_at_the_bytes_it_may_bill(account: Account) -> str:
     try:
-        account.warehouse(maximum_bytes_billed=1).counts(account.tickets, TICKETS.touch_fields, [])
+        account.warehouse(maximum_bytes_billed=1).counts(account.tickets, TICKETS.read.touch_fields, [])
         account.warehouse(maximum_bytes_billed=1).has_unread(account.tickets, FIRST)
     except WarehouseError as error:
         return str(error)

@@ -15,7 +15,6 @@ from dagster._serdes import serialize_value
 from gorgias_assets.entities import CUSTOMERS, ENTITIES, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
-from gorgias_assets.io_managers.merging import newest_by_id
 from gorgias_assets.partitions import daily_partitions
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
@@ -448,7 +447,7 @@ def test_a_row_read_before_it_was_found_to_be_gone_does_not_bring_it_back(projec
     (earlier,) = project.resources["gorgias"].sweep(TICKETS, *window).batches()
     remove(account, TICKETS, ids[:1])
     project.materialize(DAY, select=["tickets"])
-    project.engine.warehouse().merge(Table("gorgias", "tickets"), TICKETS.columns, newest_by_id(earlier))
+    project.engine.warehouse().merge(Table("gorgias", "tickets"), TICKETS.columns, earlier.rows)
     assert gone(project, TICKETS) == {ids[0]: None}
 
 

@@ -1,11 +1,12 @@
 """A sweep that was interrupted goes on, and ends as if it had not been, though the account changes meanwhile."""
 
 import json
+import logging
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -22,9 +23,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from gorgias_assets.api.client import CursorRefused, GorgiasError, Page, Rejected, Unavailable, Untrusted
+from gorgias_assets.columns import Column
 from gorgias_assets.entities import SATISFACTION_SURVEYS, TICKETS
 from gorgias_assets.entities.model import Entity
-from gorgias_assets.io_managers.merging import newest_by_id
+from gorgias_assets.loading import load
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.faults import EFFECTS, Fault
@@ -32,13 +34,14 @@ from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sandbox.server import Request, Sandbox
 from gorgias_assets.sweeps import seek as seeks
 from gorgias_assets.sweeps.position import Position, Span
-from gorgias_assets.sweeps.rows import moment_of, parse_datetime
-from gorgias_assets.sweeps.sweep import Batch, Sweep
+from gorgias_assets.sweeps.rows import moment_of, newest_by_id, parse_datetime
+from gorgias_assets.sweeps.sweep import Sweep
 from gorgias_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
-from gorgias_assets.warehouse.tables import Saved, Table
+from gorgias_assets.warehouse.tables import Merged, Saved, Table
 from gorgias_assets_tests.conftest import Project
 from gorgias_assets_tests.engines import on_each_warehouse_in_time
 
+LOG = logging.getLogger(__name__)
 DAY = "2025-03-10"
 START = datetime(2025, 3, 10, tzinfo=UTC)
 END = START + timedelta(days=1)
@@ -68,6 +71,27 @@ def insert(account: Account, entity: Entity, moments: Iterator[datetime], first_
             for row_id, at in enumerate(moments, first_id)
         ),
     )
+
+
+class Killed(Exception):
+    """The process has died."""
+
+
+class MortalWarehouse(DuckDBWarehouse):
+    """A DuckDB file whose process dies right after it has committed so many batches."""
+
+    def __init__(self, database: Path, batch_rows: int, batches: int | None) -> None:
+        super().__init__(str(database), {}, 20)
+        self.batch_rows = batch_rows
+        self.batches_left = batches
+
+    def merge(self, table: Table, columns: Sequence[Column], rows: pa.Table, saved: Saved | None = None) -> Merged:
+        merged = super().merge(table, columns, rows, saved)
+        if self.batches_left is not None:
+            self.batches_left -= 1
+            if not self.batches_left:
+                raise Killed
+        return merged
 
 
 @dataclass
@@ -109,18 +133,11 @@ class Desk:
         return resource.sweep(self.entity, self.start, self.end, full=self.full)
 
     def attempt(self, batches: int | None = None) -> Sweep:
-        """Read and merge as the IO manager does, all or so many batches; what stops the sweep is raised."""
-        sweep, warehouse = self.sweep(), self.warehouse
+        """Load everything, or die after so many batches; raise what stops the sweep."""
+        sweep = self.sweep()
         self.sweeps.append(sweep)
-        position = warehouse.saved_position(self.table, sweep.key)
-        if position:
-            sweep.resume(position)
-        with closing(sweep.batches(self.batch_rows)) as read:
-            for batch in islice(read, batches):
-                saved = Saved(sweep.key, batch.position)
-                warehouse.merge(self.table, self.entity.columns, newest_by_id(batch), saved)
-        if sweep.progress.complete and batches is None:
-            warehouse.forget_position(self.table, sweep.key)
+        with suppress(Killed):
+            load(sweep, MortalWarehouse(self.database, self.batch_rows, batches), self.table, LOG)
         return sweep
 
     def interrupted(self, *faults: Fault, batches: int | None = None) -> Sweep | GorgiasError:
@@ -161,13 +178,13 @@ class Desk:
     @property
     def shown(self) -> list[str]:
         return (
-            [*self.entity.touch_fields, "meta"]
+            [*self.entity.read.touch_fields, "meta"]
             if self.entity is SATISFACTION_SURVEYS
-            else [*self.entity.touch_fields, "subject"]
+            else [*self.entity.read.touch_fields, "subject"]
         )
 
     def is_touched(self, row: dict[str, Any]) -> bool:
-        return any(self.start <= row[name] < self.end for name in self.entity.touch_fields if row[name])
+        return any(self.start <= row[name] < self.end for name in self.entity.read.touch_fields if row[name])
 
     def assert_converged(self) -> None:
         """What was touched in the window is in the table as it is in the account, every id once."""
@@ -177,7 +194,7 @@ class Desk:
             wanted = {
                 i: row
                 for i, row in wanted.items()
-                if max(filter(None, (row[n] for n in self.entity.touch_fields))) < self.end
+                if max(filter(None, (row[n] for n in self.entity.read.touch_fields))) < self.end
             }
         found = {row_id: table.get(row_id) for row_id in wanted}
         assert found == wanted, {i: (found[i], wanted[i]) for i in wanted if found[i] != wanted[i]}
@@ -714,7 +731,7 @@ def test_another_window_entity_or_kind_of_sweep_begins_at_its_own_beginning(proj
         (DAY, None, "customers"),
     ):
         result = project.materialize(first, last, select=[name])
-        assert "this one goes on from there" not in told(project, result)
+        assert "this one resumes there" not in told(project, result)
     assert len(project.query("SELECT * FROM gorgias._sweep_positions")) == 1
 
 
@@ -728,7 +745,7 @@ def test_two_attempts_side_by_side_end_in_the_account_s_rows(order):
         for name in order:
             for batch in islice(batches[name], 2):
                 saved = Saved(both[name].key, batch.position)
-                warehouse.merge(desk.table, TICKETS.columns, newest_by_id(batch), saved)
+                warehouse.merge(desk.table, TICKETS.columns, batch.rows, saved)
             Meddler(desk, seed=1).act(30)
         for reading in batches.values():
             reading.close()
@@ -738,18 +755,15 @@ def test_two_attempts_side_by_side_end_in_the_account_s_rows(order):
 
 def test_of_a_row_that_two_readers_have_read_the_state_that_was_read_last_is_kept():
     earlier, later = START, START + SECOND
-    rows = pa.table(
-        {"id": [1, 2, 1, 2], "state": ["new", "old", "old", "new"], "_extracted_at": [later, earlier, earlier, later]}
-    )
-    kept = newest_by_id(Batch(rows, rows.slice(0, 0), "")).to_pydict()
+    rows = {"id": [1, 2, 1, 2], "state": ["new", "old", "old", "new"]}
+    read_at = {"_extracted_at": [later, earlier, earlier, later], "_is_touched": [True] * 4}
+    kept = newest_by_id(pa.table(rows | read_at)).to_pydict()
     assert kept["state"] == ["new", "new"]
 
 
 def test_a_row_whose_newest_state_was_read_on_the_way_still_counts_as_touched():
-    def part(state: str, at: datetime) -> pa.Table:
-        return pa.table({"id": [1], "state": [state], "_extracted_at": [at]})
-
-    (kept,) = newest_by_id(Batch(part("old", START), part("new", START + SECOND), "")).to_pylist()
+    states = {"id": [1, 1], "state": ["old", "new"], "_extracted_at": [START, START + SECOND]}
+    (kept,) = newest_by_id(pa.table(states | {"_is_touched": [True, False]})).to_pylist()
     assert (kept["state"], kept["_is_touched"]) == ("new", True)
 
 

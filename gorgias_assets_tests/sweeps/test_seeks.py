@@ -60,7 +60,7 @@ def touched_on(project: Project, entity: Entity, day: str) -> dict[int, dict[str
     return {
         row_id: row
         for row_id, row in project.live_rows(entity).items()
-        if any(row[name] and row[name].date().isoformat() == day for name in entity.touch_fields)
+        if any(row[name] and row[name].date().isoformat() == day for name in entity.read.touch_fields)
     }
 
 
@@ -68,11 +68,11 @@ def calls_of_the_day(project: Project, entity: Entity, day: str) -> int:
     """Pages of the day and its look-back and look-ahead, in each order that the day is read in."""
     start = datetime.fromisoformat(day).replace(tzinfo=UTC)
     pages = 0
-    for order in {entity.order, entity.creation_order}:
-        alone = entity.order == entity.creation_order
-        until = start + timedelta(days=1) + (entity.look_ahead if alone else timedelta(0))
+    for order in {entity.read.order, entity.read.creation_order}:
+        alone = entity.read.order == entity.read.creation_order
+        until = start + timedelta(days=1) + (entity.read.look_ahead if alone else timedelta(0))
         rows = project.live_rows(entity).values()
-        pages += ceil(sum(start - entity.look_back <= row[order] < until for row in rows) / 100)
+        pages += ceil(sum(start - entity.read.look_back <= row[order] < until for row in rows) / 100)
     return pages
 
 
@@ -82,7 +82,7 @@ def test_an_old_day_costs_its_own_calls_and_a_few_and_holds_every_row_of_it(shop
     metadata = shop.metadata(shop.materialize(day, select=[entity.name]), entity)
     assert shop.table(entity) == touched_on(shop, entity, day)
     assert metadata["seek"] in ("used", "not needed")
-    orders = len({entity.order, entity.creation_order})
+    orders = len({entity.read.order, entity.read.creation_order})
     most = calls_of_the_day(shop, entity, day) + 1 + 2 * orders
     assert metadata["api_calls"] == len(shop.sandbox.requests) <= max(most, 6)
     assert metadata["rows_merged"] == metadata["dagster/partition_row_count"] == len(shop.table(entity))
@@ -122,7 +122,7 @@ def test_the_switch_turns_it_off_and_the_rows_are_the_same(shop, entity):
     metadata = shop.metadata(shop.materialize(OLD_DAY, select=[entity.name]), entity)
     assert metadata["seek"] == "off"
     assert shop.table(entity) == touched_on(shop, entity, OLD_DAY)
-    newer = sum(row[entity.order].date().isoformat() > OLD_DAY for row in shop.live_rows(entity).values())
+    newer = sum(row[entity.read.order].date().isoformat() > OLD_DAY for row in shop.live_rows(entity).values())
     assert metadata["api_calls"] >= newer // 100
 
 
