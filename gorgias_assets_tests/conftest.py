@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
 from gorgias_assets.account import Account
@@ -19,7 +20,9 @@ from gorgias_assets.entities.model import Entity
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account as SandboxAccount
 from gorgias_assets.sandbox.server import Sandbox
+from gorgias_assets.sweeps.batches import Batch
 from gorgias_assets.sweeps.rows import Row, parse_datetime
+from gorgias_assets.warehouse.tables import IS_TOUCHED
 from gorgias_assets_tests.bigquery.emulator import Emulator, missing
 from gorgias_assets_tests.engines import BigQueryProject, DuckDBFile, Engine
 
@@ -89,7 +92,7 @@ class Project:
         )
 
     def metadata(self, result: dg.ExecuteInProcessResult, entity: Entity) -> dict[str, Any]:
-        """What the materialisation of one day says of itself."""
+        """The metadata of the materialization of one day."""
         (materialization,) = result.asset_materializations_for_node(f"gorgias__{entity.name}")
         return {name: value.value for name, value in materialization.metadata.items()}
 
@@ -128,6 +131,11 @@ class Project:
 
     def is_gone(self, entity: Entity, row_id: int) -> bool:
         return not self.account.has(_kind(entity), row_id)
+
+
+def touched(batch: Batch) -> pa.Table:
+    """The rows of a batch that belong to the window."""
+    return batch.rows.filter(batch.rows[IS_TOUCHED])
 
 
 def _kind(entity: Entity) -> str:

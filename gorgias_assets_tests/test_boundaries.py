@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import dagster as dg
 import pytest
 from dagster._serdes import serialize_value
 
@@ -15,7 +16,7 @@ from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sweeps.sweep import BATCH_BYTES
-from gorgias_assets_tests.conftest import Project
+from gorgias_assets_tests.conftest import Project, touched
 from gorgias_assets_tests.engines import on_each_warehouse, on_each_warehouse_in_time
 
 DAY = "2025-03-10"
@@ -250,7 +251,7 @@ def test_bodies_of_a_megabyte_come_through_in_batches_bounded_by_bytes(project, 
     )
     resource: GorgiasResource = project.resources["gorgias"]
     batches = list(resource.sweep(TICKET_MESSAGES, START, END).batches())
-    assert [batch.rows.num_rows for batch in batches] == [100, 150]
+    assert [touched(batch).num_rows for batch in batches] == [100, 150]
     assert BATCH_BYTES < 50 * 2**20, "one page is a batch because its bodies are more than a batch holds"
     project.materialize(DAY, select=["ticket_messages"])
     assert project.query("SELECT count(*), count(DISTINCT id) FROM gorgias.ticket_messages") == [(250, 250)]
@@ -322,7 +323,7 @@ def test_a_day_that_is_over_is_read_with_its_look_back_whatever_is_asked_for(pro
     for days_ago, days in ((0, 0), (1, 45)):  # so that a refresh of today that begins after midnight completes the day
         window = start - timedelta(days=days_ago), start - timedelta(days=days_ago - 1)
         sweep = resource.sweep(SATISFACTION_SURVEYS, *window, look_back=False)
-        assert sweep.bottoms == {"created_datetime": window[0] - timedelta(days=days)}
+        assert sweep.coverage == {"created_datetime": {"required": window[0] - timedelta(days=days)}}
 
 
 def test_a_look_back_of_zero_days_is_no_look_back(project, account, sandbox):
@@ -334,10 +335,13 @@ def test_a_look_back_of_zero_days_is_no_look_back(project, account, sandbox):
     assert project.metadata(result, SATISFACTION_SURVEYS)["pages"] == 1
 
 
-def test_look_back_days_of_an_entity_that_does_not_exist_are_refused(sandbox):
+def test_a_run_refuses_look_back_days_of_an_entity_that_does_not_exist(project, sandbox):
     """A misspelt name would otherwise leave the default in force, and late scores behind."""
-    with pytest.raises(ValueError, match="any of customers, satisfaction_surveys, ticket_messages, tickets"):
-        GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url, look_back_days={"satisfaction_survey": 90})
+    wrong = {"satisfaction_survey": 90}
+    project.resources["gorgias"] = GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url, look_back_days=wrong)
+    with pytest.raises(dg.Failure, match="names satisfaction_survey; the entities are customers, satisfaction_surveys"):
+        project.materialize(DAY)
+    assert sandbox.requests == []
 
 
 def test_a_customer_imported_with_an_old_update_is_in_the_partition_of_that_day(project, account):

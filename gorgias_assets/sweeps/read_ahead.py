@@ -1,4 +1,4 @@
-"""Pages that threads read while the ones before are being merged."""
+"""Reading ahead: threads read pages while earlier ones are merged."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Generic, Protocol, Self, TypeVar
 
 
 class Sized(Protocol):
-    """Something that says how many bytes it holds."""
+    """Something that holds a known number of bytes."""
 
     @property
     def size(self) -> int: ...
@@ -19,10 +19,9 @@ Page = TypeVar("Page", bound=Sized)
 
 @contextmanager
 def read_ahead(pages: Iterator[Page], max_bytes: int) -> Iterator["Ahead[Page]"]:
-    """Give the same pages in the same order; a thread stays up to `max_bytes`, or one page, ahead.
+    """Yield the same pages in the same order, which a thread reads up to `max_bytes`, or one page, ahead.
 
-    What `pages` raises is raised at its place. On leaving the block the thread ends, once `pages` has come to its next
-    item or error.
+    An error of `pages` is raised at its place. The thread ends with the block, once `pages` yields or raises.
     """
     ahead = Ahead[Page](max_bytes)
     ahead.also(pages)
@@ -33,7 +32,7 @@ def read_ahead(pages: Iterator[Page], max_bytes: int) -> Iterator["Ahead[Page]"]
 
 
 class Ahead(Generic[Page]):
-    """The pages that are there, for one thread to iterate over; `readers` is how many threads are reading."""
+    """Pages that have been read, for one thread to iterate over; `readers` is the number of threads that read."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -46,7 +45,7 @@ class Ahead(Generic[Page]):
         self.readers = 0
 
     def also(self, pages: Iterator[Page]) -> None:
-        """Read these in another thread, side by side with the others and within the same bytes."""
+        """Read these in another thread, in parallel and within the same bytes."""
         with self._changed:
             if not self._stopped:
                 self.readers += 1

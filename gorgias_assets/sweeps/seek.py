@@ -1,12 +1,12 @@
-"""Seeking: reaching an old moment of a list in two calls, however long the list is.
+"""Seeking: an old moment of a list is reached in two calls, however long the list is.
 
 Recorded cursors are base64 of `["next", "<naive UTC microseconds>", <id>]`, the sort key and the id of the last row
 before the position (events and tags, NangoHQ/integration-templates, 2026-08-26; the documentation's survey example).
-That the four lists of this project take a cursor that was made, and not given, is an inference. So the answer is held
-against two facts that need no inference, and on any doubt there is no seek:
+It is an inference that the lists of this project accept a cursor that was made here. So two facts that need no
+inference are verified, and on any doubt there is no seek:
 
-- every row of it is older than the moment, and no row of the page before it is;
-- where it has no row, the oldest row of the list is not older than the moment.
+- every row of the answer is older than the moment, and no row of the page before it is;
+- if the answer has no row, the oldest row of the list is not older than the moment.
 """
 
 import base64
@@ -26,7 +26,7 @@ AskForPage = Callable[[str, str | None], Page]
 class Sought:
     """A page whose first row is the newest that is older than the moment; without rows, the list has none so old.
 
-    `oldest`: the order field of the list's last row, where it was asked for.
+    `oldest`: the order field of the list's last row, if it was requested.
     """
 
     page: Page
@@ -34,9 +34,9 @@ class Sought:
 
 
 def seek(ask: AskForPage, order: str, moment: datetime) -> Sought | None:
-    """Reach the rows of the list by `order`, newest first, that are older than `moment`; None on any doubt.
+    """Reach the rows of the list by `order`, newest first, that are older than `moment`; return None on any doubt.
 
-    The list must have newer rows, too.
+    The list must have newer rows as well.
     """
     try:
         page = ask(f"{order}:desc", cursor_before(moment))
@@ -52,12 +52,12 @@ def seek(ask: AskForPage, order: str, moment: datetime) -> Sought | None:
 
 
 def cursor_before(moment: datetime) -> str:
-    """The cursor at which, newest first, the rows begin that are older than `moment`: no id is below 0."""
+    """Return the cursor at which, newest first, the rows older than `moment` begin: no id is below 0."""
     return base64.b64encode(json.dumps(["next", moment.replace(tzinfo=None).isoformat(), 0]).encode()).decode()
 
 
 def _sought_nothing(ask: AskForPage, page: Page, order: str, moment: datetime) -> Sought | None:
-    """`page` has no rows: that is right if the list's oldest row is not older than the moment."""
+    """Verify a page without rows: it is right if the list's oldest row is not older than the moment."""
     first = ask(f"{order}:asc", None)
     oldest = min(moments(first.rows, order), default=None)
     is_empty = not first.rows and first.next_cursor is None

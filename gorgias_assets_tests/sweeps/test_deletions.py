@@ -86,9 +86,9 @@ def events_calls(sandbox: Sandbox) -> int:
 
 
 def counts(result: dg.ExecuteInProcessResult, entity: Entity) -> tuple[int, ...]:
-    """rows_looked_for, rows_gone, rows_gone_along, rows_to_look_for"""
+    """deletions_checked, rows_gone, rows_cascaded, deletions_pending"""
     metadata = result.asset_materializations_for_node(f"gorgias__{entity.name}")[0].metadata
-    names = ("rows_looked_for", "rows_gone", "rows_gone_along", "rows_to_look_for")
+    names = ("deletions_checked", "rows_gone", "rows_cascaded", "deletions_pending")
     return tuple(metadata[name].value for name in names)
 
 
@@ -715,5 +715,5 @@ def test_nothing_private_of_a_row_that_is_looked_for_is_in_a_log_or_an_event(pro
         results.append(project.materialize(DAY))
     told = "\n".join(serialize_value(entry) for result in results for entry in project.log(result)) + caplog.text
     assert gone(project, TICKETS) == {ids[0]: None, ids[1]: None, ids[2]: ids[3]}
-    assert "rows_gone_along" in told
+    assert "rows_cascaded" in told
     assert [secret for secret in (MARKER, account.api_key, account.email) if secret in told] == []

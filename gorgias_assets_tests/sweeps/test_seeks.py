@@ -23,7 +23,7 @@ from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sandbox.server import Request, Sandbox
 from gorgias_assets.sandbox.shop import Shop
 from gorgias_assets.sweeps.sweep import Sweep
-from gorgias_assets_tests.conftest import Project
+from gorgias_assets_tests.conftest import Project, touched
 
 OPENED = datetime(2025, 3, 1, tzinfo=UTC)
 CLOSED = datetime(2025, 5, 10, tzinfo=UTC)
@@ -131,7 +131,7 @@ def test_a_day_before_the_first_row_is_empty_for_a_few_calls(shop):
     for entity in ENTITIES:
         shop.sandbox.requests.clear()
         sweep = shop.resources["gorgias"].sweep(entity, early, early + timedelta(days=1))
-        assert sum(batch.rows.num_rows for batch in sweep.batches()) == 0
+        assert sum(touched(batch).num_rows for batch in sweep.batches()) == 0
         assert sweep.progress.seek == "used"
         assert len(shop.sandbox.requests) <= 5, entity.name
 
@@ -198,7 +198,7 @@ def test_on_any_doubt_the_list_is_walked_and_no_row_is_lost(season, tmp_path, en
     with OtherCursors(season, mean) as sandbox:
         project = Project(sandbox, tmp_path / "warehouse.duckdb")
         metadata = project.metadata(project.materialize("2025-03-05", select=[entity.name]), entity)
-        assert metadata["seek"] == "refused, walked"
+        assert metadata["seek"] == "rejected (paged instead)"
         assert metadata["api_calls"] == len(sandbox.requests)
         assert project.table(entity) == touched_on(project, entity, "2025-03-05")
 
@@ -217,7 +217,7 @@ def swept(sandbox: Sandbox) -> tuple[Sweep, set[int], float]:
     resource = GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url)
     sweep = resource.sweep(TICKET_MESSAGES, OPENED, CLOSED)
     started = time.monotonic()
-    ids = {row_id for batch in sweep.batches() for row_id in batch.rows["id"].to_pylist()}
+    ids = {row_id for batch in sweep.batches() for row_id in touched(batch)["id"].to_pylist()}
     return sweep, ids, time.monotonic() - started
 
 
