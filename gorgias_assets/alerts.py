@@ -1,70 +1,107 @@
-"""Messages to people: when a run has failed, and when a check has found an error."""
+"""Alerts to people: a run has failed, or a check has found an error.
 
-from collections.abc import Iterable
+A text that may hold a row is never posted.
+"""
+
+from collections.abc import Iterable, Iterator
 
 import dagster as dg
 import requests
+from dagster_shared.error import SerializableErrorInfo
 
-from gorgias_assets.assets import GROUP
-from gorgias_assets.failures import reason_of, step_name
+from gorgias_assets.account import Account
 from gorgias_assets.partitions import days_of_run
 
 SECONDS_TO_POST = 10
 
+# Errors that this project raises for people to read. The text of any other error may hold a row: only its name is used.
+FOR_PEOPLE = {"Failure", "Rejected", "Unavailable", "Untrusted", "CursorRefused", "WarehouseError", "InvalidUri"}
 
-def failure_alert(webhook_url: str, dagster_url: str) -> dg.SensorDefinition:
-    """Posts to a Slack-compatible webhook when a run has failed for good: assets, partitions, the reason, a link.
 
-    It runs as soon as it is deployed. A message that cannot be posted fails the tick, whose error does not hold the
-    webhook's URL: whoever knows that can post.
+def failure_alert(account: Account, webhook_url: str, dagster_url: str) -> dg.SensorDefinition:
+    """Post to a Slack-compatible webhook if a run of the account's assets has failed for good. It is on by default.
+
+    A message that cannot be posted fails the tick. The error does not hold the webhook's URL: whoever knows it can
+    post.
     """
 
     @dg.run_failure_sensor(
-        name="gorgias_failure_alert",
-        description="Posts to a webhook when a run has failed: assets, partitions, the reason, a link.",
+        name=account.named("failure_alert"),
+        description="Post to a webhook when a run has failed: assets, partitions, the reason, a link.",
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
-    def gorgias_failure_alert(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
+    def alert(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
         run = context.dagster_run
-        if _will_retry(run):
-            return dg.SkipReason("The run is run again.")
+        if run.tags.get("dagster/will_retry") == "true":  # set by the instance's run retries
+            return dg.SkipReason("Dagster will retry this run.")
+        if account.name not in _prefixes(context.instance, run):
+            return dg.SkipReason(f"The run has no asset of {account.name}.")
+        days = ", " + " to ".join(dict.fromkeys(days_of_run(run.tags))) if days_of_run(run.tags) else ""
         lines = [
-            f"{step_name(failure)}{_days_of(run)}: {reason_of(failure.step_failure_data.error)}"
+            f"{step_name(failure)}{days}: {reason_of(failure.step_failure_data.error)}"
             for failure in context.get_step_failure_events()
         ]
-        _post(webhook_url, lines or [f"{run.job_name}{_days_of(run)} ended before its steps did."], run, dagster_url)
+        _post(webhook_url, lines or [f"{run.job_name}{days}: failed outside any step."], run, dagster_url)
         return None
 
-    return gorgias_failure_alert
+    return alert
 
 
-def check_alert(webhook_url: str, dagster_url: str) -> dg.SensorDefinition:
-    """Posts, as `failure_alert` does, what checks of this project's assets have found that are errors, not warnings.
+def check_alert(account: Account, webhook_url: str, dagster_url: str) -> dg.SensorDefinition:
+    """Post, as `failure_alert` does, what checks of the account's assets have found that is an error, not a warning.
 
-    Such a check does not fail its run, whose rows are stored.
+    Such a check does not fail its run, since the rows are stored.
     """
 
     @dg.run_status_sensor(
-        name="gorgias_check_alert",
+        name=account.named("check_alert"),
         run_status=dg.DagsterRunStatus.SUCCESS,
-        description="Posts to a webhook when a check has found an error: asset, check, what it found, a link.",
+        description="Post to a webhook when a check has found an error: asset, check, finding, a link.",
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
-    def gorgias_check_alert(context: dg.RunStatusSensorContext) -> dg.SkipReason | None:
+    def alert(context: dg.RunStatusSensorContext) -> dg.SkipReason | None:
         run = context.dagster_run
         entries = context.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
         found = [entry.get_dagster_event().asset_check_evaluation_data for entry in entries]
         lines = [
             f"{one.asset_key.to_user_string()}, {one.check_name}: {one.description}"
             for one in found
-            if not one.passed and one.severity is dg.AssetCheckSeverity.ERROR and one.asset_key.path[0] == GROUP
+            if not one.passed and one.severity is dg.AssetCheckSeverity.ERROR and one.asset_key.path[0] == account.name
         ]
         if not lines:
             return dg.SkipReason("No check has found an error.")
         _post(webhook_url, lines, run, dagster_url)
         return None
 
-    return gorgias_check_alert
+    return alert
+
+
+def step_name(event: dg.DagsterEvent) -> str:
+    """Return the asset that a step is for."""
+    return (event.step_key or "a step").replace("__", "/")
+
+
+def reason_of(error: SerializableErrorInfo | None) -> str:
+    """Return why a step failed: the innermost error raised for people, else the innermost error's name."""
+    errors = list(_chain(error))
+    for one in reversed(errors):
+        if one.cls_name in FOR_PEOPLE:
+            return one.message.partition(": ")[2].strip()
+    return f"failed with {(errors and errors[-1].cls_name) or 'an error'}."
+
+
+def _chain(error: SerializableErrorInfo | None) -> Iterator[SerializableErrorInfo]:
+    """Yield an error, its cause, the cause of that, and so on."""
+    while error is not None:
+        yield error
+        error = error.cause or error.context
+
+
+def _prefixes(instance: dg.DagsterInstance, run: dg.DagsterRun) -> set[str]:
+    """Return the first parts of the keys of the assets that the run was to materialize or check."""
+    kinds = {dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED}
+    events = [entry.get_dagster_event() for entry in instance.all_logs(run.run_id, of_type=kinds)]
+    return {(event.asset_key or event.asset_check_planned_data.asset_key).path[0] for event in events}
 
 
 def _post(webhook_url: str, lines: Iterable[str], run: dg.DagsterRun, dagster_url: str) -> None:
@@ -79,16 +116,6 @@ def _post(webhook_url: str, lines: Iterable[str], run: dg.DagsterRun, dagster_ur
         raise dg.Failure(f"The alert's webhook refused the message ({answer.status_code}).")
 
 
-def _will_retry(run: dg.DagsterRun) -> bool:
-    """Whether the instance's run retries take the run up again, as it says once it has seen it."""
-    return run.tags.get("dagster/will_retry") == "true"
-
-
-def _days_of(run: dg.DagsterRun) -> str:
-    days = days_of_run(run.tags)
-    return f", {' to '.join(dict.fromkeys(days))}" if days else ""
-
-
 def _escaped(text: str) -> str:
-    """Slack's three characters (docs.slack.dev/messaging/formatting-message-text)."""
+    """Escape Slack's three characters (docs.slack.dev/messaging/formatting-message-text)."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,16 +1,21 @@
-"""What Dagster's instance knows of an asset's days: which are complete, on the way, failed or missing."""
+"""The days in Dagster's history: how each partition of an asset stands, and which were read."""
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 
 import dagster as dg
 
-from gorgias_assets.evidence import began_at, newest_materializations
+from gorgias_assets.metadata import Metadata, began_at
+from gorgias_assets.partitions import window_of
+from gorgias_assets.windows import Window
+
+DAY = timedelta(days=1)
+_RECORDS_AT_ONCE = 500
 
 
 class Day(Enum):
-    """How a partition stands.
+    """The state of a partition.
 
     A day that was last read before it had ended is `BEGUN`: what happened after that is missing.
     """
@@ -25,26 +30,57 @@ class Day(Enum):
 def days_of(
     instance: dg.DagsterInstance, partitions: dg.DailyPartitionsDefinition, asset: dg.AssetKey, keys: Sequence[str]
 ) -> dict[str, Day]:
-    """How each of the asset's partitions `keys` stands, in their order.
+    """Return the state of each of the asset's partitions `keys`, in their order.
 
-    A run that was asked for counts as running before it has begun, and a partition that was read, and then failed, as
-    failed.
+    A requested run counts as running before it has begun. A partition that was read and then failed counts as failed.
     """
     statuses = instance.get_status_by_partition(asset, keys, partitions) or {}
-    names = {key: status.name if (status := statuses.get(key)) else None for key in keys}
-    made = newest_materializations(instance, asset, [key for key in keys if names[key] == "MATERIALIZED"])
-    found = {"IN_PROGRESS": Day.RUNNING, "FAILED": Day.FAILED}
-    return {
-        key: found.get(names[key] or "") or _by_reading(partitions, key, began_at(made.get(key, {}))) for key in keys
-    }
+    names = {key: status.name if (status := statuses.get(key)) else "" for key in keys}
+    read = newest_materializations(instance, asset, [key for key in keys if names[key] == "MATERIALIZED"])
+    unread = {"IN_PROGRESS": Day.RUNNING, "FAILED": Day.FAILED}
+    return {key: unread.get(names[key]) or _by_reading(partitions, key, began_at(read.get(key, {}))) for key in keys}
 
 
 def lacking(days: Mapping[str, Day]) -> list[str]:
-    """The keys of the days that are neither complete nor on the way."""
+    """Return the keys of the days that are neither complete nor being read."""
     return [key for key, day in days.items() if day not in (Day.COMPLETE, Day.RUNNING)]
 
 
+def newest_materializations(
+    instance: dg.DagsterInstance, asset: dg.AssetKey, keys: Collection[str]
+) -> dict[str, Metadata]:
+    """Return the metadata of the newest materialization of each of these partitions that has one."""
+    kind = dg.DagsterEventType.ASSET_MATERIALIZATION
+    numbers = list(instance.get_latest_storage_id_by_partition(asset, kind, set(keys)).values()) if keys else []
+    newest: dict[str, Metadata] = {}
+    for begin in range(0, len(numbers), _RECORDS_AT_ONCE):
+        some = numbers[begin : begin + _RECORDS_AT_ONCE]
+        these = dg.AssetRecordsFilter(asset_key=asset, storage_ids=some)
+        for record in instance.fetch_materializations(these, limit=len(some)).records:
+            if record.partition_key and record.asset_materialization:
+                newest[record.partition_key] = record.asset_materialization.metadata
+    return newest
+
+
+def unbroken_days(instance: dg.DagsterInstance, asset: dg.AssetKey) -> Window | None:
+    """Return the window of the consecutive days up to the newest materialized one; None if no day was materialized.
+
+    If the newest day was read before it had ended, the window ends when that reading began.
+    """
+    keys = instance.get_materialized_partitions(asset)
+    if not keys:
+        return None
+    newest = max(keys)
+    start = datetime.fromisoformat(newest).replace(tzinfo=UTC)
+    end = start + DAY
+    while (start - DAY).date().isoformat() in keys:
+        start -= DAY
+    began = began_at(newest_materializations(instance, asset, [newest]).get(newest, {}))
+    end = min(end, began or end)
+    return Window(start, end) if start < end else None
+
+
 def _by_reading(partitions: dg.DailyPartitionsDefinition, key: str, began: datetime | None) -> Day:
-    if began is None:  # never, or its run was deleted, or somebody reported it who had not read
+    if began is None:  # never read, or its run was deleted, or somebody reported it without reading
         return Day.MISSING
-    return Day.COMPLETE if began >= partitions.time_window_for_partition_key(key).end else Day.BEGUN
+    return Day.COMPLETE if began >= window_of(partitions, key).end else Day.BEGUN

@@ -1,83 +1,55 @@
-"""The jobs that materialise the assets, and their schedules: daily for the day before, monthly for everything.
-
-And the one that looks whether they have: every day, when the day before becomes late.
-"""
+"""The schedules of an account: daily for the day before, daily for freshness, monthly for everything."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from gorgias_assets.assets import GROUP, SweepConfig, key_of, op_of
-from gorgias_assets.checks.build import HOURS_TO_READ, freshness_keys
+from gorgias_assets.account import Account
+from gorgias_assets.checks.build import HOURS_TO_READ
 from gorgias_assets.days import Day, days_of
-from gorgias_assets.entities import ENTITIES
-from gorgias_assets.partitions import ended, tags_of_days
+from gorgias_assets.jobs import request_of
+from gorgias_assets.partitions import ended
 from gorgias_assets.resources import GorgiasResource
 
 MOST_DAYS_CAUGHT_UP = 31
-
-gorgias_job = dg.define_asset_job(
-    "gorgias", selection=dg.AssetSelection.groups(GROUP), description="Reads days of all entities from Gorgias."
-)
-
-full_sweep_job = dg.define_asset_job(
-    "gorgias_full_sweep",
-    selection=dg.AssetSelection.groups(GROUP),
-    config=dg.RunConfig(ops={op_of(entity): SweepConfig(full=True) for entity in ENTITIES}),
-    description="Reads all of the account: repairs what Gorgias does not show as a change, and finds what is gone.",
-)
-
-
-freshness_job = dg.define_asset_job(
-    "gorgias_freshness",
-    selection=dg.AssetSelection.checks(*freshness_keys()),
-    executor_def=dg.in_process_executor,  # a look at events is not worth a process each
-    description="Looks whether the newest day that has to be there is, where no run has: it asks nothing of Gorgias.",
-)
-
-
-def request_of(first: str, last: str, **fields: Any) -> dg.RunRequest:
-    """One run of the partitions from `first` to `last`."""
-    if first == last:
-        return dg.RunRequest(partition_key=first, **fields)
-    return dg.RunRequest(tags=fields.pop("tags", {}) | tags_of_days(first, last), **fields)
+NO_DAY_HAS_ENDED = "No day has ended since the start date."
 
 
 def daily_schedule(
-    at: time, zone: ZoneInfo, partitions: dg.DailyPartitionsDefinition, summaries: Sequence[dg.AssetKey] = ()
+    account: Account, at: time, zone: ZoneInfo, summaries: Sequence[dg.AssetKey] = ()
 ) -> dg.ScheduleDefinition:
-    """Every day `at` this time of the zone, the partition of the day that has ended last, a day in UTC.
+    """Request, every day `at` this time of the zone, the UTC day that has ended last. The schedule is on by default.
 
-    Days that are missing since an asset's newest complete one come along: ticks before have left them out, while
-    Gorgias or Dagster was down, or they have failed. Assets that lack different days have runs of their own, so that
-    one that always fails does not make the others' longer; `summaries`, which are made of the entities' days, come
-    along with each. It runs as soon as it is deployed.
+    The request includes the days missing since an asset's newest complete one: ticks have skipped them, while Gorgias
+    or Dagster was down, or their runs have failed. Assets that lack different days get runs of their own, so that an
+    asset that always fails does not make the others' runs longer. Each run includes `summaries`, which are made of the
+    entities' days; one of them includes the lists that are read whole.
     """
 
     @dg.schedule(
-        name="gorgias_daily",
-        job=gorgias_job,
+        name=account.named("daily"),
+        job_name=account.name,
         cron_schedule=f"{at.minute} {at.hour} * * *",
         execution_timezone=zone.key,
-        description=f"Every day at {at:%H:%M} {zone.key}, the day before, and the days since each asset's newest "
-        "complete one. A tick while Gorgias cannot be reached leaves its day to the next one.",
+        required_resource_keys={account.name},
+        description=f"Read the day before, every day at {at:%H:%M} {zone.key}, and the days missing since each asset's "
+        "newest complete one. If Gorgias is down, the tick is skipped and noted on each asset's page; the next tick "
+        "picks the day up.",
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
-    def gorgias_daily(
-        context: dg.ScheduleEvaluationContext, gorgias: GorgiasResource
-    ) -> list[dg.RunRequest] | dg.SkipReason:
-        keys = ended(partitions, context.scheduled_execution_time)
+    def daily(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        keys = ended(account.partitions, context.scheduled_execution_time)
         if not keys:
-            return dg.SkipReason("No day has ended since the start date.")
+            return dg.SkipReason(NO_DAY_HAS_ENDED)
+        gorgias: GorgiasResource = getattr(context.resources, account.name)
         outage = gorgias.outage()
         if outage:
-            _observe(context.instance, keys[-1], outage)
-            return dg.SkipReason(f"{outage} The next tick asks for {keys[-1]} as well.")
-        lacking = _lacking(context.instance, partitions, keys[-MOST_DAYS_CAUGHT_UP:])
+            _observe(context.instance, account, keys[-1], outage)
+            return dg.SkipReason(f"{outage} The next tick picks up {keys[-1]}.")
+        lacking = _lacking(context.instance, account, keys[-MOST_DAYS_CAUGHT_UP:])
         if len(lacking) == 1:
             return [request_of(min(lacking), keys[-1])]
         return [
@@ -85,68 +57,68 @@ def daily_schedule(
             for first in sorted(lacking, reverse=True)
         ]
 
-    return gorgias_daily
+    return daily
 
 
 def late_after(at: time, zone: ZoneInfo) -> timedelta:
-    """How long after its end a day can be expected to have been read, by the daily schedule of these settings.
+    """Return how long after its end a day is late, if the daily schedule has these settings.
 
-    At any time of the year: summer time can bring the tick from after midnight UTC to before it, and so to the end of
-    the next day.
+    It holds all year: summer time can move the tick from after midnight UTC to before it, and so to the end of the
+    next day.
     """
     ends = [datetime(2025, month, 1, tzinfo=UTC) for month in range(1, 13)]
     ticks = [datetime.combine(end.astimezone(zone), at, zone) for end in ends]
     return max((tick - end) % timedelta(days=1) for tick, end in zip(ticks, ends, strict=True)) + HOURS_TO_READ
 
 
-def freshness_schedule(late: timedelta) -> dg.ScheduleDefinition:
-    """Every day when another day becomes late, that long after its end: a run that is missing evaluates no check."""
+def freshness_schedule(account: Account, late: timedelta) -> dg.ScheduleDefinition:
+    """Check freshness daily, `late` after a day's end: a run that was never started evaluates no check."""
     hour, minute = divmod(late // timedelta(minutes=1) % (24 * 60), 60)
     return dg.ScheduleDefinition(
-        name="gorgias_freshness",
-        job=freshness_job,
+        name=account.named("freshness"),
+        job_name=account.named("freshness"),
         cron_schedule=f"{minute} {hour} * * *",
         execution_timezone="UTC",
-        description=f"Every day at {hour:02}:{minute:02} UTC, whether the newest day that has to be there is.",
+        description=f"Check that the newest day that is due was read, every day at {hour:02}:{minute:02} UTC.",
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
 
 
-def full_sweep_schedule(partitions: dg.DailyPartitionsDefinition) -> dg.ScheduleDefinition:
-    """On the first of each month, all partitions in one run that reads all of the account. It is off by default."""
+def full_sweep_schedule(account: Account) -> dg.ScheduleDefinition:
+    """Request all days in one run that reads the whole account, monthly. The schedule is off by default."""
 
     @dg.schedule(
-        name="gorgias_full_sweep",
-        job=full_sweep_job,
+        name=account.named("full_sweep"),
+        job_name=account.named("full_sweep"),
         cron_schedule="0 3 1 * *",
         execution_timezone="UTC",
-        description="On the first of each month at 03:00 UTC, all days in one run that reads all of the account.",
+        description="Read the whole account, all days in one run, on the first of each month at 03:00 UTC.",
     )
-    def gorgias_full_sweep(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        keys = ended(partitions, context.scheduled_execution_time)
-        if not keys:
-            return dg.SkipReason("No day has ended since the start date.")
-        return request_of(keys[0], keys[-1])
+    def full_sweep(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        keys = ended(account.partitions, context.scheduled_execution_time)
+        return request_of(keys[0], keys[-1]) if keys else dg.SkipReason(NO_DAY_HAS_ENDED)
 
-    return gorgias_full_sweep
+    return full_sweep
 
 
-def _lacking(
-    instance: dg.DagsterInstance, partitions: dg.DailyPartitionsDefinition, keys: Sequence[str]
-) -> dict[str, list[dg.AssetKey]]:
-    """The assets by the first of the days since their newest one that is there or on the way.
+def _lacking(instance: dg.DagsterInstance, account: Account, keys: Sequence[str]) -> dict[str, list[dg.AssetKey]]:
+    """Return the assets by the first day that they lack: the day after their newest one that is read or being read.
 
-    That is the last day, where there is none.
+    An asset without any lacks the last day alone. A list that is read whole joins the assets that lack least.
     """
     lacking = defaultdict(list)
-    for entity in ENTITIES:
-        days = days_of(instance, partitions, key_of(entity), keys)
+    for entity in account.by_date:
+        days = days_of(instance, account.partitions, account.key_of(entity), keys)
         there = [number for number, key in enumerate(keys) if days[key] in (Day.COMPLETE, Day.RUNNING)]
-        lacking[keys[min(max(there, default=len(keys)) + 1, len(keys) - 1)]].append(key_of(entity))
+        lacking[keys[min(max(there, default=len(keys)) + 1, len(keys) - 1)]].append(account.key_of(entity))
+    whole = [account.key_of(entity) for entity in account.entities if entity not in account.by_date]
+    lacking[max(lacking, default=keys[-1])] += whole
     return lacking
 
 
-def _observe(instance: dg.DagsterInstance, day: str, outage: str) -> None:
+def _observe(instance: dg.DagsterInstance, account: Account, day: str, outage: str) -> None:
     """Leave a trace on the assets' own pages: an observation, since nothing was read and nothing failed."""
-    for entity in ENTITIES:
-        instance.report_runless_asset_event(dg.AssetObservation(key_of(entity), partition=day, description=outage))
+    for entity in account.entities:
+        partition = day if entity in account.by_date else None
+        observation = dg.AssetObservation(account.key_of(entity), partition=partition, description=outage)
+        instance.report_runless_asset_event(observation)

@@ -1,176 +1,170 @@
-"""The sensors: one keeps today's partition fresh, one finds days that are missing. Both are off by default."""
+"""The sensors of an account: one keeps today's partition fresh, one requests missing days. Both are off by default."""
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import dagster as dg
 
+from gorgias_assets.account import Account
 from gorgias_assets.api.client import GorgiasError, Unavailable
 from gorgias_assets.api.uri import InvalidUri
-from gorgias_assets.assets import SweepConfig, key_of, op_of
+from gorgias_assets.assets import SweepConfig
 from gorgias_assets.days import Day, days_of, lacking
-from gorgias_assets.entities import ENTITIES
-from gorgias_assets.entities.model import Entity
-from gorgias_assets.partitions import days_of_run, ended, ranges
+from gorgias_assets.entities.model import ByDate, Entity
+from gorgias_assets.jobs import request_of
+from gorgias_assets.partitions import days_of_run, ended, ranges, window_of
 from gorgias_assets.resources import GorgiasResource
-from gorgias_assets.schedules import gorgias_job, request_of
 
-CHANGES_TAG, GAPS_TAG = "gorgias/changes", "gorgias/gaps"
-REFRESH_SECONDS = 3600  # within which today is read, or its run is dead, and keeps the next one away
+Head = list[str | int]  # of a list: its order field and its id
+Gaps = Mapping[tuple[str, str], Sequence[dg.AssetKey]]  # assets by the first and the last day of what they lack
+
+REFRESH_SECONDS = 3600  # a run that reads today for longer has died, and must not keep the next one away
 SECONDS_BETWEEN_LOOKS_FOR_GAPS = 15 * 60
-MOST_RANGES_A_TICK = 4
+MOST_GAPS_A_TICK = 4
 MOST_FORGOTTEN_A_TICK = 50
-FIRST_WAIT, LONGEST_WAIT = timedelta(hours=1), timedelta(days=1)  # of a range that was asked for and is still missing
+FIRST_WAIT, LONGEST_WAIT = timedelta(hours=1), timedelta(days=1)  # before a gap is requested again
 
 
-def changes_sensor(
-    every: timedelta, partitions: dg.DailyPartitionsDefinition, kept: timedelta = timedelta(days=3)
-) -> dg.SensorDefinition:
-    """Asks for today's partition of the entities whose list has a new head, for one call each per tick.
+def changes_sensor(account: Account, every: timedelta, kept: timedelta = timedelta(days=3)) -> dg.SensorDefinition:
+    """Request today's partition of the entities whose list has a new head. A tick costs one call per entity.
 
-    Its runs read today alone, without the look-back, and evaluate no check; the daily run does both. The cursor holds
-    the heads, by entity, for which a run was asked. Nothing is asked while one is reading today; what is new by then is
-    found by a later tick. Its runs are deleted when they are older than `kept`: they would be most of the history.
+    The runs read today alone, without the look-back, and evaluate no check; the daily run does both. The cursor holds
+    the heads for which a run was requested, by entity. An entity that a run is reading today is left to a later tick.
+    Runs older than `kept` are deleted: they would be most of the history.
     """
 
     @dg.sensor(
-        name="gorgias_changes",
-        job=gorgias_job,
+        name=account.named("changes"),
+        job_name=account.name,
         minimum_interval_seconds=round(every.total_seconds()),
-        description=f"Keeps today's partition fresh: looks every {every.total_seconds() / 60:g} minutes for something "
-        "new, at one call per entity, and asks for today of just those that have it.",
+        required_resource_keys={account.name},
+        description=f"Keep today fresh: look for changes every {every.total_seconds() / 60:g} minutes, with one API "
+        "call per entity, and read today of the entities that changed.",
     )
-    def gorgias_changes(context: dg.SensorEvaluationContext, gorgias: GorgiasResource) -> dg.SensorResult:
-        _forget_refreshes(context.instance, kept)
-        today = partitions.get_last_partition_key()
+    def changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        _forget_refreshes(context.instance, account, kept)
+        today = account.partitions.get_last_partition_key()
         if today is None:
             return dg.SensorResult(skip_reason="The first day has not begun.")
-        start = partitions.time_window_for_partition_key(today).start
-        heads: dict[str, Any] = json.loads(context.cursor) if context.cursor else {}
-        asked: list[Entity] = []
-        reasons: list[str] = []  # why others are not
-        for entity in ENTITIES:
-            try:
-                head = _head(context, gorgias, entity)
-            except Unavailable as error:
-                reasons.append(error.reason)
-                continue
-            if head is None or head[0] < start or heads.get(entity.name) == _dumped(head):
-                continue
-            if days_of(context.instance, partitions, key_of(entity), [today])[today] is Day.RUNNING:
-                reasons.append(f"{entity.name}: a run is reading today.")
-                continue
-            heads[entity.name] = _dumped(head)
-            asked.append(entity)
-        if not asked:
+        heads: dict[str, Head] = json.loads(context.cursor) if context.cursor else {}
+        looks = {entity: _look(context, account, entity, today, heads.get(entity.name)) for entity in account.by_date}
+        new = {entity: look for entity, look in looks.items() if isinstance(look, list)}
+        if not new:
+            reasons = [look for look in looks.values() if isinstance(look, str)]
             return dg.SensorResult(skip_reason=" ".join(reasons) or "Nothing is new.")
         request = dg.RunRequest(
             partition_key=today,
-            asset_selection=[key_of(entity) for entity in asked],
+            asset_selection=[account.key_of(entity) for entity in new],
             asset_check_keys=[],
-            run_config=dg.RunConfig(ops={op_of(entity): SweepConfig(look_back=False) for entity in asked}),
-            tags={CHANGES_TAG: "today", dg.MAX_RUNTIME_SECONDS_TAG: str(REFRESH_SECONDS)},
+            run_config=dg.RunConfig(ops={account.op_of(entity): SweepConfig(look_back=False) for entity in new}),
+            tags={account.tag("changes"): "today", dg.MAX_RUNTIME_SECONDS_TAG: str(REFRESH_SECONDS)},
         )
+        heads |= {entity.name: head for entity, head in new.items()}
         return dg.SensorResult(run_requests=[request], cursor=json.dumps(heads))
 
-    return gorgias_changes
+    return changes
 
 
 def gaps_sensor(
-    horizon_days: int,
-    late_after: timedelta,
-    partitions: dg.DailyPartitionsDefinition,
-    summaries: Sequence[dg.AssetKey] = (),
+    account: Account, horizon_days: int, late_after: timedelta, summaries: Sequence[dg.AssetKey] = ()
 ) -> dg.SensorDefinition:
-    """Asks for days that are missing, failed, or read last before they had ended, one run for each range of them.
+    """Request days that are missing, failed, or last read before they had ended: one run for each gap.
 
-    Of the last `horizon_days` days those count that ended `late_after` ago or earlier. The newest ranges come first,
-    a few per tick; one that is still missing after it was asked for waits an hour, then two, and so on up to a day.
-    `summaries` are assets that are made of the entities' days: they come along with each range, and are asked for alone
-    where nothing but they is missing.
+    It looks at the last `horizon_days` days that ended at least `late_after` ago. The newest gaps come first, a few per
+    tick. A gap that is still there after it was requested waits an hour, then two, and so on up to a day. `summaries`
+    are assets made of the entities' days: they join each run, and are requested alone if they alone lack days.
     """
 
     @dg.sensor(
-        name="gorgias_gaps",
-        job=gorgias_job,
+        name=account.named("gaps"),
+        job_name=account.name,
         minimum_interval_seconds=SECONDS_BETWEEN_LOOKS_FOR_GAPS,
-        description=f"Finds days of the last {horizon_days} that are missing or failed, and asks for them, one run "
-        "for each range; what keeps failing is asked for at ever longer intervals.",
+        required_resource_keys={account.name},
+        description=f"Find days of the last {horizon_days} that are missing or failed, and read them, one run for each "
+        "gap. A gap that cannot be filled is tried again at ever longer intervals.",
     )
-    def gorgias_gaps(context: dg.SensorEvaluationContext, gorgias: GorgiasResource) -> Iterator[Any]:
+    def gaps(context: dg.SensorEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         now = datetime.now(UTC)
-        keys = ended(partitions, now - late_after)[-horizon_days:]
-        gaps = _gaps(context.instance, partitions, keys, summaries)
-        if not gaps:
-            yield dg.SkipReason("No day is missing.")
-            return
-        outage = gorgias.outage()
-        if outage:
-            yield dg.SkipReason(outage)
-            return
-        attempts, asked = _attempts(context.instance), 0
-        for (first, last), assets in gaps.items():
-            earlier = [attempt for attempt in attempts if attempt.overlaps(first, last, assets)]
-            if asked < MOST_RANGES_A_TICK and all(attempt.next_at <= now for attempt in earlier):
-                asked += 1
-                number = max((attempt.number for attempt in earlier), default=0) + 1
-                selected = list(dict.fromkeys([*assets, *summaries]))
-                yield request_of(first, last, asset_selection=selected, tags={GAPS_TAG: str(number)})
-        if not asked:
-            yield dg.SkipReason("What is missing was asked for lately, and waits: " + _listed(gaps))
+        found = _gaps(context.instance, account, ended(account.partitions, now - late_after)[-horizon_days:], summaries)
+        if not found:
+            return dg.SkipReason("No day is missing.")
+        gorgias: GorgiasResource = getattr(context.resources, account.name)
+        if outage := gorgias.outage():
+            return dg.SkipReason(outage)
+        attempts = _attempts(context.instance, account, now)
+        requests = [
+            request_of(
+                first,
+                last,
+                asset_selection=list(dict.fromkeys([*assets, *summaries])),
+                tags={account.tag("gaps"): str(number)},
+            )
+            for (first, last), assets in found.items()
+            if (number := _next_number([one for one in attempts if one.overlaps(first, last, assets)], now))
+        ]
+        return requests[:MOST_GAPS_A_TICK] or dg.SkipReason(f"Requested lately, and still missing: {_listed(found)}")
 
-    return gorgias_gaps
-
-
-def _head(context: dg.SensorEvaluationContext, gorgias: GorgiasResource, entity: Entity) -> tuple[datetime, int] | None:
-    """What heads the entity's list; None where that is nothing, or Gorgias says no."""
-    try:
-        return gorgias.newest(entity)
-    except Unavailable:
-        raise
-    except (GorgiasError, InvalidUri) as error:
-        context.log.warning(f"{entity.name}: {error}")
-        return None
+    return gaps
 
 
-def _forget_refreshes(instance: dg.DagsterInstance, kept: timedelta) -> None:
-    ended = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
-    old = dg.RunsFilter(tags={CHANGES_TAG: "today"}, statuses=ended, created_before=datetime.now(UTC) - kept)
+def _forget_refreshes(instance: dg.DagsterInstance, account: Account, kept: timedelta) -> None:
+    over = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+    tags = {account.tag("changes"): "today"}
+    old = dg.RunsFilter(tags=tags, statuses=over, created_before=datetime.now(UTC) - kept)
     for run in instance.get_runs(old, limit=MOST_FORGOTTEN_A_TICK):
         instance.delete_run(run.run_id)
 
 
-def _dumped(head: tuple[datetime, int]) -> list[Any]:
-    moment, row_id = head
-    return [moment.isoformat(), row_id]
+def _look(
+    context: dg.SensorEvaluationContext, account: Account, entity: Entity[ByDate], today: str, known: Head | None
+) -> Head | str | None:
+    """Return the head of the entity's list if it is new today, else a reason to wait, or None if there is no need to.
+
+    A list that Gorgias refuses to show is logged and left out.
+    """
+    gorgias: GorgiasResource = getattr(context.resources, account.name)
+    try:
+        newest = gorgias.newest(entity)
+    except Unavailable as error:
+        return error.reason
+    except (GorgiasError, InvalidUri) as error:
+        context.log.warning(f"{entity.name}: {error}")
+        return None
+    if newest is None or newest[0] < window_of(account.partitions, today).start:
+        return None
+    head: Head = [newest[0].isoformat(), newest[1]]
+    if head == known:
+        return None
+    days = days_of(context.instance, account.partitions, account.key_of(entity), [today])
+    return f"{entity.name}: a run is reading today." if days[today] is Day.RUNNING else head
 
 
 def _gaps(
-    instance: dg.DagsterInstance,
-    partitions: dg.DailyPartitionsDefinition,
-    keys: Sequence[str],
-    summaries: Sequence[dg.AssetKey],
-) -> dict[tuple[str, str], list[dg.AssetKey]]:
-    """The assets by the range of days that they lack, the newest last day first."""
-    gaps, whole = defaultdict(list), list(keys)
-    for entity in ENTITIES:
-        days = days_of(instance, partitions, key_of(entity), keys)
-        whole = [key for key in whole if days[key] is Day.COMPLETE]
-        for bounds in ranges(lacking(days)):
-            gaps[bounds].append(key_of(entity))
+    instance: dg.DagsterInstance, account: Account, keys: Sequence[str], summaries: Sequence[dg.AssetKey]
+) -> Gaps:
+    """Return the gaps among the days `keys`, the newest last day first."""
+    gaps, complete = defaultdict(list), list(keys)
+
+    def find(asset: dg.AssetKey, among: Sequence[str]) -> dict[str, Day]:
+        days = days_of(instance, account.partitions, asset, among)
+        for gap in ranges(lacking(days)):
+            gaps[gap].append(asset)
+        return days
+
+    for entity in account.by_date:
+        days = find(account.key_of(entity), keys)
+        complete = [key for key in complete if days[key] is Day.COMPLETE]
     for summary in summaries:
-        for bounds in ranges(lacking(days_of(instance, partitions, summary, whole))):
-            gaps[bounds].append(summary)
+        find(summary, complete)
     return dict(sorted(gaps.items(), key=lambda gap: gap[0][::-1], reverse=True))
 
 
 @dataclass(frozen=True)
 class _Attempt:
-    """A run that this sensor has asked for before, the `number`th for its range."""
+    """An earlier run that the sensor requested: the `number`th for its gap."""
 
     first: str
     last: str
@@ -186,23 +180,30 @@ class _Attempt:
         return self.first <= last and first <= self.last and not self.assets.isdisjoint(assets)
 
 
-def _attempts(instance: dg.DagsterInstance) -> list[_Attempt]:
-    """The runs of the last days that this sensor has asked for; those that wait or run count as ending now."""
-    now = datetime.now(UTC)
-    mine = dg.RunsFilter(tags={"dagster/sensor_name": "gorgias_gaps"}, created_after=now - 2 * LONGEST_WAIT)
+def _attempts(instance: dg.DagsterInstance, account: Account, now: datetime) -> list[_Attempt]:
+    """Return the runs of the last days that the sensor requested; queued and running ones count as ending now."""
+    tag, all_assets = account.tag("gaps"), frozenset(map(account.key_of, account.by_date))
+    mine = dg.RunsFilter(tags={"dagster/sensor_name": account.named("gaps")}, created_after=now - 2 * LONGEST_WAIT)
     return [
         _Attempt(
             *days,
-            record.dagster_run.asset_selection or frozenset(map(key_of, ENTITIES)),
-            int(record.dagster_run.tags[GAPS_TAG]),
+            record.dagster_run.asset_selection or all_assets,
+            int(record.dagster_run.tags[tag]),
             datetime.fromtimestamp(record.end_time, UTC) if record.end_time else now,
         )
         for record in instance.get_run_records(mine)
-        if (days := days_of_run(record.dagster_run.tags)) and GAPS_TAG in record.dagster_run.tags
+        if (days := days_of_run(record.dagster_run.tags)) and tag in record.dagster_run.tags
     ]
 
 
-def _listed(gaps: Mapping[tuple[str, str], Sequence[dg.AssetKey]]) -> str:
+def _next_number(earlier: Sequence[_Attempt], now: datetime) -> int | None:
+    """Return the number of the next attempt; None while it waits."""
+    if any(attempt.next_at > now for attempt in earlier):
+        return None
+    return max((attempt.number for attempt in earlier), default=0) + 1
+
+
+def _listed(gaps: Gaps) -> str:
     return "; ".join(
         f"{first} to {last} of {', '.join(asset.path[-1] for asset in assets)}"
         for (first, last), assets in gaps.items()

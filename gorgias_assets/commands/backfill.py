@@ -11,10 +11,10 @@ from uuid import uuid4
 
 import dagster as dg
 
+from gorgias_assets.alerts import reason_of, step_name
 from gorgias_assets.assets import op_of
 from gorgias_assets.definitions import defs, partitions, start_date
 from gorgias_assets.entities import ENTITIES
-from gorgias_assets.failures import reason_of, step_name
 from gorgias_assets.partitions import tags_of_days
 from gorgias_assets.schedules import gorgias_job
 
