@@ -1,4 +1,4 @@
-"""What is told of a failed run and of a check that has found an error, and what never is."""
+"""Alerts of failed runs and of checks that found an error: what they hold, and what they never do."""
 
 import json
 import threading
@@ -8,11 +8,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import dagster as dg
 import pytest
 
+from gorgias_assets.account import Account
 from gorgias_assets.alerts import check_alert, failure_alert
+from gorgias_assets.entities import ENTITIES
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets_tests.conftest import Project
 
-DAGSTER = "https://dagster.example/"
+GORGIAS, DAGSTER = Account(ENTITIES), "https://dagster.example/"
 LETTER = "Dear shop, my private letter"
 
 
@@ -67,18 +69,18 @@ def alert(webhook: Webhook, instance: dg.DagsterInstance, result: dg.ExecuteInPr
         dagster_instance=instance,
         dagster_run=run,
     )
-    return failure_alert(webhook.url, DAGSTER)(context.for_run_failure())
+    return failure_alert(GORGIAS, webhook.url, DAGSTER)(context.for_run_failure())
 
 
-def failed(error: Exception, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
-    @dg.asset(key=["shop", "orders"])
+def failed(error: Exception, instance: dg.DagsterInstance, account: str = "gorgias") -> dg.ExecuteInProcessResult:
+    @dg.asset(key=[account, "orders"])
     def orders() -> None:
         raise error
 
     return dg.materialize([orders], instance=instance, raise_on_error=False)
 
 
-def test_a_failed_run_is_told_with_asset_partition_reason_and_link(project: Project, webhook, instance):
+def test_a_failed_run_is_posted_with_asset_partition_reason_and_link(project: Project, webhook, instance):
     key = project.account.api_key
     project.resources["gorgias"] = GorgiasResource(
         uri=project.sandbox.uri.replace(key, "wr0ng"), api_url=project.sandbox.api_url, patience_minutes=0.01
@@ -87,41 +89,77 @@ def test_a_failed_run_is_told_with_asset_partition_reason_and_link(project: Proj
     result = project.materialize("2025-03-10", select=["tickets"], raise_on_error=False)
     alert(webhook, instance, result)
     (text,) = webhook.texts
-    told, link = text.splitlines()
-    assert told.startswith(
+    line, link = text.splitlines()
+    assert line.startswith(
         "gorgias/tickets, 2025-03-10: GET /tickets of account 'sandbox': status 401; check the e-mail"
     )
     assert link == f"<https://dagster.example/runs/{result.run_id}|Run {result.run_id[:8]}>"
     assert "wr0ng" not in text
 
 
-def test_each_asset_that_failed_is_told_and_a_range_by_its_ends(project, webhook, instance):
+def test_each_asset_that_failed_is_posted_with_the_first_and_the_last_day(project, webhook, instance):
     project.resources["gorgias"] = GorgiasResource(uri="gorgias://shop?api_key=k", api_url=project.sandbox.api_url)
     project.instance = instance
     alert(webhook, instance, project.materialize("2025-03-10", "2025-03-12", raise_on_error=False))
-    *told, _ = webhook.texts[0].splitlines()
-    assert sorted(line.partition(": ")[0] for line in told) == [
+    *lines, _ = webhook.texts[0].splitlines()
+    assert sorted(line.partition(": ")[0] for line in lines) == [
         f"gorgias/{name}, 2025-03-10 to 2025-03-12"
         for name in ("customers", "satisfaction_surveys", "ticket_messages", "tickets")
     ]
-    assert all("The Gorgias URI has no email" in line for line in told)
+    assert all("The Gorgias URI has no email" in line for line in lines)
 
 
-def test_of_an_error_that_was_not_raised_for_people_only_the_name_is_told(webhook, instance):
+def test_an_error_that_was_not_raised_for_people_is_posted_by_its_name_alone(webhook, instance):
     alert(webhook, instance, failed(ValueError(LETTER), instance))
-    assert webhook.texts[0].splitlines()[0] == "shop/orders: it ended with ValueError."
+    assert webhook.texts[0].splitlines()[0] == "gorgias/orders: failed with ValueError."
+    assert LETTER not in webhook.texts[0]
 
 
-def test_what_slack_would_take_for_a_link_or_a_mention_is_told_as_it_is(webhook, instance):
+def test_a_run_that_failed_outside_any_step_is_posted_by_its_job(webhook, instance):
+    @dg.asset(key=["gorgias", "orders"])
+    def orders() -> None: ...
+
+    result = dg.materialize([orders], instance=instance)
+    instance.report_run_failed(instance.get_run_by_id(result.run_id))
+    alert(webhook, instance, result)
+    assert webhook.texts[0].splitlines()[0] == "__ephemeral_asset_job__: failed outside any step."
+
+
+def test_a_run_without_an_asset_of_the_account_is_not_posted(webhook, instance):
+    skipped = alert(webhook, instance, failed(ValueError(LETTER), instance, "shop"))
+    assert (skipped.skip_message, webhook.texts) == ("The run has no asset of gorgias.", [])
+
+
+def test_slack_s_links_and_mentions_are_escaped(webhook, instance):
     alert(webhook, instance, failed(dg.Failure("<!channel> & more"), instance))
-    assert webhook.texts[0].splitlines()[0] == "shop/orders: &lt;!channel&gt; &amp; more"
+    assert webhook.texts[0].splitlines()[0] == "gorgias/orders: &lt;!channel&gt; &amp; more"
 
 
-def test_a_run_that_is_run_again_is_not_told(webhook, instance):
+def test_a_run_that_dagster_will_retry_is_not_posted(webhook, instance):
     result = failed(dg.Failure("outage"), instance)
     instance.add_run_tags(result.run_id, {"dagster/will_retry": "true"})
-    assert isinstance(alert(webhook, instance, result), dg.SkipReason)
+    assert alert(webhook, instance, result).skip_message == "Dagster will retry this run."
     assert webhook.texts == []
+
+
+@pytest.mark.parametrize(("report", "posts"), [("report_run_failed", 1), ("report_run_canceled", 0)])
+def test_a_canceled_run_is_not_posted(webhook, instance, report, posts):
+    @dg.asset(key=["gorgias", "orders"])
+    def orders() -> None: ...
+
+    definitions = dg.Definitions(assets=[orders], jobs=[dg.define_asset_job("gorgias")])
+    sensor = failure_alert(GORGIAS, webhook.url, DAGSTER)
+
+    def tick(cursor: str | None) -> str | None:
+        repository = definitions.get_repository_def()
+        with dg.build_sensor_context(instance=instance, cursor=cursor, repository_def=repository) as context:
+            return sensor.evaluate_tick(context).cursor
+
+    cursor = tick(None)
+    run = instance.create_run_for_job(definitions.resolve_job_def("gorgias"), status=dg.DagsterRunStatus.STARTED)
+    getattr(instance, report)(run)
+    tick(cursor)
+    assert len(webhook.texts) == posts
 
 
 @pytest.mark.parametrize("reachable", [True, False])
@@ -148,7 +186,7 @@ def checked(instance: dg.DagsterInstance, asset: str, **result: object) -> dg.Ex
     )
 
 
-def told_of_checks(webhook: Webhook, instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> list[str]:
+def posted_by_checks(webhook: Webhook, instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> list[str]:
     (success,) = instance.all_logs(result.run_id, of_type=dg.DagsterEventType.RUN_SUCCESS)
     context = dg.build_run_status_sensor_context(
         sensor_name="gorgias_check_alert",
@@ -156,15 +194,15 @@ def told_of_checks(webhook: Webhook, instance: dg.DagsterInstance, result: dg.Ex
         dagster_instance=instance,
         dagster_run=instance.get_run_by_id(result.run_id),
     )
-    check_alert(webhook.url, DAGSTER)(context)
+    check_alert(GORGIAS, webhook.url, DAGSTER)(context)
     return webhook.texts
 
 
-def test_an_error_that_a_check_has_found_is_told_with_asset_check_and_link_though_its_run_was_a_success(
+def test_an_error_that_a_check_has_found_is_posted_with_asset_check_and_link_though_its_run_was_a_success(
     webhook, instance
 ):
     result = checked(instance, "gorgias/tickets", passed=False, description="2025-03-10 has not been materialised.")
-    assert told_of_checks(webhook, instance, result) == [
+    assert posted_by_checks(webhook, instance, result) == [
         "gorgias/tickets, fresh: 2025-03-10 has not been materialised.\n"
         f"<https://dagster.example/runs/{result.run_id}|Run {result.run_id[:8]}>"
     ]
@@ -179,5 +217,5 @@ def test_an_error_that_a_check_has_found_is_told_with_asset_check_and_link_thoug
     ],
     ids=["it has passed", "a warning", "a check of somebody else's asset"],
 )
-def test_what_is_no_error_of_this_project_s_checks_is_not_told(webhook, instance, asset, found):
-    assert told_of_checks(webhook, instance, checked(instance, asset, **found)) == []
+def test_nothing_but_an_error_of_this_account_s_checks_is_posted(webhook, instance, asset, found):
+    assert posted_by_checks(webhook, instance, checked(instance, asset, **found)) == []

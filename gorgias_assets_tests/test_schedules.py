@@ -1,4 +1,4 @@
-"""When the daily run starts, which days it takes, and what it does while Gorgias is down."""
+"""Schedules: when a run starts, which days and assets it reads, and skipped ticks."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
@@ -9,59 +9,60 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import pytest
 
-from gorgias_assets.assets import key_of
+from gorgias_assets.account import Account
+from gorgias_assets.alerts import check_alert, failure_alert
+from gorgias_assets.assets import build_assets
 from gorgias_assets.entities import ENTITIES, TICKETS
+from gorgias_assets.entities.model import Entity, Whole, integer, string
+from gorgias_assets.jobs import freshness_job, full_sweep_job, gorgias_job
 from gorgias_assets.partitions import days_of_run
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.faults import Fault
-from gorgias_assets.schedules import (
-    daily_schedule,
-    freshness_schedule,
-    full_sweep_job,
-    full_sweep_schedule,
-    gorgias_job,
-    late_after,
-)
-from gorgias_assets_tests.conftest import Project
+from gorgias_assets.sandbox.server import Sandbox
+from gorgias_assets.schedules import daily_schedule, freshness_schedule, full_sweep_schedule, late_after
+from gorgias_assets.sensors import changes_sensor, gaps_sensor
+from gorgias_assets_tests.conftest import FIRST_DAY, Project
+from gorgias_assets_tests.engines import Engine
 
+TAGS = Entity("tags", "/tags", "One row per tag.", Whole(), (integer("id", "Its id."), string("name", "Its name.")))
+GORGIAS = Account((*ENTITIES, TAGS), start_date=FIRST_DAY)
 SUMMARY = dg.AssetKey(["gorgias", "summary"])
 TICK = datetime(2025, 4, 1, 0, 30, tzinfo=UTC)
 
 
 @pytest.fixture
-def project(project: Project, tmp_path: Path) -> Iterator[Project]:
-    """A schedule's context takes only an instance that is kept in files."""
+def project(sandbox: Sandbox, engine: Engine, tmp_path: Path) -> Iterator[Project]:
+    """With a list that is read whole. A schedule's context takes only an instance that is kept in files."""
+    project = Project(sandbox, engine, GORGIAS.entities)
     with dg.DagsterInstance.local_temp(str(tmp_path)) as project.instance:
         yield project
 
 
-def tick(project: Project, at: datetime = TICK, zone: str = "UTC", full: bool = False) -> Any:
-    partitions = project.assets[0].partitions_def
-    assert isinstance(partitions, dg.DailyPartitionsDefinition)
-    daily = daily_schedule(time(0, 30), ZoneInfo(zone), partitions, [SUMMARY])
-    schedule = full_sweep_schedule(partitions) if full else daily
-    definitions = dg.Definitions(
-        assets=project.assets,
-        jobs=[gorgias_job, full_sweep_job],
-        schedules=[schedule],
-        resources=project.resources,
+def definitions(project: Project) -> dg.Definitions:
+    return dg.Definitions(
+        assets=project.assets, jobs=[gorgias_job(GORGIAS), full_sweep_job(GORGIAS)], resources=project.resources
     )
+
+
+def tick(project: Project, at: datetime = TICK, zone: str = "UTC", full: bool = False) -> Any:
+    daily = daily_schedule(GORGIAS, time(0, 30), ZoneInfo(zone), [SUMMARY])
+    schedule = full_sweep_schedule(GORGIAS) if full else daily
     with dg.build_schedule_context(
         instance=project.instance,
         scheduled_execution_time=at,
-        repository_def=definitions.get_repository_def(),
+        repository_def=definitions(project).get_repository_def(),
         resources={"gorgias": project.resources["gorgias"]},
     ) as context:
         return schedule.evaluate_tick(context)
 
 
-def asked(project: Project, at: datetime = TICK, zone: str = "UTC", full: bool = False) -> tuple[str, str]:
+def requested(project: Project, at: datetime = TICK, zone: str = "UTC", full: bool = False) -> tuple[str, str]:
     (request,) = tick(project, at, zone, full).run_requests
     return days_of_run(request.tags)
 
 
 def test_the_daily_run_takes_the_day_before_and_not_the_one_in_progress(project):
-    assert asked(project) == ("2025-03-31", "2025-03-31")
+    assert requested(project) == ("2025-03-31", "2025-03-31")
 
 
 @pytest.mark.parametrize(
@@ -72,12 +73,11 @@ def test_the_daily_run_takes_the_day_before_and_not_the_one_in_progress(project)
     ],
 )
 def test_a_tick_in_another_time_zone_takes_the_utc_day_that_has_ended_last(project, at, zone, day):
-    assert asked(project, at, zone) == (day, day)
+    assert requested(project, at, zone) == (day, day)
 
 
-def test_the_tick_is_at_its_time_in_its_zone(project):
-    partitions = project.assets[0].partitions_def
-    schedule = daily_schedule(time(6, 5), ZoneInfo("Europe/Berlin"), partitions)
+def test_the_tick_is_at_its_time_in_its_zone():
+    schedule = daily_schedule(GORGIAS, time(6, 5), ZoneInfo("Europe/Berlin"))
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("5 6 * * *", "Europe/Berlin")
     assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
 
@@ -105,7 +105,7 @@ def test_no_day_is_late_before_its_tick_where_summer_time_brings_that_before_mid
 
 @pytest.mark.parametrize(("daily_at", "cron"), [(time(0, 30), "30 6 * * *"), (time(22, 15), "15 4 * * *")])
 def test_freshness_is_judged_as_soon_as_the_newest_day_that_has_to_be_there_is_late(daily_at, cron):
-    schedule = freshness_schedule(late_after(daily_at, ZoneInfo("UTC")))
+    schedule = freshness_schedule(GORGIAS, late_after(daily_at, ZoneInfo("UTC")))
     assert schedule.cron_schedule == cron
     assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
 
@@ -113,7 +113,7 @@ def test_freshness_is_judged_as_soon_as_the_newest_day_that_has_to_be_there_is_l
 def test_days_that_ticks_have_left_out_come_along_with_the_next_in_one_run(project):
     project.materialize("2025-03-20")
     project.materialize("2025-03-28")
-    assert asked(project) == ("2025-03-29", "2025-03-31")
+    assert requested(project) == ("2025-03-29", "2025-03-31")
 
 
 def test_days_that_have_failed_come_along_for_the_assets_that_lack_them_in_a_run_of_their_own(project):
@@ -123,52 +123,103 @@ def test_days_that_have_failed_come_along_for_the_assets_that_lack_them_in_a_run
         (*days_of_run(request.tags), sorted(key.path[-1] for key in request.asset_selection))
         for request in tick(project).run_requests
     ] == [
-        ("2025-03-31", "2025-03-31", ["customers", "summary", "tickets"]),
+        ("2025-03-31", "2025-03-31", ["customers", "summary", "tags", "tickets"]),
         ("2025-03-29", "2025-03-31", ["satisfaction_surveys", "summary", "ticket_messages"]),
     ]
 
 
 def test_one_entity_that_always_fails_does_not_make_the_run_longer_every_day(project):
     project.materialize("2025-03-30", select=["tickets"])
-    assert asked(project) == ("2025-03-31", "2025-03-31")
+    assert requested(project) == ("2025-03-31", "2025-03-31")
 
 
 def test_a_day_that_is_there_is_replayed_alone(project):
     project.materialize("2025-03-31")
-    assert asked(project) == ("2025-03-31", "2025-03-31")
+    assert requested(project) == ("2025-03-31", "2025-03-31")
 
 
 def test_nothing_older_than_a_month_comes_along(project):
     project.materialize("2025-03-01")
-    assert asked(project, datetime(2025, 4, 20, 0, 30, tzinfo=UTC)) == ("2025-04-19", "2025-04-19")
+    assert requested(project, datetime(2025, 4, 20, 0, 30, tzinfo=UTC)) == ("2025-04-19", "2025-04-19")
 
 
-def test_while_gorgias_is_down_the_tick_skips_and_leaves_an_observation(project, sandbox):
+def test_while_gorgias_is_down_the_tick_is_skipped_and_noted_on_each_asset_s_page(project, sandbox):
     sandbox.faults.append(Fault(503, times=None))
-    project.resources["gorgias"] = GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url, patience_minutes=1 / 60)
+    gorgias = GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url, patience_minutes=1 / 60)
+    project.resources["gorgias"] = gorgias
     result = tick(project)
     assert not result.run_requests
-    assert result.skip_message == (
-        "GET /customers: status 503, and no answer came in 1 s. The next tick asks for 2025-03-31 as well."
-    )
-    for entity in ENTITIES:
-        (observed,) = project.instance.fetch_observations(key_of(entity), limit=10).records
-        assert observed.asset_observation.partition == "2025-03-31"
-        assert observed.asset_observation.description == "GET /customers: status 503, and no answer came in 1 s."
-    assert not project.instance.fetch_materializations(key_of(TICKETS), limit=1).records
+    assert result.skip_message == f"{gorgias.outage()} The next tick picks up 2025-03-31."
+    assert "status 503" in result.skip_message
+    for entity in GORGIAS.entities:
+        (observed,) = project.instance.fetch_observations(GORGIAS.key_of(entity), limit=10).records
+        assert observed.asset_observation.partition == (None if entity is TAGS else "2025-03-31")
+        assert observed.asset_observation.description == gorgias.outage()
+    assert not project.instance.fetch_materializations(GORGIAS.key_of(TICKETS), limit=1).records
 
 
-def test_a_key_that_gorgias_refuses_is_no_outage_and_the_run_says_what_to_do(project, sandbox):
+def test_a_key_that_gorgias_refuses_is_no_outage_and_the_run_reports_what_to_do(project, sandbox):
     uri = sandbox.uri.replace(project.account.api_key, "wr0ng")
     project.resources["gorgias"] = GorgiasResource(uri=uri, api_url=sandbox.api_url)
-    assert asked(project) == ("2025-03-31", "2025-03-31")
+    assert requested(project) == ("2025-03-31", "2025-03-31")
 
 
 def test_the_full_sweep_takes_all_days_that_have_ended_in_one_run(project):
-    assert asked(project, datetime(2025, 4, 1, 3, tzinfo=UTC), full=True) == ("2025-03-01", "2025-03-31")
+    assert requested(project, datetime(2025, 4, 1, 3, tzinfo=UTC), full=True) == ("2025-03-01", "2025-03-31")
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_before_the_first_day_has_ended_nothing_is_asked_for(project, full):
+def test_before_the_first_day_has_ended_nothing_is_requested(project, full):
     result = tick(project, datetime(2025, 3, 1, 3, tzinfo=UTC), full=full)
     assert result.skip_message == "No day has ended since the start date."
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_list_without_days_is_read_whole_in_the_run_of_a_day_and_of_many(project, account, full):
+    account.create("tags", name="refund")
+    (request,) = tick(project, full=full).run_requests
+    job = definitions(project).resolve_job_def("gorgias_full_sweep" if full else "gorgias")
+    result = job.execute_in_process(instance=project.instance, tags=request.tags, run_config=request.run_config)
+    (snapshot,) = result.asset_materializations_for_node("gorgias__tags")
+    assert (snapshot.partition, project.query("SELECT name FROM gorgias.tags")) == (None, [("refund",)])
+    days = result.asset_materializations_for_node("gorgias__tickets")
+    assert [day.partition for day in days] == [f"2025-03-{day:02}" for day in (range(1, 32) if full else [31])]
+
+
+def test_definitions_of_two_accounts_do_not_collide():
+    def made(account: Account) -> dg.Definitions:
+        tickets = account.key_of(TICKETS)
+        check = dg.asset_check(asset=tickets, name="fresh")(lambda: dg.AssetCheckResult(passed=True))
+        late = late_after(time(0, 30), ZoneInfo("UTC"))
+        return dg.Definitions(
+            assets=build_assets(account),
+            asset_checks=[
+                dg.asset_check(asset=checks[0].asset_key, name="fresh")(lambda: dg.AssetCheckResult(passed=True))
+            ],
+            jobs=[
+                gorgias_job(account),
+                full_sweep_job(account),
+                freshness_job(account, [dg.AssetCheckKey(tickets, "fresh")]),
+            ],
+            schedules=[
+                daily_schedule(account, time(0, 30), ZoneInfo("UTC")),
+                freshness_schedule(account, late),
+                full_sweep_schedule(account),
+            ],
+            sensors=[
+                changes_sensor(account, timedelta(minutes=5)),
+                gaps_sensor(account, 30, late),
+                failure_alert(account, "https://hooks.example", ""),
+                check_alert(account, "https://hooks.example", ""),
+            ],
+            resources={account.name: GorgiasResource(uri=""), account.io_manager_key: dg.mem_io_manager},
+        )
+
+    outlet = Account(ENTITIES, "outlet", io_manager_key="outlet_warehouse")
+    repository = dg.Definitions.merge(made(GORGIAS), made(outlet)).get_repository_def()
+    for kind in (repository.get_all_jobs(), repository.schedule_defs, repository.sensor_defs):
+        names = {one.name for one in kind if not one.name.startswith("__")}
+        gorgias = {name for name in names if name.startswith("gorgias")}
+        assert gorgias
+        assert names - gorgias == {name.replace("gorgias", "outlet") for name in gorgias}
+    assert {key.path[0] for key in repository.get_job("outlet").asset_layer.executable_asset_keys} == {"outlet"}
