@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import dagster as dg
 
+from gorgias_assets.partitions import window_of
 from gorgias_assets.warehouse.tables import Dimension, Slice, WarehouseError
 from gorgias_assets.windows import Window
 
@@ -44,7 +45,7 @@ def _dimension(expression: str | Sequence[str], partitions: dg.PartitionsDefinit
         return Dimension(expressions, tuple(keys))
     windows: list[Window] = []
     for key in sorted(keys):
-        window = Window.of(*partitions.time_window_for_partition_key(key))
+        window = window_of(partitions, key)
         if windows and windows[-1].end == window.start:
             window = Window(windows.pop().start, window.end)
         windows.append(window)
@@ -58,7 +59,7 @@ def windows_of(context: dg.OutputContext) -> dict[str, Window]:
     partitions = context.asset_partitions_def
     if not isinstance(partitions, dg.TimeWindowPartitionsDefinition):
         return {}
-    return {key: Window.of(*partitions.time_window_for_partition_key(key)) for key in context.asset_partition_keys}
+    return {key: window_of(partitions, key) for key in context.asset_partition_keys}
 
 
 def asset_name(context: dg.OutputContext | dg.InputContext) -> str:
