@@ -2,16 +2,27 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Self
+
+import pyarrow as pa
 
 
 class Kind(Enum):
-    """What a column holds; each warehouse says which of its types that is."""
+    """What a column holds. Each warehouse derives its own type from `arrow_type`, the type of the column's values."""
 
-    INTEGER = "integer, 64 bits"
-    BOOLEAN = "boolean"
-    STRING = "string"
-    DATETIME = "datetime, UTC, microseconds"
-    JSON = "JSON text"
+    INTEGER = "integer, 64 bits", pa.int64()
+    BOOLEAN = "boolean", pa.bool_()
+    STRING = "string", pa.string()
+    DATETIME = "datetime, UTC, microseconds", pa.timestamp("us", tz="UTC")
+    JSON = "JSON text", pa.string()
+
+    arrow_type: pa.DataType
+
+    def __new__(cls, description: str, arrow_type: pa.DataType) -> Self:
+        kind = object.__new__(cls)
+        kind._value_ = description
+        kind.arrow_type = arrow_type
+        return kind
 
 
 @dataclass(frozen=True)

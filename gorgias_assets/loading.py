@@ -21,7 +21,7 @@ from gorgias_assets.sweeps.batches import Batch
 from gorgias_assets.sweeps.deletions import tombstone
 from gorgias_assets.sweeps.progress import Progress
 from gorgias_assets.warehouse.tables import IS_TOUCHED, Covered, Merged, Saved, Table, Tombstone
-from gorgias_assets.warehouse.warehouse import SqlWarehouse as Warehouse
+from gorgias_assets.warehouse.warehouse import Warehouse
 from gorgias_assets.windows import Window
 
 PREVIEW_ROWS = 5

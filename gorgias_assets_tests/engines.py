@@ -19,7 +19,7 @@ from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
 from gorgias_assets.warehouse.bigquery.types import type_of
 from gorgias_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
 from gorgias_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
-from gorgias_assets.warehouse.tables import Warehouse
+from gorgias_assets.warehouse.warehouse import Warehouse
 from gorgias_assets_tests.bigquery.emulator import Emulator
 from gorgias_assets_tests.bigquery.googlesql import refusals, sent, tables_of
 
@@ -65,7 +65,7 @@ class Engine(ABC):
 
     @abstractmethod
     def types(self, schema: str, table: str) -> dict[str, str]:
-        """The types of a table's columns, in the engine's words."""
+        """The types of a table's columns, in the engine's dialect."""
 
     @abstractmethod
     def descriptions(self, schema: str, table: str) -> dict[str, str]: ...

@@ -8,7 +8,7 @@ from typing import Any
 from gorgias_assets.columns import DELETED_AT, EXTRA, EXTRACTED_AT, MERGED_INTO
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.warehouse.tables import Table
-from gorgias_assets.warehouse.warehouse import SqlWarehouse
+from gorgias_assets.warehouse.warehouse import Warehouse
 from gorgias_assets.windows import Window
 
 MOST_IDS = 20  # that a question names
@@ -41,7 +41,7 @@ class Figures:
     extra: int
 
 
-def figures(warehouse: SqlWarehouse, table: Table, entity: Entity) -> Figures:
+def figures(warehouse: Warehouse, table: Table, entity: Entity) -> Figures:
     words = warehouse.dialect
     early = {f"early_{field}": _is_early(warehouse, entity, field) for field in entity.touch_fields}
     ahead = {f"ahead_{field}": _is_ahead(warehouse, field) for field in entity.touch_fields}
@@ -63,7 +63,7 @@ def figures(warehouse: SqlWarehouse, table: Table, entity: Entity) -> Figures:
     )
 
 
-def repeated_ids(warehouse: SqlWarehouse, table: Table) -> list[int]:
+def repeated_ids(warehouse: Warehouse, table: Table) -> list[int]:
     return _ids(
         warehouse,
         table,
@@ -71,7 +71,7 @@ def repeated_ids(warehouse: SqlWarehouse, table: Table) -> list[int]:
     )
 
 
-def ids_with_touches_amiss(warehouse: SqlWarehouse, table: Table, entity: Entity) -> list[int]:
+def ids_with_touches_amiss(warehouse: Warehouse, table: Table, entity: Entity) -> list[int]:
     """Rows that are among those of `Figures.early` or `Figures.ahead`."""
     amiss = [
         condition
@@ -81,7 +81,7 @@ def ids_with_touches_amiss(warehouse: SqlWarehouse, table: Table, entity: Entity
     return _ids(warehouse, table, f"SELECT id FROM {warehouse.dialect.name_of(table)} WHERE {' OR '.join(amiss)}")
 
 
-def extra_fields(warehouse: SqlWarehouse, table: Table) -> dict[str, int]:
+def extra_fields(warehouse: Warehouse, table: Table) -> dict[str, int]:
     """How many living rows have each field in `_extra`."""
     words = warehouse.dialect
     found = _rows(
@@ -116,7 +116,7 @@ class Orphans:
     beyond: Lost
 
 
-def orphans(warehouse: SqlWarehouse, child: Table, field: str, parent: Table, entity: Entity, days: Window) -> Orphans:
+def orphans(warehouse: Warehouse, child: Table, field: str, parent: Table, entity: Entity, days: Window) -> Orphans:
     """`entity` is the parents', and `days` are those of them that are stored.
 
     Of a parent that is not stored only the id is known; ids ascend, so it is of the days if its id is between theirs.
@@ -158,7 +158,7 @@ class Miscounted:
 
 
 def miscounted(
-    warehouse: SqlWarehouse, parent: Table, entity: Entity, child: Table, children: Entity, days: Window
+    warehouse: Warehouse, parent: Table, entity: Entity, child: Table, children: Entity, days: Window
 ) -> dict[str, Miscounted]:
     """By day of creation, the parents whose `children.counted_by` is not the number of their living children.
 
@@ -177,7 +177,7 @@ def miscounted(
 
 
 def miscounted_parents(
-    warehouse: SqlWarehouse, parent: Table, entity: Entity, child: Table, children: Entity, days: Window
+    warehouse: Warehouse, parent: Table, entity: Entity, child: Table, children: Entity, days: Window
 ) -> list[dict[str, int]]:
     """Some of those of `miscounted`, the newest: the id, what it counts, and what it should at least and at most."""
     return _rows(
@@ -189,7 +189,7 @@ def miscounted_parents(
 
 
 def _judged_parents(
-    warehouse: SqlWarehouse, parent: Table, entity: Entity, child: Table, children: Entity, days: Window
+    warehouse: Warehouse, parent: Table, entity: Entity, child: Table, children: Entity, days: Window
 ) -> str:
     words = warehouse.dialect
     field = words.quoted(children.goes_with[1] if children.goes_with else "")
@@ -217,7 +217,7 @@ def _judged_parents(
 
 
 def created_in(
-    warehouse: SqlWarehouse, table: Table, entity: Entity, windows: Mapping[str, Window]
+    warehouse: Warehouse, table: Table, entity: Entity, windows: Mapping[str, Window]
 ) -> dict[str, frozenset[int]]:
     """Ids of the rows that were created in each of the windows, gone or not."""
     words = warehouse.dialect
@@ -228,7 +228,7 @@ def created_in(
     return {name: frozenset(row["id"] for row in found if row["created"] in window) for name, window in windows.items()}
 
 
-def stored_among(warehouse: SqlWarehouse, table: Table, ids: Collection[int]) -> frozenset[int]:
+def stored_among(warehouse: Warehouse, table: Table, ids: Collection[int]) -> frozenset[int]:
     """Those of the ids that the table has."""
     words, wanted = warehouse.dialect, list(ids)
     stored: set[int] = set()
@@ -239,12 +239,12 @@ def stored_among(warehouse: SqlWarehouse, table: Table, ids: Collection[int]) ->
     return frozenset(stored)
 
 
-def _is_early(warehouse: SqlWarehouse, entity: Entity, field: str) -> str:
+def _is_early(warehouse: Warehouse, entity: Entity, field: str) -> str:
     words = warehouse.dialect
     return f"{words.quoted(field)} < {words.quoted(entity.creation_order)} - {_interval(entity.look_ahead)}"
 
 
-def _is_ahead(warehouse: SqlWarehouse, field: str) -> str:
+def _is_ahead(warehouse: Warehouse, field: str) -> str:
     return f"{warehouse.dialect.quoted(field)} > {EXTRACTED_AT} + {_interval(CLOCKS_DIFFER)}"
 
 
@@ -252,10 +252,10 @@ def _interval(span: timedelta) -> str:
     return f"INTERVAL {span // timedelta(seconds=1)} SECOND"
 
 
-def _ids(warehouse: SqlWarehouse, table: Table, query: str) -> list[int]:
+def _ids(warehouse: Warehouse, table: Table, query: str) -> list[int]:
     return [row["id"] for row in _rows(warehouse, table, f"{query} ORDER BY id LIMIT {MOST_IDS}")]
 
 
-def _rows(warehouse: SqlWarehouse, table: Table, query: str) -> list[dict[str, Any]]:
+def _rows(warehouse: Warehouse, table: Table, query: str) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = warehouse.query(table.schema, query).to_pylist()
     return rows

@@ -13,7 +13,7 @@ from gorgias_assets.checks import audits
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.evidence import DAY, Metadata, began_at, doubt, newest_materializations, unbroken_days
 from gorgias_assets.warehouse.tables import Table
-from gorgias_assets.warehouse.warehouse import SqlWarehouse
+from gorgias_assets.warehouse.warehouse import Warehouse
 from gorgias_assets.windows import Window
 
 WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
@@ -47,7 +47,7 @@ class Subject:
     entity: Entity
     tables: Mapping[str, Table]
     assets: Mapping[str, dg.AssetKey]
-    warehouse: SqlWarehouse
+    warehouse: Warehouse
     connect: Callable[[], GorgiasClient]
     instance: dg.DagsterInstance
     partitions: dg.DailyPartitionsDefinition

@@ -18,7 +18,7 @@ from gorgias_assets.entities.model import Entity
 from gorgias_assets.partitions import ended, ranges
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.warehouse.tables import Table
-from gorgias_assets.warehouse.warehouse import SqlWarehouse
+from gorgias_assets.warehouse.warehouse import Warehouse
 
 MOST_GAPS_SHOWN = 3
 SECONDS_TO_ANSWER = 10
@@ -50,7 +50,7 @@ def _calls(gorgias: GorgiasResource) -> str:
         return str(error)
 
 
-def _rows(warehouse: SqlWarehouse, table: Table, entity: Entity) -> tuple[str, str, str]:
+def _rows(warehouse: Warehouse, table: Table, entity: Entity) -> tuple[str, str, str]:
     """How many, how many of them are gone, and when something last happened to one."""
     rows, words = warehouse.counts(table, (), ()).rows, warehouse.dialect
     if not rows:

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import parse_qsl, urlsplit
 
 import dagster as dg
 from google.auth.credentials import AnonymousCredentials, Credentials
 from pydantic import Field
 
+from gorgias_assets.api.uri import InvalidUri
 from gorgias_assets.io_managers.merging import MergingIOManager
 from gorgias_assets.warehouse.bigquery.credentials import (
     credentials_of_base64,
@@ -17,14 +19,18 @@ from gorgias_assets.warehouse.bigquery.credentials import (
 from gorgias_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
 from gorgias_assets.warehouse.tables import WarehouseError
 
+if TYPE_CHECKING:
+    from dagster_gcp import BigQueryResource  # takes long to load
+
+JOB_ID_PREFIX = "gorgias_"
 _LOOPBACK = re.compile(r"http://(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?/?$")
 
 
 class GorgiasBigQueryIOManager(dg.ConfigurableIOManagerFactory):
     """Merges sweeps, pandas DataFrames and Arrow tables into BigQuery.
 
-    Takes the settings of dagster-gcp's IO managers. `gcp_credentials`, a string or an `EnvVar`, is a resource
-    dependency and no config field, so that the key is in no snapshot, page or event of Dagster's.
+    It has the settings of dagster-gcp's `BigQueryResource`, and can be made of one. `gcp_credentials`, a string or an
+    `EnvVar`, is a resource dependency and no config field, so that the key is in no snapshot, page or event of Dagster.
     """
 
     project: str = Field(description="The Google Cloud project that holds the tables and pays for the jobs.")
@@ -51,15 +57,27 @@ class GorgiasBigQueryIOManager(dg.ConfigurableIOManagerFactory):
         description="Host of a private or regional endpoint, or of an emulator, to read frames from.",
     )
 
+    @classmethod
+    def from_resource(cls, bigquery: "BigQueryResource", **settings: Any) -> Self:
+        """Return an IO manager with the project, location and key of a resource that other assets use as well.
+
+        The key stays an object here: the resource's own client would write it to a file and set an environment
+        variable for the whole process.
+        """
+        shared: dict[str, Any] = {name: getattr(bigquery, name) for name in ("project", "location", "gcp_credentials")}
+        return cls(**shared | settings)
+
     def create_io_manager(self, context: dg.InitResourceContext) -> MergingIOManager:  # noqa: ARG002
         return MergingIOManager(self.warehouse(), self.dataset)
 
     def warehouse(self) -> BigQueryWarehouse:
-        """Raises `WarehouseError` where there are no credentials."""
+        """Raises `WarehouseError` if there are no credentials."""
         return BigQueryWarehouse(
             project=self.project,
             credentials=self._credentials(),
             location=self.location,
+            dataset_description="Gorgias helpdesk, kept by gorgias-assets",
+            job_id_prefix=JOB_ID_PREFIX,
             maximum_bytes_billed=self.maximum_bytes_billed,
             api_endpoint=self.api_endpoint,
             storage_endpoint=self.storage_endpoint,
@@ -81,3 +99,25 @@ class GorgiasBigQueryIOManager(dg.ConfigurableIOManagerFactory):
         if key:
             return credentials_of_base64(key)
         return credentials_of_file(self.credentials_path) if self.credentials_path else default_credentials()
+
+
+def from_uri(uri: str, schema: str | None, default_schema: str) -> GorgiasBigQueryIOManager:
+    """Return the IO manager of `bigquery://<project>`, with any of its settings as parameters. Raises `InvalidUri`."""
+    parts = urlsplit(uri)
+    pairs = parse_qsl(parts.query.replace("+", "%2B"), keep_blank_values=True)
+    parameters: dict[str, Any] = dict(pairs)
+    known = GorgiasBigQueryIOManager.model_fields.keys() - {"project"}
+    if not parts.netloc or parts.path.strip("/") or parts.fragment:
+        raise InvalidUri("The warehouse URI must name one project; expected bigquery://<project>?dataset=<dataset>.")
+    if parameters.keys() - known or len(parameters) < len(pairs) or not all(parameters.values()):
+        raise InvalidUri(
+            "The warehouse URI has a parameter that is unknown, empty or repeated; BigQuery's are "
+            f"{', '.join(sorted(known))}."
+        )
+    if "maximum_bytes_billed" in parameters:
+        most = parameters["maximum_bytes_billed"]
+        if not (most.isascii() and most.isdigit() and int(most)):
+            raise InvalidUri("The warehouse URI's maximum_bytes_billed must be a number of bytes above 0.")
+        parameters["maximum_bytes_billed"] = int(most)
+    parameters["dataset"] = schema or parameters.get("dataset", default_schema)
+    return GorgiasBigQueryIOManager(project=parts.netloc, **parameters)

@@ -6,6 +6,7 @@ import dagster as dg
 from dagster_duckdb import DuckDBIOManager
 from pydantic import Field
 
+from gorgias_assets.api.uri import InvalidUri
 from gorgias_assets.io_managers.merging import MergingIOManager
 from gorgias_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 
@@ -13,7 +14,7 @@ from gorgias_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 class GorgiasDuckDBIOManager(DuckDBIOManager):
     """Merges sweeps, pandas DataFrames and Arrow tables into a DuckDB file, or into MotherDuck (`md:`).
 
-    Takes the settings of dagster-duckdb's IO managers.
+    It has the settings of dagster-duckdb's IO managers.
     """
 
     lock_timeout_seconds: float = Field(
@@ -34,3 +35,15 @@ class GorgiasDuckDBIOManager(DuckDBIOManager):
         return DuckDBWarehouse(
             self.database, self.connection_config, self.lock_timeout_seconds, dg.get_dagster_logger().info
         )
+
+
+def from_uri(uri: str, schema: str | None, default_schema: str) -> GorgiasDuckDBIOManager:
+    """Return the IO manager of `duckdb:///<file>` or `md:<database>`. Raises `InvalidUri`."""
+    if uri.startswith("md:") and "token=" in uri.lower():
+        raise InvalidUri(
+            "The warehouse URI contains a MotherDuck token; set the environment variable motherduck_token instead."
+        )
+    database = uri.removeprefix("duckdb:///")
+    if not database or database.startswith("duckdb:"):
+        raise InvalidUri("The warehouse URI names no file; expected duckdb:///<file> or duckdb:////<absolute path>.")
+    return GorgiasDuckDBIOManager(database=database, schema=schema or default_schema)

@@ -1,66 +1,30 @@
-"""Choosing a warehouse by its URI."""
+"""The IO manager of a warehouse's URI."""
 
-from urllib.parse import parse_qsl, urlsplit
+from importlib import import_module
 
 import dagster as dg
 
 from gorgias_assets.api.uri import InvalidUri
-from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
 
 DEFAULT_SCHEMA = "gorgias"
-EXPECTED_FORMS = (
-    "duckdb:///<file>, duckdb:////<absolute path of a file>, md:<database> or bigquery://<project>?dataset=<dataset>"
-)
-BIGQUERY_PARAMETERS = {
-    "dataset",
-    "location",
-    "credentials_path",
-    "gcp_credentials",
-    "maximum_bytes_billed",
-    "api_endpoint",
-    "storage_endpoint",
+# For each scheme the module of the IO manager, whose function `from_uri` makes it, and the URI's form.
+_ENGINES = {
+    "duckdb": ("duckdb", "duckdb:///<file>, duckdb:////<absolute path of a file>"),
+    "md": ("duckdb", "md:<database>"),
+    "bigquery": ("bigquery", "bigquery://<project>?dataset=<dataset>"),
 }
+EXPECTED_FORMS = " or ".join(form for _, form in _ENGINES.values())
 
 
 def io_manager_from_uri(uri: str, schema: str | None = None) -> dg.ConfigurableIOManagerFactory:
-    """The IO manager for a warehouse: for `duckdb:///<file>` (three slashes relative, four absolute), MotherDuck's
-    `md:<database>`, or `bigquery://<project>` with any of `BIGQUERY_PARAMETERS`.
+    """Return the IO manager for a warehouse's URI in one of `EXPECTED_FORMS`.
 
-    Tables go to `schema`, else to BigQuery's `dataset`, else to `gorgias`. Raises `InvalidUri`.
+    Tables go to `schema`, else to the URI's `dataset` for BigQuery, else to `DEFAULT_SCHEMA`. Raises `InvalidUri`.
     """
-    if uri.startswith("md:"):
-        if "token=" in uri.lower():
-            raise InvalidUri(
-                "The warehouse URI has a MotherDuck token in it; set the environment variable motherduck_token instead."
-            )
-        return GorgiasDuckDBIOManager(database=uri, schema=schema or DEFAULT_SCHEMA)
-    if uri.startswith("bigquery://"):
-        return _bigquery(uri, schema)
-    path = uri.removeprefix("duckdb:///")
-    if path in ("", uri):
-        raise InvalidUri(f"The warehouse URI names no warehouse known here; expected {EXPECTED_FORMS}.")
-    return GorgiasDuckDBIOManager(database=path, schema=schema or DEFAULT_SCHEMA)
-
-
-def _bigquery(uri: str, schema: str | None) -> dg.ConfigurableIOManagerFactory:
-    from gorgias_assets.io_managers.bigquery import GorgiasBigQueryIOManager  # Google's packages take long to load
-
-    parts = urlsplit(uri)
-    pairs = parse_qsl(parts.query.replace("+", "%2B"), keep_blank_values=True)
-    parameters = dict(pairs)
-    if not parts.netloc or parts.path.strip("/") or parts.fragment:
-        raise InvalidUri(f"The warehouse URI names no Google Cloud project alone; expected {EXPECTED_FORMS}.")
-    if parameters.keys() - BIGQUERY_PARAMETERS or len(parameters) < len(pairs) or not all(parameters.values()):
-        raise InvalidUri(
-            "The warehouse URI has a parameter that is unknown, empty or there twice; BigQuery's are "
-            f"{', '.join(sorted(BIGQUERY_PARAMETERS))}."
-        )
-    most = parameters.pop("maximum_bytes_billed", None)
-    if most is not None and not (most.isascii() and most.isdigit() and int(most)):
-        raise InvalidUri("The warehouse URI's maximum_bytes_billed is no number of bytes.")
-    dataset = schema or parameters.pop("dataset", DEFAULT_SCHEMA)
-    return GorgiasBigQueryIOManager(
-        project=parts.netloc,
-        maximum_bytes_billed=int(most) if most else None,
-        **parameters | {"dataset": dataset},
-    )
+    scheme, _, _ = uri.partition(":")
+    if scheme not in _ENGINES:
+        raise InvalidUri(f"The warehouse URI names no known warehouse; expected {EXPECTED_FORMS}.")
+    module, _ = _ENGINES[scheme]
+    engine = import_module(f"gorgias_assets.io_managers.{module}")  # late: Google's packages take long to load
+    io_manager: dg.ConfigurableIOManagerFactory = engine.from_uri(uri, schema, DEFAULT_SCHEMA)
+    return io_manager

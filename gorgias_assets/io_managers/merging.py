@@ -15,7 +15,7 @@ from gorgias_assets.sweeps.snapshot import Snapshot
 from gorgias_assets.sweeps.sweep import Sweep
 from gorgias_assets.warehouse.frames import NULLABLE_TYPES, arrow_frame
 from gorgias_assets.warehouse.tables import Table, WarehouseError
-from gorgias_assets.warehouse.warehouse import SqlWarehouse as Warehouse
+from gorgias_assets.warehouse.warehouse import Warehouse
 
 
 class MergingIOManager(dg.IOManager):

@@ -18,7 +18,7 @@ from gorgias_assets.overview.report import report_metadata
 from gorgias_assets.partitions import daily_partitions
 from gorgias_assets.pools import WAREHOUSE_POOL
 from gorgias_assets.warehouse.tables import Dimension, Table
-from gorgias_assets.warehouse.warehouse import SqlWarehouse
+from gorgias_assets.warehouse.warehouse import Warehouse
 from gorgias_assets.windows import Window
 
 KEY = dg.AssetKey([GROUP, "overview"])
@@ -101,7 +101,7 @@ def _parts(window: Window) -> list[Window]:
     return [*_parts(Window(window.start, cut)), Window(cut, window.end)]
 
 
-def _stored_days(warehouse: SqlWarehouse, table: Table, window: Window) -> pd.DatetimeIndex:
+def _stored_days(warehouse: Warehouse, table: Table, window: Window) -> pd.DatetimeIndex:
     """The days of which the overview has rows: of others, what the tables hold may be a part."""
     where = (Dimension(("day",), (window,)),)
     stored = warehouse.read(table, where, ["day"])["day"].to_pylist() if warehouse.counts(table, (), ()).rows else []

@@ -20,7 +20,7 @@ from gorgias_assets.entities.tickets import TICKET_MESSAGES, TICKETS
 from gorgias_assets.warehouse.dialect import Dialect
 from gorgias_assets.warehouse.frames import NULLABLE_TYPES
 from gorgias_assets.warehouse.tables import Dimension, Table
-from gorgias_assets.warehouse.warehouse import SqlWarehouse
+from gorgias_assets.warehouse.warehouse import Warehouse
 from gorgias_assets.windows import Window
 
 # How long after its ticket a first message may be created. Where it is later, those before it have not been read, as
@@ -55,7 +55,7 @@ class Facts:
 
 
 def read_facts(
-    warehouse: SqlWarehouse, table_of: Callable[[Entity], Table], window: Window
+    warehouse: Warehouse, table_of: Callable[[Entity], Table], window: Window
 ) -> tuple[Facts, dict[str, str]]:
     """What happened in the window, and the names of agents by id. Raises `WarehouseError` where a table is missing."""
     tables = {entity.name: table_of(entity) for entity in (TICKETS, TICKET_MESSAGES, SATISFACTION_SURVEYS)}

@@ -1,4 +1,4 @@
-"""SQL that every engine here understands, and the words in which their dialects differ."""
+"""SQL that every engine here understands, and the points on which their dialects differ."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,13 +6,20 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import ClassVar
 
+import pyarrow as pa
+
 from gorgias_assets.columns import EXTRACTED_AT, Kind
 from gorgias_assets.warehouse.tables import IS_TOUCHED, Dimension, Slice, Table
 from gorgias_assets.windows import Window
 
 
+def types_of_kinds(names: Mapping[pa.DataType, str], json: str) -> dict[Kind, str]:
+    """Return an engine's type for every kind, from its names of Arrow types. Raises KeyError if one is missing."""
+    return {kind: json if kind is Kind.JSON else names[kind.arrow_type] for kind in Kind}
+
+
 class Dialect(ABC):
-    """An engine's words. Values are written into statements as literals; none of them is a customer's."""
+    """An engine's SQL. Values are written into statements as literals; none of them is a customer's."""
 
     types: ClassVar[Mapping[Kind, str]]
     text_type: ClassVar[str]
@@ -29,15 +36,15 @@ class Dialect(ABC):
 
     @abstractmethod
     def inline(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-        """A relation of literals, at least one row of them."""
+        """Return a relation of literals. There must be at least one row."""
 
     @abstractmethod
     def json_text(self, expression: str, field: str) -> str:
-        """A field of a JSON object as text; null where there is none."""
+        """Return a field of a JSON object as text; null if it is missing."""
 
     @abstractmethod
     def json_keys(self, expression: str, name: str) -> str:
-        """A relation with a row for each field of a JSON object, and the field in its column `name`."""
+        """Return a relation with a row for each field of a JSON object, and the field in its column `name`."""
 
     def moment(self, at: datetime) -> str:
         return f"{self.moment_type} '{at.isoformat(sep=' ')}'"
@@ -56,20 +63,13 @@ class Dialect(ABC):
         ]
         return " OR ".join(terms) or "FALSE"
 
-    def condition(self, where: Slice, types: Mapping[str, str] = MappingProxyType({})) -> str:
-        """`types` are those of columns by name, where they matter for how fast the rows are found."""
-        return " AND ".join(f"({self._any_of(dimension, types)})" for dimension in where) or "TRUE"
+    def in_window(self, expression: str, window: Window, column_type: str) -> str:  # noqa: ARG002
+        """Return the condition that an expression lies in a window. `column_type` is empty if it is no column."""
+        return self.within(f"CAST({expression} AS {self.moment_type})", [window])
 
-    def merge(self, table: Table, source: str, names: Iterable[str], on: str = "") -> str:
-        """The row of an id that was read later stays; a row that is not touched refreshes another, and adds none."""
-        columns = [self.quoted(name) for name in names if name != IS_TOUCHED]
-        return (
-            f"MERGE INTO {self.name_of(table)} AS target USING {source} AS source ON target.id = source.id{on} "
-            f"WHEN MATCHED AND source.{EXTRACTED_AT} >= target.{EXTRACTED_AT} "
-            f"THEN UPDATE SET {', '.join(f'{column} = source.{column}' for column in columns)} "
-            f"WHEN NOT MATCHED AND source.{IS_TOUCHED} "
-            f"THEN INSERT ({', '.join(columns)}) VALUES ({', '.join(f'source.{column}' for column in columns)})"
-        )
+    def condition(self, where: Slice, types: Mapping[str, str] = MappingProxyType({})) -> str:
+        """Return the condition that a row is in the slice. `types` of columns let some engines find it faster."""
+        return " AND ".join(f"({self._any_of(dimension, types)})" for dimension in where) or "TRUE"
 
     def _any_of(self, dimension: Dimension, types: Mapping[str, str]) -> str:
         terms = [
@@ -81,6 +81,16 @@ class Dialect(ABC):
         ]
         return " OR ".join(terms) or "FALSE"
 
-    def in_window(self, expression: str, window: Window, kind: str) -> str:  # noqa: ARG002
-        """Whether an expression, which is a column of this type if one is given, lies in a window."""
-        return self.within(f"CAST({expression} AS {self.moment_type})", [window])
+    def merge(self, table: Table, source: str, names: Iterable[str], on: str = "") -> str:
+        """Return a statement that keeps the state of a row that was read last.
+
+        A row of the source that is not touched updates the stored row of its id, and is never inserted.
+        """
+        columns = [self.quoted(name) for name in names if name != IS_TOUCHED]
+        return (
+            f"MERGE INTO {self.name_of(table)} AS target USING {source} AS source ON target.id = source.id{on} "
+            f"WHEN MATCHED AND source.{EXTRACTED_AT} >= target.{EXTRACTED_AT} "
+            f"THEN UPDATE SET {', '.join(f'{column} = source.{column}' for column in columns)} "
+            f"WHEN NOT MATCHED AND source.{IS_TOUCHED} "
+            f"THEN INSERT ({', '.join(columns)}) VALUES ({', '.join(f'source.{column}' for column in columns)})"
+        )

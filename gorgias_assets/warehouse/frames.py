@@ -1,4 +1,4 @@
-"""Frames of any asset: pandas to Arrow and back, and into a table's columns without changing a value."""
+"""Data frames: pandas to Arrow and back, and into a table's columns without changing a value."""
 
 import pandas as pd
 import pyarrow as pa
@@ -7,14 +7,14 @@ from gorgias_assets.warehouse.tables import Table, WarehouseError
 
 
 def arrow_frame(frame: pa.Table | pd.DataFrame, asset: str) -> pa.Table:
-    """The frame without its index, and without columns of nulls alone, which have no type yet."""
+    """Return the frame without its index, and without columns of nulls alone, since these have no type yet."""
     names = [str(name) for name in (frame.column_names if isinstance(frame, pa.Table) else frame.columns)]
     if len({name.lower() for name in names}) < len(names):
-        raise WarehouseError(f"{asset} returned two columns of one name, capitals aside; rename one.")
+        raise WarehouseError(f"{asset} returned two columns of one name, apart from capitals; rename one.")
     columns = frame.columns if isinstance(frame, pa.Table) else [_column(frame[name]) for name in frame.columns]
     typed = {name: column for name, column in zip(names, columns, strict=True) if not pa.types.is_null(column.type)}
     if len(frame) and not typed:
-        raise WarehouseError(f"{asset} returned rows without a single value; return no rows, or at least their keys.")
+        raise WarehouseError(f"{asset} returned rows without a single value; return their keys, or no rows.")
     return pa.table(typed)
 
 
@@ -39,9 +39,9 @@ NULLABLE_TYPES = {
 
 
 def cast_columns(rows: pa.Table, schema: pa.Schema, table: Table) -> pa.Table:
-    """`rows` in the types that `schema` gives their columns; a column that it does not know stays as it is.
+    """Return `rows` in the types that `schema` gives their columns; a column that is not in it keeps its type.
 
-    Raises `WarehouseError` where a value would change.
+    Raises `WarehouseError` if a value would change.
     """
     for position, name in enumerate(rows.column_names):
         column, wanted = rows[name], schema.field(name).type if name in schema.names else None

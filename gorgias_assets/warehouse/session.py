@@ -1,4 +1,4 @@
-"""Talking to an engine: what is asked of a session with it, be that one transaction or a row of jobs."""
+"""What the warehouse's statements need of an engine."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
@@ -13,29 +13,29 @@ from gorgias_assets.warehouse.tables import Merged, Slice, Table
 
 
 class Session(ABC):
-    """Statements to one engine. What it does not know by itself of a table, it asks the engine each time."""
+    """Statements to one engine, in one transaction or as single jobs."""
 
     dialect: Dialect
 
     @abstractmethod
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
-        """A query's rows, or one row with how many rows a statement has changed."""
+        """Return a query's rows, or for another statement one row with the number of rows that it changed."""
 
     @abstractmethod
     def arrow(self, query: str) -> pa.Table:
-        """A query's rows as Arrow."""
+        """Return a query's rows as Arrow."""
 
     @abstractmethod
     def columns_of(self, table: Table) -> dict[str, str]:
-        """The table's columns and their types in order; empty where there is no such table."""
+        """Return the types of the table's columns by name, in order; empty if there is no such table."""
 
     @abstractmethod
     def schema_of(self, table: Table) -> pa.Schema:
-        """The types of the table's columns in Arrow."""
+        """Return the types of the table's columns in Arrow."""
 
     @abstractmethod
     def create(self, table: Table, columns: Sequence[Column]) -> None:
-        """Create the table, and its schema where that is missing, unless there is one by now."""
+        """Create the table, and its schema if that is missing, unless another run has."""
 
     @abstractmethod
     def add(self, table: Table, columns: Sequence[Column]) -> None:
@@ -43,33 +43,39 @@ class Session(ABC):
 
     @abstractmethod
     def ensure_view_of_living(self, table: Table) -> None:
-        """Put a view of the rows that are not gone beside the table, unless there is something of that name."""
+        """Create the view `<table>_live` of the rows that are not gone, unless something has that name."""
 
     @abstractmethod
     def merge(self, table: Table, rows: pa.Table) -> Merged:
-        """Merge rows, unique by id, as `Dialect.merge` says."""
+        """Merge rows, unique by id, by the statement of `Dialect.merge`."""
 
     @abstractmethod
     def staged(self, rows: pa.Table) -> AbstractContextManager[str]:
-        """A relation to select `rows` from, by its quoted name."""
+        """Yield the quoted name of a relation that holds `rows`."""
 
     @abstractmethod
     def widen(self, table: Table, rows: pa.Table, existing: Mapping[str, str], partitioned_by: str | None) -> None:
-        """Create the table after `rows`, by day of a column where that can be, or add the columns that it lacks."""
+        """Create the table for the staged `rows`, or add the columns that it lacks.
+
+        A new table is partitioned by day of the column `partitioned_by` if the engine can do that.
+        """
 
     @abstractmethod
     def overwrite(self, table: Table, source: str, names: Sequence[str], condition: str) -> None:
-        """Put the rows of `source` in the place of the table's rows that meet the condition, all at once."""
+        """Replace the table's rows that meet the condition by the rows of `source`, all at once."""
 
     def condition(self, table: Table, where: Slice) -> str:  # noqa: ARG002
-        """What the rows of a slice of the table meet, in SQL."""
+        """Return the condition that a row of the table is in the slice."""
         return self.dialect.condition(where)
 
     def count(self, table: Table) -> int:
-        """How many rows the table has; without a price, since an engine need not read it for that."""
+        """Return the number of rows in the table."""
         ((rows,),) = self.execute(f"SELECT COUNT(*) FROM {self.dialect.name_of(table)}")
         return int(rows)
 
     def pruning_of(self, table: Table, field: str, ids: Collection[int]) -> str:  # noqa: ARG002
-        """What a condition on `field` can be narrowed by, beginning with AND, so that less of the table is read."""
+        """Return a further condition for rows whose `field` is among `ids`, so that the engine reads less.
+
+        It begins with AND, or is empty if it would not help.
+        """
         return ""

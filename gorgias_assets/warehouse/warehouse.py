@@ -1,104 +1,227 @@
-"""What a warehouse does, in SQL that every engine understands; an engine's own module says how it is sent."""
+"""The operations of a warehouse, in SQL that every engine understands; an engine's own folder adds how it is sent."""
 
-from abc import abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
-from datetime import datetime
-from typing import TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from typing import Any, Self
 
 import pyarrow as pa
 
-from gorgias_assets.columns import ADDED_COLUMNS, EXTRACTED_AT, Column
-from gorgias_assets.warehouse import bookkeeping
+from gorgias_assets.columns import ADDED_COLUMNS, DELETED_AT, EXTRACTED_AT, Column
+from gorgias_assets.warehouse.bookkeeping import (
+    CANDIDATES,
+    POSITIONS,
+    cascade_marks,
+    drop_candidates,
+    ensured,
+    mark,
+    save_position,
+)
 from gorgias_assets.warehouse.dialect import Dialect
 from gorgias_assets.warehouse.frames import cast_columns
 from gorgias_assets.warehouse.session import Session
 from gorgias_assets.warehouse.tables import (
+    POSITION_KEPT,
     Candidates,
     Counts,
+    Covered,
     Merged,
     Saved,
     Slice,
     Table,
     Tombstone,
-    Warehouse,
     WarehouseError,
 )
 from gorgias_assets.windows import Window
 
-T = TypeVar("T")
 
+class Warehouse(ABC):
+    """A database that holds tables. A method that fails midway leaves the table as before, or costs calls at most.
 
-class SqlWarehouse(Warehouse):
-    """Tables behind an engine that speaks SQL."""
+    `batch_rows` is how many rows to merge at once, `batch_bytes` how many bytes of bodies.
+    """
+
+    batch_rows: int
+    batch_bytes: int
 
     @property
     @abstractmethod
     def dialect(self) -> Dialect:
-        """The words for `query`."""
+        """The SQL for `query`."""
 
     @abstractmethod
     def _writing(self, schema: str) -> AbstractContextManager[Session]:
-        """A session whose statements are one transaction, where the engine's price for that is right."""
+        """Yield a session whose statements are one transaction, unless that costs too much on the engine."""
 
     @abstractmethod
     def _reading(self, schema: str) -> AbstractContextManager[Session | None]:
-        """A session that writes nothing; None where there is nothing to read yet."""
+        """Yield a session that writes nothing; None if there is nothing to read yet."""
+
+    def billed_to(self, labels: Mapping[str, str]) -> Self:  # noqa: ARG002
+        """Return the same warehouse with a bill of its own, and with labels on its work, if the engine bills."""
+        return self
+
+    def bill(self) -> Mapping[str, Any]:
+        """Return the costs so far, as metadata of a materialization."""
+        return {}
 
     def merge(self, table: Table, columns: Sequence[Column], rows: pa.Table, saved: Saved | None = None) -> Merged:
+        """Merge `rows`, unique by `id`, into the table by `id`: the one with the newer `_extracted_at` stays.
+
+        `rows` have the column `_is_touched`; rows where it is false update stored rows and are never inserted. The
+        position is `saved` once the rows are merged. The table and a view of its living rows are created with `columns`
+        and the added ones, or the table gets those that it lacks; columns of a user's own are left alone.
+        """
         with self._writing(table.schema) as session:
             _ensure_table(session, table, (*columns, *ADDED_COLUMNS))
             merged = session.merge(table, rows) if rows.num_rows else Merged()
             if saved:
-                bookkeeping.save(session, table, saved)
+                save_position(session, table, saved)
         return merged
 
+    def leave_one_of_each_id(self, table: Table) -> None:  # noqa: B027, most engines have nothing to do
+        """Remove the copies of rows that runs inserted at the same time, if the engine allows that.
+
+        Called after a sweep's last batch.
+        """
+
     def saved_position(self, table: Table, key: str) -> str | None:
-        return self._ask(table, lambda session: bookkeeping.saved_position(session, table, key), None)
+        """Return the position that a sweep of this key saved with its last batch, unless it is too old."""
+        positions, dialect = Table(table.schema, POSITIONS), self.dialect
+        oldest = dialect.moment(datetime.now(UTC) - POSITION_KEPT)
+        with self._reading_table(table) as session:
+            if session is None or not session.columns_of(positions):
+                return None
+            found = session.execute(
+                f"SELECT position FROM {dialect.name_of(positions)} WHERE table_name = {dialect.literal(table.name)} "
+                f"AND sweep = {dialect.literal(key)} AND saved_at >= {oldest}"
+            )
+        return str(found[0][0]) if found else None
 
     def forget_position(self, table: Table, key: str) -> None:
+        """Delete the position of a sweep that is complete, and all that are too old."""
+        dialect = self.dialect
+        oldest = dialect.moment(datetime.now(UTC) - POSITION_KEPT)
         with self._writing(table.schema) as session:
-            bookkeeping.forget_position(session, table, key)
+            session.execute(
+                f"DELETE FROM {ensured(session, table, POSITIONS)} WHERE (table_name = {dialect.literal(table.name)} "
+                f"AND sweep = {dialect.literal(key)}) OR saved_at < {oldest}"
+            )
 
     def has_unread(self, table: Table, since: datetime) -> bool:
-        return self._ask(table, lambda session: bookkeeping.has_unread(session, table, since), False)
+        """Return True if the table has living rows that no request since then has read."""
+        with self._reading_table(table) as session:
+            if session is None:
+                return False
+            unread = f"{DELETED_AT} IS NULL AND {EXTRACTED_AT} < {self.dialect.moment(since)}"
+            return bool(session.execute(f"SELECT 1 FROM {self.dialect.name_of(table)} WHERE {unread} LIMIT 1"))
 
-    def note_candidates(
-        self, table: Table, covered: tuple[str, datetime | None, datetime | None], ids: Collection[int], since: datetime
-    ) -> None:
+    def note_candidates(self, table: Table, covered: Covered, ids: Collection[int], since: datetime) -> None:
+        """Note the living rows that no request since then has read although one should have: they may be gone.
+
+        A request should have read the rows whose field `covered[0]` lies in `[covered[1], covered[2])`, and the rows
+        of `ids`.
+        """
+        dialect = self.dialect
+        field, start, end = dialect.quoted(covered[0]), *covered[1:]
+        bounds = [f"{field} >= {dialect.moment(start)}" if start else f"{field} IS NOT NULL"]
+        if end:
+            bounds.append(f"{field} < {dialect.moment(end)}")
+        missing = (
+            f"{DELETED_AT} IS NULL AND {EXTRACTED_AT} < {dialect.moment(since)} "
+            f"AND (({' AND '.join(bounds)}) OR {dialect.among('id', ids)})"
+        )
+        name, now = dialect.literal(table.name), dialect.moment(datetime.now(UTC))
         with self._writing(table.schema) as session:
-            bookkeeping.note_candidates(session, table, covered, ids, since)
+            session.execute(
+                f"MERGE INTO {ensured(session, table, CANDIDATES)} AS target "
+                f"USING (SELECT id, {EXTRACTED_AT} AS read_at, {DELETED_AT} IS NOT NULL AS is_gone, "
+                f"({missing}) IS TRUE AS is_missing FROM {dialect.name_of(table)}) AS source "
+                f"ON target.id = source.id AND target.table_name = {name} "
+                "WHEN MATCHED AND source.is_missing AND source.read_at >= target.noted_at "
+                f"THEN UPDATE SET noted_at = {now} "
+                "WHEN MATCHED AND NOT source.is_missing AND (source.is_gone OR source.read_at >= target.noted_at) "
+                "THEN DELETE WHEN NOT MATCHED AND source.is_missing "
+                f"THEN INSERT (table_name, id, noted_at) VALUES ({name}, source.id, {now})"
+            )
 
     def candidates(self, table: Table, fields: Sequence[str], limit: int) -> Candidates:
-        return self._ask(
-            table, lambda session: bookkeeping.candidates(session, table, fields, limit), Candidates([], 0)
-        )
+        """Return the rows noted longest ago that have neither been read since nor found to be gone.
+
+        `limit` is at least 1.
+        """
+        noted, dialect = Table(table.schema, CANDIDATES), self.dialect
+        with self._reading_table(table) as session:
+            if session is None or not session.columns_of(noted):
+                return Candidates([], 0)
+            selected = ", ".join(f"stored.{dialect.quoted(field)}" for field in fields)
+            found = session.execute(
+                f"SELECT {selected}, COUNT(*) OVER () AS there_are FROM {dialect.name_of(noted)} AS noted "
+                f"JOIN {dialect.name_of(table)} AS stored ON stored.id = noted.id "
+                f"WHERE noted.table_name = {dialect.literal(table.name)} AND stored.{DELETED_AT} IS NULL "
+                f"AND stored.{EXTRACTED_AT} < noted.noted_at ORDER BY noted.noted_at, stored.id LIMIT {limit}"
+            )
+        rows = [dict(zip(fields, row[:-1], strict=True)) for row in found]
+        return Candidates(rows, found[0][-1] - len(found) if found else 0)
 
     def settle_candidates(
-        self, table: Table, looked_at: Collection[int], gone: Sequence[Tombstone], along: Mapping[Table, str]
+        self, table: Table, looked_at: Collection[int], gone: Sequence[Tombstone], cascade: Mapping[Table, str]
     ) -> int:
+        """Mark the rows that are `gone`, unless they were read later, and drop the notes of the rows looked at.
+
+        `cascade` gives the field by which rows of another table belong to these: if a row is gone and was not merged,
+        they are marked as well. Returns how many of those there were.
+        """
+        deleted = {tombstone.id: tombstone.found_at for tombstone in gone if not tombstone.is_merged}
         with self._writing(table.schema) as session:
-            return bookkeeping.settle_candidates(session, table, looked_at, gone, along)
+            # These first: once the row itself is marked, nothing looks for them again.
+            cascaded = sum(cascade_marks(session, other, field, deleted) for other, field in cascade.items())
+            if gone:
+                mark(session, table, gone)
+            drop_candidates(session, table, looked_at)
+        return cascaded
 
     def counts(self, table: Table, touch_fields: Sequence[str], windows: Sequence[Window]) -> Counts:
-        return self._ask(
-            table,
-            lambda session: bookkeeping.counts(session, table, touch_fields, windows),
-            Counts(0, [0] * len(windows)),
-        )
+        """Count the rows. A row touched in two windows counts in both."""
+        dialect = self.dialect
+        query = f"SELECT -1 AS number, COUNT(*) AS there_are FROM {dialect.name_of(table)}"
+        if windows:
+            bounds = [
+                (str(number), dialect.moment(window.start), dialect.moment(window.end))
+                for number, window in enumerate(windows)
+            ]
+            touches = " UNION ALL ".join(
+                f"SELECT id, {dialect.quoted(field)} AS touch FROM {dialect.name_of(table)} WHERE {DELETED_AT} IS NULL"
+                for field in touch_fields
+            )
+            query += (
+                f" UNION ALL SELECT number, COUNT(DISTINCT id) AS there_are FROM ({touches}) AS touched "
+                f"JOIN {dialect.inline('asked', ('number', 'begins', 'ends'), bounds)} "
+                "ON touch >= begins AND touch < ends GROUP BY number"
+            )
+        with self._reading_table(table) as session:
+            counted = dict(session.execute(query)) if session else {}
+        return Counts(counted.get(-1, 0), [counted.get(number, 0) for number in range(len(windows))])
 
     def replace(self, table: Table, rows: pa.Table, where: Slice) -> int:
+        """Replace the table's slice by `rows`, and return how many rows the table has then.
+
+        The table is created for `rows`, or gets the columns that it lacks. Values are cast to the types of the table's
+        columns. Raises `WarehouseError` if a cast would change a value, if a row lies outside the slice, or if sweeps
+        are merged into the table.
+        """
         with self._writing(table.schema) as session:
             condition = session.condition(table, where)
             existing = session.columns_of(table)
             if EXTRACTED_AT in existing and EXTRACTED_AT not in rows.column_names:
                 raise WarehouseError(
-                    f"{table} holds rows merged from Gorgias, which this asset would replace; give the asset another "
-                    "name, or another schema by its 'schema' metadata."
+                    f"{table} holds merged rows, which this asset would replace; give the asset another name, or "
+                    "another schema by its 'schema' metadata."
                 )
-            if not rows.column_names:  # an empty frame that does not even say which columns it would have
+            if not rows.column_names:  # an empty frame that lacks even its columns
                 if existing:
-                    session.execute(f"DELETE FROM {session.dialect.name_of(table)} WHERE {condition}")
+                    session.execute(f"DELETE FROM {self.dialect.name_of(table)} WHERE {condition}")
                 return session.count(table) if existing else 0
             rows = _respelled(rows, existing)
             if existing:
@@ -110,33 +233,35 @@ class SqlWarehouse(Warehouse):
             return session.count(table)
 
     def read(self, table: Table, where: Slice, columns: Sequence[str] | None = None) -> pa.Table:
-        with self._reading(table.schema) as session:
-            if session is None or not session.columns_of(table):
-                raise WarehouseError(f"There is no table {table} in {self}; materialise its asset first.")
-            words = session.dialect
-            selected = ", ".join(map(words.quoted, columns)) if columns else "*"
+        """Return the rows of a slice of the table, in no particular order."""
+        with self._reading_table(table) as session:
+            if session is None:
+                raise WarehouseError(f"There is no table {table} in {self}; materialize its asset first.")
+            selected = ", ".join(map(self.dialect.quoted, columns)) if columns else "*"
             return session.arrow(
-                f"SELECT {selected} FROM {words.name_of(table)} WHERE {session.condition(table, where)}"
+                f"SELECT {selected} FROM {self.dialect.name_of(table)} WHERE {session.condition(table, where)}"
             )
 
     def has_table(self, table: Table) -> bool:
-        return self._ask(table, lambda session: True, False)  # noqa: ARG005
+        with self._reading_table(table) as session:
+            return session is not None
 
     def query(self, schema: str, query: str) -> pa.Table:
-        """The rows of a query, in the engine's dialect, of tables of the schema."""
+        """Return the rows of a query, in the engine's dialect, of tables of the schema."""
         with self._reading(schema) as session:
             if session is None:
-                raise WarehouseError(f"There is nothing in {self} yet; materialise an asset first.")
+                raise WarehouseError(f"There is nothing in {self} yet; materialize an asset first.")
             return session.arrow(query)
 
-    def _ask(self, table: Table, question: Callable[[Session], T], without_table: T) -> T:
-        """The answer from the table, or what holds where there is none yet."""
+    @contextmanager
+    def _reading_table(self, table: Table) -> Iterator[Session | None]:
+        """Yield a session that writes nothing; None if there is no such table yet."""
         with self._reading(table.schema) as session:
-            return question(session) if session is not None and session.columns_of(table) else without_table
+            yield session if session is not None and session.columns_of(table) else None
 
 
 def _ensure_table(session: Session, table: Table, columns: Sequence[Column]) -> None:
-    """Create the table, or add the columns that it lacks; raise `WarehouseError` where a type differs."""
+    """Create the table, or add the columns that it lacks; raise `WarehouseError` if a type differs."""
     existing = session.columns_of(table)
     if not existing:
         session.create(table, columns)
@@ -153,7 +278,7 @@ def _ensure_table(session: Session, table: Table, columns: Sequence[Column]) -> 
 
 
 def _respelled(rows: pa.Table, existing: Mapping[str, str]) -> pa.Table:
-    """`rows` with names in the capitals of the table's columns."""
+    """Return `rows` with names in the capitals of the table's columns."""
     spelling = {name.lower(): name for name in existing}
     return rows.rename_columns([spelling.get(name.lower(), name) for name in rows.column_names])
 
@@ -168,7 +293,7 @@ def _check_inside(session: Session, table: Table, source: str, condition: str, r
 
 
 def _column_of(where: Slice, rows: pa.Table) -> str | None:
-    """The column of `rows` that says in which window a row is, where it is one and nothing but a column."""
+    """Return the column of `rows` that alone decides in which window a row is, if there is one."""
     for dimension in where:
         if dimension.has_windows and len(dimension.expressions) == 1 and dimension.expressions[0] in rows.column_names:
             return dimension.expressions[0]

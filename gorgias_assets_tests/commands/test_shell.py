@@ -68,7 +68,7 @@ os.kill(os.getpid(), 9)
     ("uri", "sentence"),
     [
         ("bigquery://my-project", "bq query --use_legacy_sql=false"),
-        ("duckdb:///{folder}/none.duckdb", "There is nothing in .*/none.duckdb yet; materialise an asset first"),
+        ("duckdb:///{folder}/none.duckdb", "There is nothing in .*/none.duckdb yet; materialize an asset first"),
         ("duckdb:///{folder}/gorgias.duckdb", "There is no schema other in .*/gorgias.duckdb yet; materialise"),
     ],
 )

@@ -90,7 +90,7 @@ def test_names_with_quotes_and_dashes_are_kept(engine):
     assert list(types(engine)) == ['it\'s "n"', "select", "a-b"]
 
 
-@pytest.mark.parametrize("name", ["table", "select", "connection", "_gorgias_rows"])
+@pytest.mark.parametrize("name", ["table", "select", "connection", "_staged_rows"])
 def test_an_asset_may_be_named_like_anything_python_or_sql_knows(engine, name):
     for n in (1, 2):
         store(engine, pd.DataFrame({"n": [n]}), key=["shop", name])
@@ -320,11 +320,15 @@ def test_a_home_folder_in_the_path_is_the_user_s(database, monkeypatch):
     assert (database.parent / "home.duckdb").exists()
 
 
-@pytest.mark.parametrize("content", [None, b"id,name\n1,Ines\n" * 1000], ids=["no folder", "no database"])
-def test_a_file_that_cannot_be_opened_is_named_with_what_to_correct(database, content):
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [(None, "cannot be opened"), (b"id,name\n1,Ines\n" * 1000, "is no DuckDB file")],
+    ids=["no folder", "no database"],
+)
+def test_a_file_that_cannot_be_opened_is_named_with_what_to_correct(database, content, sentence):
     path = database.parent / "folder" / "shop.duckdb"
     if content:
         path.parent.mkdir()
         path.write_bytes(content)
-    with pytest.raises(WarehouseError, match=r"shop\.duckdb cannot be opened; correct the warehouse URI"):
+    with pytest.raises(WarehouseError, match=rf"shop\.duckdb {sentence}; correct the warehouse URI"):
         DuckDBWarehouse(str(path), {}, 1).replace(Table("shop", "orders"), pa.table({"n": [1]}), ())

@@ -1,6 +1,8 @@
-"""What a warehouse's URI means, and what is said of one that cannot be used."""
+"""The IO manager of a warehouse's URI, and the errors of one that cannot be used."""
 
+import dagster as dg
 import pytest
+from dagster_gcp import BigQueryResource
 
 from gorgias_assets.api.uri import InvalidUri
 from gorgias_assets.io_managers.bigquery import GorgiasBigQueryIOManager
@@ -56,11 +58,16 @@ def test_a_schema_that_is_asked_for_goes_before_the_dataset_of_the_uri():
         "bigquery://my-project?maximum_bytes_billed=lots",
         "bigquery://my-project?maximum_bytes_billed=0",
         "bigquery:my-project",
+        "duckdb:///",
+        "duckdb://warehouse.duckdb",
+        "md:shop?motherduck_token=s3cret",
+        "warehouse.duckdb",
     ],
 )
 def test_what_cannot_be_used_is_refused_with_a_sentence(uri):
-    with pytest.raises(InvalidUri, match="The warehouse URI"):
+    with pytest.raises(InvalidUri, match="The warehouse URI") as raised:
         io_manager_from_uri(uri)
+    assert "s3cret" not in str(raised.value)
 
 
 def test_a_key_in_the_uri_is_in_no_representation_of_the_io_manager_and_no_sentence():
@@ -69,3 +76,13 @@ def test_a_key_in_the_uri_is_in_no_representation_of_the_io_manager_and_no_sente
     with pytest.raises(InvalidUri) as raised:
         io_manager_from_uri(f"{uri}&nonsense=1")
     assert "c2VjcmV0" not in str(raised.value)
+
+
+def test_a_bigquery_resource_of_dagster_gcp_gives_its_project_location_and_key():
+    resource = BigQueryResource(project="my-project", location="EU", gcp_credentials="c2VjcmV0")
+    io_manager = GorgiasBigQueryIOManager.from_resource(resource, dataset="support")
+    assert (io_manager.project, io_manager.location, io_manager.dataset) == ("my-project", "EU", "support")
+    assert io_manager.gcp_credentials == "c2VjcmV0"
+    assert "c2VjcmV0" not in repr(io_manager)
+    by_name = BigQueryResource(project=dg.EnvVar("GCP_PROJECT"), gcp_credentials=dg.EnvVar("GCP_KEY"))
+    assert GorgiasBigQueryIOManager.from_resource(by_name).gcp_credentials == dg.EnvVar("GCP_KEY")

@@ -157,9 +157,9 @@ def position(engine: BigQueryProject) -> str:
     return position
 
 
-def jobs(engine: BigQueryProject, words: str) -> list[Any]:
-    """The jobs whose statement begins so."""
-    return [job for job in engine.jobs() if job.job_type == "query" and job.query.startswith(words)]
+def jobs(engine: BigQueryProject, beginning: str) -> list[Any]:
+    """Return the query jobs whose statement begins so."""
+    return [job for job in engine.jobs() if job.job_type == "query" and job.query.startswith(beginning)]
 
 
 def loads(engine: BigQueryProject) -> list[Any]:
@@ -282,12 +282,12 @@ def test_a_running_job_that_fails_for_now_is_run_again_at_once(engine, faulty, w
         (
             MERGE,
             ended("invalidQuery", f"Bad int64 value: {PRIVATE}"),
-            r"BigQuery cannot run a statement; correct the columns or the partition_expr that it is about\.$",
+            r"BigQuery cannot run a statement; correct the columns or the partition_expr in it\.$",
         ),
         (
             MERGE,
             ended("invalidQuery", "Unrecognized name: colour at [1:8]"),
-            r"correct the columns .* BigQuery says: Unrecognized name: colour at \[1:8\]$",
+            r"correct the columns .* Google's message: Unrecognized name: colour at \[1:8\]$",
         ),
         (
             QUERY,
@@ -297,12 +297,12 @@ def test_a_running_job_that_fails_for_now_is_run_again_at_once(engine, faulty, w
         (
             LOAD,
             refused(403, "quotaExceeded", "Quota exceeded: Your table exceeded quota for imports"),
-            "A quota of BigQuery's is used up; wait until it is free again",
+            "A quota of BigQuery is used up; wait until it is free again",
         ),
         (
             "/datasets",
             refused(404, "notFound", "Not found: Project local"),
-            r"correct the project and the dataset in the warehouse URI\. BigQuery says: Not found: Project local",
+            r"correct the project and the dataset in the warehouse URI\. Google's message: Not found: Project local",
         ),
         (
             MERGE,
@@ -310,30 +310,28 @@ def test_a_running_job_that_fails_for_now_is_run_again_at_once(engine, faulty, w
                 "bytesBilledLimitExceeded",
                 "Query exceeded limit for bytes billed: 1000000. 10485760 or higher required.",
             ),
-            r"raise that in the warehouse URI, or materialise fewer .* limit for bytes billed: 1000000\. 10485760 or",
+            r"raise that in the warehouse URI, or materialize fewer .* limit for bytes billed: 1000000\. 10485760 or",
         ),
         (
             LOAD,
             has_failed("invalid", f"Could not parse '{PRIVATE}' as INT64 for field id"),
             "compare their types with the table's\\.$",
         ),
-        (MERGE, ended("somethingNew", f"{PRIVATE}!"), r"refused what it was asked \(somethingNew\)\.$"),
+        (MERGE, ended("somethingNew", f"{PRIVATE}!"), r"BigQuery rejected a request \(somethingNew\)\.$"),
         (
             GET_TABLE,
             refused(403, "accessDenied", f"{PRIVATE}!"),
             r"to read frames also BigQuery Read Session User\.$",
         ),
-        (GET_TABLE, refused(401, "authError", "Login Required."), "does not accept the credentials; renew them"),
+        (GET_TABLE, refused(401, "authError", "Login Required."), "Google rejected the credentials; renew them"),
     ],
     ids=["value", "name", "access", "quota", "project", "limit", "load", "unknown", "role", "login"],
 )
-def test_an_error_that_stays_is_told_at_once_in_a_sentence_without_a_value(
-    faulty, warehouse, request_, fault, sentence
-):
+def test_an_error_that_stays_is_reported_at_once_without_a_value(faulty, warehouse, request_, fault, sentence):
     faulty.befall(request_, fault, times=None)
     begun = time.monotonic()
-    said = failure(merge, warehouse)
-    assert re.search(sentence, said), said
+    message = failure(merge, warehouse)
+    assert re.search(sentence, message), message
     assert time.monotonic() - begun < 5
     assert len(faulty.asked(request_)) == (2 if request_ == "/datasets" else 1)
 
@@ -347,7 +345,7 @@ def test_a_value_that_bigquery_quotes_is_nowhere_in_the_run_s_log(engine, faulty
 
     result = run(orders, engine.io_manager(), instance, raise_on_error=False)
     log = "".join(map(serialize_value, instance.all_logs(result.run_id)))
-    assert "BigQuery does not take a column or a value that it was given" in log
+    assert "BigQuery rejected a column or a value" in log
     assert PRIVATE not in log
 
 
@@ -363,17 +361,17 @@ def test_an_outage_that_stays_ends_when_patience_does_and_what_was_merged_is_kep
     merge(warehouse)
     faulty.befall(request_, fault, times=None)
     begun = time.monotonic()
-    said = failure(merge, warehouse, [3, 4], 1, "further")
+    message = failure(merge, warehouse, [3, 4], 1, "further")
     assert time.monotonic() - begun < 4
-    assert "could not be reached, or failed each time" in said
+    assert "could not be reached, or failed each time" in message
     assert letters(engine) == {1: 0, 2: 0, 3: 0}
     assert position(engine) == POSITION
 
 
 def test_a_job_that_fails_for_now_on_and_on_ends_when_patience_does(faulty, warehouse):
     faulty.befall(MERGE, ended("invalidQuery", "Could not serialize access due to concurrent update"), times=None)
-    said = failure(merge, replace(warehouse, patience=Patience(1)))
-    assert "run fewer at once" in said
+    message = failure(merge, replace(warehouse, patience=Patience(1)))
+    assert "run fewer at once" in message
     assert len(faulty.asked(MERGE)) > 1
 
 
@@ -545,21 +543,24 @@ def create(**settings: Any) -> MergingIOManager:
             {"gcp_credentials": "s3cret!"},
             "gcp_credentials is no base64; set it to what 'base64 -w 0 <key file>' prints",
         ),
-        ({"gcp_credentials": in_base64("s3cret")}, "What gcp_credentials holds is no Google credential; download"),
-        ({"gcp_credentials": in_base64('["s3cret"]')}, "What gcp_credentials holds is no Google credential; download"),
+        ({"gcp_credentials": in_base64("s3cret")}, "The content of gcp_credentials is no Google credential; download"),
+        (
+            {"gcp_credentials": in_base64('["s3cret"]')},
+            "The content of gcp_credentials is no Google credential; download",
+        ),
         (
             {"gcp_credentials": in_base64(json.dumps({"type": "service_account", "private_key": "s3cret"}))},
-            "What gcp_credentials holds is no Google credential; download",
+            "The content of gcp_credentials is no Google credential; download",
         ),
         (
             {"gcp_credentials": in_base64(json.dumps(key() | {"private_key": "s3cret"}))},
-            "What gcp_credentials holds is no Google credential; download",
+            "The content of gcp_credentials is no Google credential; download",
         ),
         ({}, "There are no Google credentials here; run 'gcloud auth application-default login', or name"),
     ],
     ids=["missing", "text", "other JSON", "no base64", "no JSON", "a list", "half a key", "a broken key", "none"],
 )
-def test_credentials_that_are_none_are_told_in_a_sentence_without_them(tmp_path, monkeypatch, settings, sentence):
+def test_unusable_credentials_are_reported_without_their_content(tmp_path, monkeypatch, settings, sentence):
     monkeypatch.chdir(tmp_path)
     for name in ("HOME", "CLOUDSDK_CONFIG"):
         monkeypatch.setenv(name, str(tmp_path))
@@ -630,16 +631,16 @@ def test_a_dataset_in_another_location_is_refused(engine, warehouse):
         dataset = bigquery.Dataset("local.shop")
         dataset.location = "EU"
         client.create_dataset(dataset)
-    said = failure(merge, replace(warehouse, location="US"))
-    assert said == (
+    message = failure(merge, replace(warehouse, location="US"))
+    assert message == (
         "The dataset shop of local is in EU, not in US; correct the location in the warehouse URI, or name another "
         "dataset."
     )
 
 
 def test_a_dataset_with_a_dash_is_refused(warehouse):
-    said = failure(warehouse.saved_position, Table("my-shop", "letters"), "sweep")
-    assert said == "BigQuery has no dataset named 'my-shop': only letters, digits and _ are allowed."
+    message = failure(warehouse.saved_position, Table("my-shop", "letters"), "sweep")
+    assert message == "BigQuery has no dataset named 'my-shop': only letters, digits and _ are allowed."
 
 
 @pytest.mark.parametrize(

@@ -489,7 +489,7 @@ def test_rows_come_back_as_they_were_from_a_zone_that_is_no_utc(engine):
 def test_loading_a_table_that_is_not_there_says_so(engine, other):
     if other:
         store(engine, pd.DataFrame({"n": [1]}), key=["shop", "others"])
-    with pytest.raises(WarehouseError, match=r"There is no table shop\.orders .*materialise its asset first"):
+    with pytest.raises(WarehouseError, match=r"There is no table shop\.orders .*materialize its asset first"):
         load(engine)
 
 

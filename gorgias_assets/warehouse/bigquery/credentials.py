@@ -1,6 +1,6 @@
-"""Who asks BigQuery: Google's application-default credentials, a file's, or a key in base64.
+"""Google's application-default credentials, those of a file, or a key in base64.
 
-Credentials are passed as an object, never through an environment variable or a file of this project's.
+Credentials are passed as an object, never in an environment variable or a file that this package writes.
 """
 
 import base64
@@ -20,7 +20,7 @@ _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
 
 def default_credentials() -> Credentials:
-    """What Google's own tools would use here: `gcloud auth application-default login`, a service account, …"""
+    """Return what Google's own tools use here: `gcloud auth application-default login`, a service account, …"""
     try:
         return google.auth.default(scopes=_SCOPES)[0]
     except GoogleAuthError:
@@ -31,36 +31,33 @@ def default_credentials() -> Credentials:
 
 
 def credentials_of_file(path: str) -> Credentials:
-    """A service account's key, or what gcloud or a workload identity federation has written.
-
-    Raises `WarehouseError`.
-    """
+    """Read a service account's key, or a file of gcloud or workload identity federation. Raises `WarehouseError`."""
     try:
-        text = Path(path).expanduser().read_bytes()
+        key = Path(path).expanduser().read_bytes()
     except OSError as error:
         raise WarehouseError(
             f"The credentials_path {path} cannot be read ({error.strerror}); correct it in the warehouse URI."
         ) from None
-    return _credentials_of(text, f"The file {path}")
+    return _credentials_of(key, f"The file {path}")
 
 
 def credentials_of_base64(text: str) -> Credentials:
-    """The same file's content in base64, as dagster-gcp takes it. Raises `WarehouseError`."""
+    """Read the content of such a file from base64. Raises `WarehouseError`."""
     try:
         key = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         raise WarehouseError("gcp_credentials is no base64; set it to what 'base64 -w 0 <key file>' prints.") from None
-    return _credentials_of(key, "What gcp_credentials holds")
+    return _credentials_of(key, "The content of gcp_credentials")
 
 
-def _credentials_of(text: bytes, where: str) -> Credentials:
+def _credentials_of(key: bytes, source: str) -> Credentials:
     try:
-        info: Any = json.loads(text)
+        info: Any = json.loads(key)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # for keys of strangers; this one is the operator's
+            warnings.simplefilter("ignore", DeprecationWarning)  # of keys from strangers; this is the operator's own
             return google.auth.load_credentials_from_dict(info, scopes=_SCOPES)[0]
     except (GoogleAuthError, ValueError, TypeError, AttributeError, KeyError):
         raise WarehouseError(
-            f"{where} is no Google credential; download a key of the service account as JSON, or use "
+            f"{source} is no Google credential; download a key of the service account as JSON, or use "
             "'gcloud auth application-default login'."
         ) from None

@@ -1,9 +1,9 @@
-"""Running jobs in BigQuery: each once, again only where that can help, and with a bill.
+"""Jobs in BigQuery, with a bill: each runs once, and again only if that can help.
 
-A request that fails is made again, since each of them may be: a job's id is chosen here, so that a job which was
-started by a request whose answer was lost is found by its id instead of being run twice
-(cloud.google.com/bigquery/docs/running-jobs). A job that has ended in an error is run again, under another id, where
-Google says that this can help (cloud.google.com/bigquery/docs/error-messages).
+A failed request is repeated. A job's id is chosen before the request, so a job whose answer was lost is found by its id
+and not run twice (cloud.google.com/bigquery/docs/running-jobs). Google's client does that for queries, but not for
+loads. A job that ended in an error is run again, under another id, if Google's documentation says that this can help
+(cloud.google.com/bigquery/docs/error-messages).
 """
 
 from collections.abc import Callable, Mapping
@@ -12,21 +12,22 @@ from time import sleep
 from typing import IO, Any
 from uuid import uuid4
 
-import requests
 import tenacity
 from google.api_core import exceptions
 from google.api_core.exceptions import GoogleAPICallError
 from google.api_core.retry import Retry
 from google.auth.exceptions import GoogleAuthError, TransportError
 from google.cloud import bigquery
+from requests.exceptions import ChunkedEncodingError, RequestException, SSLError, Timeout
+from requests.exceptions import ConnectionError as NoConnection
 
 # All that Google's client raises.
-GOOGLE_ERRORS = (GoogleAPICallError, exceptions.RetryError, GoogleAuthError, requests.RequestException)
+GOOGLE_ERRORS = (GoogleAPICallError, exceptions.RetryError, GoogleAuthError, RequestException)
 
 _OUTAGES = (
-    requests.ConnectionError,
-    requests.Timeout,
-    requests.exceptions.ChunkedEncodingError,
+    NoConnection,
+    Timeout,
+    ChunkedEncodingError,
     TransportError,
     exceptions.TooManyRequests,
     exceptions.InternalServerError,
@@ -44,32 +45,31 @@ _PASSING_REASONS = {
     "rateLimitExceeded",
     "tableUnavailable",
 }
-# Several statements that change one table at the same time; their reasons are those of lasting errors.
+# Messages if several statements change one table at the same time. Their reasons are those of lasting errors.
 _CROWDED = ("due to concurrent update", "Too many DML statements outstanding")
-_CREDENTIALS = "Google does not accept the credentials; renew them, or name others by credentials_path."
-_CROWD = "Too many statements change one table at the same time; run fewer at once, then run this again."
+_CREDENTIALS = "Google rejected the credentials; renew them, or name others by credentials_path."
+_CROWD = "Too many statements change one table at the same time; run fewer at once, then re-run."
 _OUTAGE = (
-    "BigQuery could not be reached, or failed each time; check the network and Google's status page, then run this "
-    "again. What was merged before is kept."
+    "BigQuery could not be reached, or failed each time; check the network and Google's status page, then re-run. "
+    "Merged rows are kept."
 )
 _MEANINGS = {
     "accessDenied": "Google refused access to BigQuery; grant these credentials the roles BigQuery Job User on the "
     "project, BigQuery Data Editor on the dataset, and to read frames also BigQuery Read Session User.",
-    "accessNotConfigured": "The project does not use BigQuery's API; enable it in Google's console.",
-    "billingNotEnabled": "The project has no billing account, without which BigQuery changes no table; give it one in "
+    "accessNotConfigured": "BigQuery's API is off in the project; enable it in Google's console.",
+    "billingNotEnabled": "The project has no billing account, which BigQuery needs to change tables; add one in "
     "Google's console.",
-    "bytesBilledLimitExceeded": "A statement would be billed for more than maximum_bytes_billed, and so was not run; "
-    "raise that in the warehouse URI, or materialise fewer days at once.",
-    "invalid": "BigQuery does not take a column or a value that it was given; name columns in letters, digits and "
-    "underscores, and compare their types with the table's.",
-    "invalidQuery": "BigQuery cannot run a statement; correct the columns or the partition_expr that it is about.",
-    "notFound": "BigQuery does not have what it was asked for; correct the project and the dataset in the warehouse "
-    "URI.",
-    "quotaExceeded": "A quota of BigQuery's is used up; wait until it is free again, a day at most, or ask for more in "
+    "bytesBilledLimitExceeded": "A statement was not run, since it would be billed for more than maximum_bytes_billed; "
+    "raise that in the warehouse URI, or materialize fewer days at once.",
+    "invalid": "BigQuery rejected a column or a value; name columns in letters, digits and underscores, and compare "
+    "their types with the table's.",
+    "invalidQuery": "BigQuery cannot run a statement; correct the columns or the partition_expr in it.",
+    "notFound": "BigQuery did not find something; correct the project and the dataset in the warehouse URI.",
+    "quotaExceeded": "A quota of BigQuery is used up; wait until it is free again, a day at most, or request more in "
     "Google's console.",
-    "stopped": "Somebody has cancelled the job; run this again.",
+    "stopped": "Somebody cancelled the job; re-run.",
 }
-# What BigQuery says before it reads a row, and so without a value of one.
+# The beginnings of messages from before BigQuery reads a row, which hold no row's value.
 _HARMLESS = (
     "Access Denied:",
     "No matching signature",
@@ -79,12 +79,12 @@ _HARMLESS = (
     "Syntax error",
     "Unrecognized name",
 )
-_FIRST_LOOK, _LOOKS_EVERY = 0.1, 5.0  # seconds after which a job that runs is looked at, at first and at most
+_FIRST_LOOK, _LOOKS_EVERY = 0.1, 5.0  # seconds between looks at a running job, at first and at most
 
 
 @dataclass
 class Bill:
-    """What jobs have cost: their ids, the bytes that Google bills, and milliseconds of slots."""
+    """The costs of jobs: their ids, the bytes that Google bills, and milliseconds of slots."""
 
     jobs: list[str] = field(default_factory=list)
     bytes_billed: int = 0
@@ -99,7 +99,7 @@ class Bill:
 
 @dataclass(frozen=True)
 class Patience:
-    """For how many seconds what failed is tried again, and within how many a single request must be answered."""
+    """For how many seconds a failure is retried, and within how many a single request must be answered."""
 
     seconds: float = 600
     answer_seconds: float = 120
@@ -110,18 +110,19 @@ class Patience:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What methods of Google's client are told; by themselves they retry ten minutes and wait for ever."""
+        """Arguments for methods of Google's client, whose own defaults retry for ten minutes and wait for ever."""
         return {"retry": self.retry, "timeout": self.answer_seconds}
 
 
 class Jobs:
-    """Jobs of one client in one location. What they raise is among `GOOGLE_ERRORS`."""
+    """Jobs of one client in one location. They raise `GOOGLE_ERRORS`."""
 
     def __init__(
         self,
         client: bigquery.Client,
         location: str,
         *,
+        id_prefix: str,
         labels: Mapping[str, str],
         bill: Bill,
         maximum_bytes_billed: int | None,
@@ -129,6 +130,7 @@ class Jobs:
     ) -> None:
         self._client = client
         self._location = location
+        self._id_prefix = id_prefix
         self._labels = dict(labels)
         self._bill = bill
         self._maximum_bytes_billed = maximum_bytes_billed
@@ -140,10 +142,10 @@ class Jobs:
         if self._maximum_bytes_billed is not None:
             config.maximum_bytes_billed = self._maximum_bytes_billed
         job: bigquery.QueryJob = self._run(
-            lambda job_id: self._client.query(
+            lambda: self._client.query(
                 statement,
                 job_config=config,
-                job_id=job_id,
+                job_id_prefix=self._id_prefix,
                 location=self._location,
                 job_retry=None,
                 **self._patience.arguments,
@@ -152,7 +154,7 @@ class Jobs:
         return job
 
     def load(self, file: IO[bytes], size: int, table: bigquery.TableReference, schema: list[Any]) -> None:
-        """Load a Parquet file into a table, in the place of what it holds. Loading is free of charge."""
+        """Replace a table's rows by those of a Parquet file. Loading is free of charge."""
         config = bigquery.LoadJobConfig(
             labels=self._labels,
             schema=schema,
@@ -162,22 +164,28 @@ class Jobs:
         config.parquet_options = bigquery.format_options.ParquetOptions()
         config.parquet_options.enable_list_inference = True
         upload = self._patience.retry(self._client.load_table_from_file)
-        self._run(
-            lambda job_id: upload(
-                file,
-                table,
-                rewind=True,
-                size=size,
-                num_retries=0,  # of Google's own, which know of no rate limits
-                job_id=job_id,
-                job_config=config,
-                location=self._location,
-                timeout=self._patience.answer_seconds,
-            )
-        )
 
-    def _run(self, start: Callable[[str], Any]) -> Any:
-        """Run a job to its end, and another where it has ended in an error that passes; raise one that stays."""
+        def start() -> Any:
+            job_id = f"{self._id_prefix}{uuid4()}"
+            try:
+                return upload(
+                    file,
+                    table,
+                    rewind=True,
+                    size=size,
+                    num_retries=0,  # Google's own retries do not cover rate limits
+                    job_id=job_id,
+                    job_config=config,
+                    location=self._location,
+                    timeout=self._patience.answer_seconds,
+                )
+            except exceptions.Conflict:  # the answer to an earlier upload was lost
+                return self._started(job_id)
+
+        self._run(start)
+
+    def _run(self, start: Callable[[], Any]) -> Any:
+        """Run a job to its end, and another if it ended in a passing error. Raise an error that stays."""
         again = tenacity.Retrying(
             retry=tenacity.retry_if_result(_has_failed_for_now),
             wait=tenacity.wait_random_exponential(multiplier=0.5, max=60),
@@ -189,45 +197,44 @@ class Jobs:
             raise job.exception()
         return job
 
-    def _run_once(self, start: Callable[[str], Any]) -> Any:
-        """A job that has ended, in an error or not.
+    def _run_once(self, start: Callable[[], Any]) -> Any:
+        """Start a job and return it when it has ended, in an error or not.
 
-        It is not waited for by its results: an error in the answer to that can be the job's or the request's.
+        It is not waited for by requesting its results: an error in their answer can be the job's or the request's.
         """
-        job, seconds = self._started(start, f"gorgias_{uuid4().hex}"), _FIRST_LOOK
+        job, seconds = start(), _FIRST_LOOK
         while not job.done(**self._patience.arguments):
             sleep(seconds)
             seconds = min(1.5 * seconds, _LOOKS_EVERY)
         self._bill.add(job)
         return job
 
-    def _started(self, start: Callable[[str], Any], job_id: str) -> Any:
-        """The job of this id, which may have been started by a request whose answer was lost."""
-        try:
-            return start(job_id)
-        except exceptions.Conflict:
-            # What has just been started is not always found at once (github.com/googleapis/python-bigquery/issues/2134)
-            return self._client.get_job(
-                job_id,
-                location=self._location,
-                retry=self._patience.retry.with_predicate(_is_passing_or_not_found),
-                timeout=self._patience.answer_seconds,
-            )
+    def _started(self, job_id: str) -> Any:
+        """Return a job that was just started. It is not always found at once.
+
+        See github.com/googleapis/python-bigquery/issues/2134.
+        """
+        return self._client.get_job(
+            job_id,
+            location=self._location,
+            retry=self._patience.retry.with_predicate(_is_passing_or_not_found),
+            timeout=self._patience.answer_seconds,
+        )
 
 
 def meaning(error: BaseException | None) -> str:
-    """One sentence on what is wrong and what to do; BigQuery's own words only where they hold no row's value."""
+    """Return what is wrong and what to do, with BigQuery's own message only if that holds no row's value."""
     if isinstance(error, exceptions.RetryError):
         error = error.cause
-    reason, said = _told(error)
+    reason, message = _reason_and_message(error)
     if isinstance(error, exceptions.Unauthorized) or (isinstance(error, GoogleAuthError) and not _is_passing(error)):
         return _CREDENTIALS
-    if _is_crowded(said):
+    if _is_crowded(message):
         return _CROWD
     if not isinstance(error, GoogleAPICallError) or reason in _PASSING_REASONS or (not reason and _is_passing(error)):
         return _OUTAGE
-    what = _MEANINGS.get(reason, f"BigQuery refused what it was asked ({reason or type(error).__name__}).")
-    return f"{what} BigQuery says: {said}" if said.startswith(_HARMLESS) else what
+    sentence = _MEANINGS.get(reason, f"BigQuery rejected a request ({reason or type(error).__name__}).")
+    return f"{sentence} Google's message: {message}" if message.startswith(_HARMLESS) else sentence
 
 
 def _has_failed_for_now(job: Any) -> bool:
@@ -235,24 +242,25 @@ def _has_failed_for_now(job: Any) -> bool:
     return error.get("reason") in _PASSING_REASONS or _is_crowded(error.get("message", ""))
 
 
-def _is_crowded(said: str) -> bool:
-    return any(words in said for words in _CROWDED)
+def _is_crowded(message: str) -> bool:
+    return any(text in message for text in _CROWDED)
 
 
 def _is_passing(error: BaseException) -> bool:
-    """Whether a request that has failed may be answered later."""
-    if isinstance(error, requests.exceptions.SSLError):
+    """Return True if a failed request may succeed later."""
+    if isinstance(error, SSLError):
         return False
-    is_told_so = isinstance(error, GoogleAuthError) and error.retryable
-    return is_told_so or isinstance(error, _OUTAGES) or _told(error)[0] in _PASSING_REASONS
+    if isinstance(error, GoogleAuthError) and error.retryable:
+        return True
+    return isinstance(error, _OUTAGES) or _reason_and_message(error)[0] in _PASSING_REASONS
 
 
 def _is_passing_or_not_found(error: BaseException) -> bool:
     return isinstance(error, exceptions.NotFound) or _is_passing(error)
 
 
-def _told(error: BaseException | None) -> tuple[str, str]:
-    """The reason and the message in Google's error, each empty where there is none; gRPC has classes for reasons."""
+def _reason_and_message(error: BaseException | None) -> tuple[str, str]:
+    """Return the reason and the message in Google's error, each empty if missing. gRPC has classes for reasons."""
     details = error.errors if isinstance(error, GoogleAPICallError) else ()
     first = next((detail for detail in details if isinstance(detail, dict)), {})
     reason = first.get("reason") or ("accessDenied" if isinstance(error, exceptions.PermissionDenied) else "")

@@ -1,13 +1,12 @@
-"""BigQuery's words, and what jobs do with its tables.
+"""BigQuery's dialect, and jobs that change and read its tables.
 
-Statements are jobs of their own, not one transaction: one that changes a table would be cancelled as soon as another
-run changes the same table, while a single statement is queued behind it
-(cloud.google.com/bigquery/docs/transactions#transaction_concurrency). So rows are merged by one statement, and what
-follows it, such as the position, may be lost to a crash for the price of reading a batch again.
+Each statement is a job of its own. A transaction would be cancelled as soon as another run changes the same table,
+while a single statement is queued (cloud.google.com/bigquery/docs/transactions#transaction_concurrency). So rows are
+merged by one statement, and the position is saved by the next. After a crash between them a batch is read again.
 
-Statements that happen to insert rows only do not conflict
-(cloud.google.com/bigquery/docs/data-manipulation-language#dml_statement_conflicts), so that two runs may add the same
-new row. The one that ends last leaves it once.
+Statements that only insert rows do not conflict
+(cloud.google.com/bigquery/docs/data-manipulation-language#dml_statement_conflicts), so two runs may insert the same new
+row. The run that ends last removes the copies.
 """
 
 import json
@@ -24,32 +23,33 @@ import pyarrow.parquet
 from google.api_core.exceptions import Conflict, NotFound
 from google.cloud import bigquery
 
-from gorgias_assets.columns import DELETED_AT, EXTRACTED_AT, MERGED_INTO, Column, Kind
+from gorgias_assets.columns import DELETED_AT, EXTRACTED_AT, MERGED_INTO, Column
 from gorgias_assets.warehouse.bigquery.jobs import GOOGLE_ERRORS, Jobs, Patience
-from gorgias_assets.warehouse.bigquery.types import arrow_schema, fields_of, loadable, storable_json, type_of
-from gorgias_assets.warehouse.dialect import Dialect
+from gorgias_assets.warehouse.bigquery.types import (
+    ARROW_TYPES,
+    arrow_schema,
+    fields_of,
+    loadable,
+    storable_json,
+    type_of,
+)
+from gorgias_assets.warehouse.dialect import Dialect, types_of_kinds
 from gorgias_assets.warehouse.session import Session
 from gorgias_assets.warehouse.tables import Merged, Slice, Table
 from gorgias_assets.windows import Window
 
 STAGING_KEPT = timedelta(days=1)
 PARTITIONED_BY = "created_datetime"
-# By itself PARSE_JSON refuses a number that BigQuery would write in other digits, as one fraction in a few thousand is,
-# 0.818739159369892 for example. Rounded it is the same number, but an integer beyond 64 bits: see `storable_json`.
+# By itself PARSE_JSON refuses a number that BigQuery would write in other digits, such as 0.818739159369892 and one in
+# a few thousand other fractions. Rounding keeps these, and changes integers beyond 64 bits: see `storable_json`.
 _ROUNDED = "PARSE_JSON({}, wide_number_mode=>'round')"
 _MOST_IDS = 10_000  # that one statement names
 _MOST_RANGES = 200  # of days that one statement names
-_ROWS_ENCODED = 4_096  # at a time; what they take in memory
+_ROWS_ENCODED = 4_096  # at a time, which bounds memory
 
 
 class BigQueryDialect(Dialect):
-    types: ClassVar = {
-        Kind.INTEGER: "INT64",
-        Kind.BOOLEAN: "BOOL",
-        Kind.STRING: "STRING",
-        Kind.DATETIME: "TIMESTAMP",
-        Kind.JSON: "JSON",
-    }
+    types: ClassVar = types_of_kinds({arrow: name for name, arrow in ARROW_TYPES.items()}, json="JSON")
     text_type = "STRING"
     moment_type = "TIMESTAMP"
 
@@ -65,16 +65,16 @@ class BigQueryDialect(Dialect):
     def name_of(self, table: Table) -> str:
         return self.quoted(f"{self._project}.{table.schema}.{table.name}")
 
-    def in_window(self, expression: str, window: Window, kind: str) -> str:
-        """A partition column is compared as it is, without a cast, so that BigQuery reads only its partitions."""
-        if kind == "TIMESTAMP":
+    def in_window(self, expression: str, window: Window, column_type: str) -> str:
+        """Compare a partition column without a cast, so that BigQuery reads only the window's partitions."""
+        if column_type == "TIMESTAMP":
             return self.within(expression, [window])
         start, end = window.start.replace(tzinfo=None), window.end.replace(tzinfo=None)
-        if kind == "DATETIME":
+        if column_type == "DATETIME":
             return f"{expression} >= DATETIME '{start}' AND {expression} < DATETIME '{end}'"
-        if kind == "DATE" and start.time() == end.time() == time():
+        if column_type == "DATE" and start.time() == end.time() == time():
             return f"{expression} >= DATE '{start:%Y-%m-%d}' AND {expression} < DATE '{end:%Y-%m-%d}'"
-        return super().in_window(expression, window, kind)
+        return super().in_window(expression, window, column_type)
 
     def json_text(self, expression: str, field: str) -> str:
         return f"JSON_VALUE({expression}, {self.literal(f'$.{field}')})"
@@ -139,12 +139,12 @@ class BigQuerySession(Session):
         self._create(table.name, schema, partitioned_by=PARTITIONED_BY)
 
     def add(self, table: Table, columns: Sequence[Column]) -> None:
-        words = self.dialect
+        dialect = self.dialect
         self._alter(
             table,
             [
-                f"{words.quoted(column.name)} {words.types[column.kind]} "
-                f"OPTIONS(description={words.literal(column.description)})"
+                f"{dialect.quoted(column.name)} {dialect.types[column.kind]} "
+                f"OPTIONS(description={dialect.literal(column.description)})"
                 for column in columns
             ],
         )
@@ -173,14 +173,14 @@ class BigQuerySession(Session):
     def staged(self, rows: pa.Table) -> Iterator[str]:
         rows = loadable(rows)
         staging = bigquery.Table(self._reference(f"_staging_{uuid4().hex}"), fields_of(rows.schema))
-        staging.expires = datetime.now(UTC) + STAGING_KEPT  # should this process not come to deleting it
+        staging.expires = datetime.now(UTC) + STAGING_KEPT  # in case this process cannot delete it
         self._ensure(staging)
         try:
             with TemporaryFile() as file:
                 pyarrow.parquet.write_table(rows, file, row_group_size=_ROWS_ENCODED)
                 self._jobs.load(file, file.tell(), staging.reference, staging.schema)
             yield self.dialect.name_of(Table(self._dataset, staging.table_id))
-        except BaseException:  # a cancelled run's, too; it is raised again
+        except BaseException:  # also of a cancelled run; it is raised again
             with suppress(*GOOGLE_ERRORS):  # the table expires
                 self._client.delete_table(staging, **self._patience | {"retry": None})
             raise
@@ -194,10 +194,10 @@ class BigQuerySession(Session):
             self._alter(table, [f"{self.dialect.quoted(field.name)} {type_of(field)}" for field in lacking])
 
     def overwrite(self, table: Table, source: str, names: Sequence[str], condition: str) -> None:
-        """One statement, since it is atomic and waits for others that change the table.
+        """Replace the rows by one statement: it is atomic, and waits for others that change the table.
 
-        Two that find nothing to delete do not wait, so that a new partition which two runs write at once is there twice
-        until it is written again.
+        Two statements that find nothing to delete do not wait. A new partition that two runs write at once is stored
+        twice until it is written again.
         """
         schema = self._existing(table.name).schema
         columns = ", ".join(map(self.dialect.quoted, names))
@@ -209,10 +209,10 @@ class BigQuerySession(Session):
         )
 
     def leave_one_of_each_id(self, table: Table) -> None:
-        """The one that was read last. It may have been added with another day of creation than before, too."""
+        """Keep the copy that was read last. The copies may differ in their day of creation."""
         name = self.dialect.name_of(table)
-        twice = f"SELECT id FROM {name} GROUP BY id HAVING COUNT(*) > 1 LIMIT {_MOST_IDS}"
-        while ids := [row_id for (row_id,) in self.execute(twice)]:
+        repeated = f"SELECT id FROM {name} GROUP BY id HAVING COUNT(*) > 1 LIMIT {_MOST_IDS}"
+        while ids := [row_id for (row_id,) in self.execute(repeated)]:
             among = self.dialect.among("id", ids)
             self.execute(
                 f"MERGE INTO {name} AS target USING (SELECT * FROM {name} WHERE {among} "
@@ -231,9 +231,9 @@ class BigQuerySession(Session):
         return self._created_on({day.date() for (day,) in days if day is not None})
 
     def _pruning(self, table: bigquery.Table, rows: pa.Table) -> str:
-        """The days on which `rows` were created, so that BigQuery reads no more of the table than those.
+        """Return the condition of the days on which `rows` were created, so that BigQuery reads only these.
 
-        A row whose creation was unreadable when it was stored is among those without a day.
+        Stored rows without a day are included, since their creation may have been unreadable before.
         """
         if not _is_partitioned(table) or rows[PARTITIONED_BY].null_count:
             return ""
@@ -241,7 +241,7 @@ class BigQuerySession(Session):
         return self._created_on(set(days.to_pylist()))
 
     def _created_on(self, days: Collection[date]) -> str:
-        if date.max in days:  # which has no end
+        if date.max in days:  # a window of this day would end beyond the last datetime
             return ""
         column = f"target.{PARTITIONED_BY}"
         return f" AND ({column} IS NULL OR {self.dialect.within(column, ranges_of(days))})"
@@ -249,11 +249,11 @@ class BigQuerySession(Session):
     def _selected(
         self, names: Sequence[str], schema: Sequence[bigquery.SchemaField], parsing: str = "PARSE_JSON({})"
     ) -> str:
-        """Columns of a staging table in the types of the table they go to."""
+        """Return columns of a staging table, converted to the types of the target table."""
         types = {field.name: type_of(field) for field in schema}
         return ", ".join(
-            f"{parsing.format(name)} AS {name}" if types.get(plain) == "JSON" else name
-            for plain, name in ((name, self.dialect.quoted(name)) for name in names)
+            f"{parsing.format(quoted)} AS {quoted}" if types.get(name) == "JSON" else quoted
+            for name, quoted in ((name, self.dialect.quoted(name)) for name in names)
         )
 
     def _create(self, name: str, schema: Sequence[bigquery.SchemaField], partitioned_by: str | None) -> None:
@@ -267,7 +267,7 @@ class BigQuerySession(Session):
         self._tables.pop(name, None)
 
     def _ensure(self, table: bigquery.Table) -> None:
-        """Create the table, unless there is one of its name; it may be this one, made by a request that was lost."""
+        """Create the table, unless there is one of its name: perhaps this one, from a request whose answer was lost."""
         with suppress(Conflict):
             self._client.create_table(table, **self._patience)
 
@@ -290,7 +290,7 @@ def _is_partitioned(table: bigquery.Table) -> bool:
 
 
 def ranges_of(days: Collection[date]) -> list[Window]:
-    """Windows that hold the days, in order, and few others: at most `_MOST_RANGES` of them."""
+    """Return at most `_MOST_RANGES` windows, in order, that hold the days and as few others as possible."""
     gap = 1
     while len(ranges := _joined(days, gap)) > _MOST_RANGES:
         gap *= 2
@@ -298,7 +298,7 @@ def ranges_of(days: Collection[date]) -> list[Window]:
 
 
 def _joined(days: Collection[date], gap: int) -> list[Window]:
-    """The days, in windows between which there are `gap` days or more."""
+    """Return the days in windows that are `gap` days or more apart."""
     windows: list[Window] = []
     for day in sorted(days):
         start = datetime.combine(day, time(), UTC)

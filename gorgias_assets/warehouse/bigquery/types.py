@@ -1,4 +1,4 @@
-"""Arrow's types and BigQuery's, and values that BigQuery takes only in another form."""
+"""Arrow's types and BigQuery's, and values that BigQuery accepts only in another form."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from gorgias_assets.warehouse.tables import WarehouseError
 
 # The names of BigQuery's tables API, and those of its SQL where they differ.
 _SQL_NAMES = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL", "RECORD": "STRUCT"}
-_ARROW_TYPES = {
+ARROW_TYPES = {
     "INT64": pa.int64(),
     "FLOAT64": pa.float64(),
     "BOOL": pa.bool_(),
@@ -30,7 +30,7 @@ _WIDE_NUMBER = r"[0-9]{19}"  # that may not fit into 64 bits
 
 
 def type_of(field: SchemaField) -> str:
-    """A column's type in SQL."""
+    """Return a column's type in SQL."""
     kind = _SQL_NAMES.get(field.field_type, field.field_type)
     if kind == "STRUCT":
         kind = f"STRUCT<{', '.join(f'`{inner.name}` {type_of(inner)}' for inner in field.fields)}>"
@@ -38,7 +38,7 @@ def type_of(field: SchemaField) -> str:
 
 
 def arrow_schema(fields: Iterable[SchemaField]) -> pa.Schema:
-    """Columns as Arrow; JSON and other text-like ones as strings."""
+    """Return the columns' types in Arrow; JSON and other types like text become strings."""
     return pa.schema([(field.name, _arrow_type(field)) for field in fields])
 
 
@@ -46,14 +46,14 @@ def _arrow_type(field: SchemaField) -> pa.DataType:
     if field.field_type in ("RECORD", "STRUCT"):
         kind = pa.struct([(inner.name, _arrow_type(inner)) for inner in field.fields])
     else:
-        kind = _ARROW_TYPES.get(_SQL_NAMES.get(field.field_type, field.field_type), pa.string())
+        kind = ARROW_TYPES.get(_SQL_NAMES.get(field.field_type, field.field_type), pa.string())
     return pa.list_(kind) if field.mode == "REPEATED" else kind
 
 
 def loadable(rows: pa.Table) -> pa.Table:
-    """`rows` in the nearest types that BigQuery has; raises `WarehouseError` for one that it has none for.
+    """Return `rows` in the nearest types that BigQuery has. Raises `WarehouseError` if it has none for a column.
 
-    A list that is null becomes an empty one in BigQuery, whose lists are never null.
+    BigQuery has no lists that are null: it stores an empty list instead.
     """
     for position, field in enumerate(rows.schema):
         wanted = _nearest(field.type, field.name)
@@ -74,7 +74,7 @@ def loadable(rows: pa.Table) -> pa.Table:
 
 
 def fields_of(schema: pa.Schema) -> list[SchemaField]:
-    """A schema of `loadable` rows as BigQuery's columns."""
+    """Return BigQuery's columns for a schema of `loadable` rows."""
     return [_field(field.name, field.type) for field in schema]
 
 
@@ -86,7 +86,7 @@ def _field(name: str, kind: pa.DataType) -> SchemaField:
         return SchemaField(name, "STRUCT", fields=[_field(inner.name, inner.type) for inner in kind])
     if pa.types.is_decimal(kind):
         return SchemaField(name, "NUMERIC" if _is_numeric(kind) else "BIGNUMERIC")
-    return SchemaField(name, next(sql for sql, arrow in _ARROW_TYPES.items() if arrow == kind))
+    return SchemaField(name, next(sql for sql, arrow in ARROW_TYPES.items() if arrow == kind))
 
 
 def _is_numeric(kind: pa.DataType) -> bool:
@@ -129,10 +129,10 @@ _NEAREST: Sequence[tuple[Any, pa.DataType]] = (
 
 
 def storable_json(rows: pa.Table, names: Iterable[str]) -> pa.Table:
-    """`rows` with each JSON text that BigQuery would change or refuse written as a JSON string of that text.
+    """Return `rows` with each JSON text that BigQuery would change or refuse written as a JSON string of that text.
 
-    Which are those with integers beyond 64 bits (docs: PARSE_JSON, wide_number_mode) and those nested too deep
-    (docs: JSON data type). One of them would fail the whole batch.
+    BigQuery changes integers beyond 64 bits (docs: PARSE_JSON, wide_number_mode), and refuses a value that is nested
+    too deep (docs: JSON data type) together with the whole batch.
     """
     for name in names:
         if name not in rows.column_names or not _may_be_refused(rows[name]):

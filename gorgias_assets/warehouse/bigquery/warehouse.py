@@ -1,4 +1,4 @@
-"""BigQuery: rows are loaded into a staging table, free of charge, and merged by one statement a batch."""
+"""BigQuery: a batch of rows is loaded into a staging table, free of charge, and merged by one statement."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -16,26 +16,28 @@ from google.cloud.bigquery_storage_v1.services.big_query_read.transports import 
 from gorgias_assets.warehouse.bigquery.jobs import GOOGLE_ERRORS, Bill, Jobs, Patience, meaning
 from gorgias_assets.warehouse.bigquery.session import BigQueryDialect, BigQuerySession
 from gorgias_assets.warehouse.tables import Table, WarehouseError
-from gorgias_assets.warehouse.warehouse import SqlWarehouse
+from gorgias_assets.warehouse.warehouse import Warehouse
 
 
 @dataclass(frozen=True)
-class BigQueryWarehouse(SqlWarehouse):
+class BigQueryWarehouse(Warehouse):
     """Datasets of one project."""
 
     project: str
     credentials: Credentials = field(repr=False)
     location: str | None = None
+    dataset_description: str | None = None
+    job_id_prefix: str = ""
     maximum_bytes_billed: int | None = None
     api_endpoint: str | None = None
     storage_endpoint: str | None = None
     patience: Patience = field(default_factory=Patience)
     labels: Mapping[str, str] = field(default_factory=dict)
     costs: Bill = field(default_factory=Bill)
-    locations: dict[str, str] = field(default_factory=dict)  # of datasets that are known to be there
+    locations: dict[str, str] = field(default_factory=dict)  # of datasets that are known to exist
 
-    # A merge is billed for the days it touches whatever its size, and a table takes so many jobs a day; in memory a
-    # batch is a few times its bodies.
+    # A merge is billed for the days it touches whatever its size, and BigQuery limits a table's jobs a day; in memory a
+    # batch takes a few times the bytes of its bodies.
     batch_rows = 20_000
     batch_bytes = 64 * 2**20
 
@@ -63,7 +65,7 @@ class BigQueryWarehouse(SqlWarehouse):
     @contextmanager
     def _writing(self, schema: str) -> Iterator[BigQuerySession]:
         with self._session(schema, creates=True) as session:
-            assert session is not None  # its dataset is there by now
+            assert session is not None  # its dataset exists by now
             yield session
 
     def _reading(self, schema: str) -> AbstractContextManager[BigQuerySession | None]:
@@ -71,7 +73,7 @@ class BigQueryWarehouse(SqlWarehouse):
 
     @contextmanager
     def _session(self, schema: str, creates: bool) -> Iterator[BigQuerySession | None]:
-        """Jobs in the dataset's location; where it is missing, it is created, or there is nothing to read."""
+        """Yield a session in the dataset's location. A missing dataset is created, or else None is yielded."""
         if not re.fullmatch(r"\w+", schema, re.ASCII):
             raise WarehouseError(f"BigQuery has no dataset named {schema!r}: only letters, digits and _ are allowed.")
         options = {"api_endpoint": self.api_endpoint} if self.api_endpoint else None
@@ -85,6 +87,7 @@ class BigQueryWarehouse(SqlWarehouse):
                 jobs = Jobs(
                     client,
                     location,
+                    id_prefix=self.job_id_prefix,
                     labels=self.labels,
                     bill=self.costs,
                     maximum_bytes_billed=self.maximum_bytes_billed,
@@ -97,7 +100,7 @@ class BigQueryWarehouse(SqlWarehouse):
     def _location_of(self, client: bigquery.Client, schema: str, creates: bool) -> str | None:
         dataset = bigquery.Dataset(bigquery.DatasetReference(self.project, schema))
         dataset.location = self.location
-        dataset.description = "Gorgias helpdesk, kept by gorgias-assets"
+        dataset.description = self.dataset_description
         try:
             found = client.get_dataset(dataset.reference, **self.patience.arguments)
         except NotFound:
@@ -116,7 +119,7 @@ class BigQueryWarehouse(SqlWarehouse):
 
     @contextmanager
     def _storage(self) -> Iterator[Any]:
-        """What frames are read with; None where the API itself must do, as for an emulator without it."""
+        """Yield the client that reads rows; None for an emulator without a Storage API."""
         is_emulator = isinstance(self.credentials, AnonymousCredentials)
         if is_emulator and not self.storage_endpoint:
             yield None
@@ -130,5 +133,5 @@ class BigQueryWarehouse(SqlWarehouse):
 
 
 def _label(value: str) -> str:
-    """Labels of Google's are up to 63 small letters, digits, dashes and underscores."""
+    """Return `value` as Google allows labels: up to 63 small letters, digits, dashes and underscores."""
     return re.sub(r"[^a-z0-9_-]", "_", value.lower())[:63]

@@ -1,4 +1,4 @@
-"""What is wrong with a DuckDB file when DuckDB, or the system, fails on it."""
+"""Causes of a failure of DuckDB, or of the system, on a DuckDB file."""
 
 import errno
 import os
@@ -15,66 +15,63 @@ _FAULTS = (
 )
 
 
-def _says(*codes: int) -> tuple[str, ...]:
+def _texts(*codes: int) -> tuple[str, ...]:
     return tuple(map(os.strerror, codes))
 
 
-# The first whose words are in the error's text counts. The text itself is not passed on: it may quote a row.
+# The first of these whose texts are in the error's counts. The error itself is not passed on, since it may quote a row.
 _MEANINGS = (
     (
-        _says(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
-        "{file} could not be written, for its disk is full or it has reached a limit on its size. Make room, then run "
-        "this again; what was committed before is kept.",
+        _texts(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+        "{file} could not be written: its disk is full, or it has reached a limit on its size. Make room, then re-run; "
+        "committed rows are kept.",
     ),
     (
-        _says(errno.EACCES, errno.EPERM, errno.EROFS),
+        _texts(errno.EACCES, errno.EPERM, errno.EROFS),
         "{file} cannot be opened or written: it, its folder or their disk is read-only, or closed to this process's "
-        "user. Let this user write to the file and the folder, then run this again.",
+        "user. Let this user write to the file and the folder, then re-run.",
     ),
     (
-        _says(errno.ENOENT, errno.ENOTDIR),
+        _texts(errno.ENOENT, errno.ENOTDIR),
         "{file} cannot be opened; correct the warehouse URI, or make the folder {folder}.",
     ),
-    (
-        _says(errno.EISDIR),
-        "{file} cannot be opened; correct the warehouse URI: this is a folder, and a file in it must be named.",
-    ),
+    (_texts(errno.EISDIR), "{file} is a folder; name a file in it in the warehouse URI."),
     (
         ("not a valid DuckDB database file",),
-        "{file} cannot be opened; correct the warehouse URI, or move the file away: it is no DuckDB file.",
+        "{file} is no DuckDB file; correct the warehouse URI, or move the file away.",
     ),
     (
         ("version number", "storage version", "WAL of version"),
-        "{file} was written by another version of DuckDB, in a format that this one, {version}, does not read. Install "
-        "a duckdb package that reads it, the newest as a rule.",
+        "{file} was written by another version of DuckDB, in a format that version {version} does not read. Install a "
+        "duckdb package that reads it, usually the newest.",
     ),
     (
         ("Corrupt", "corrupt", "checksum", "Could not read enough bytes", "replaying WAL", "WAL does not match"),
-        "{file} is damaged, or {file}.wal is. Restore both from a backup, or move both away and materialise the "
+        "{file} is damaged, or {file}.wal is. Restore both from a backup, or move both away and materialize the "
         "partitions again.",
     ),
 )
 _UNKNOWN = (
-    "{file} could not be opened, read or written ({error}). Check the warehouse URI and the file's disk, then run this "
-    "again; if it stays, try another duckdb package than {version}."
+    "{file} could not be opened, read or written ({error}). Check the warehouse URI and the file's disk, then re-run; "
+    "if that fails too, try another duckdb package than {version}."
 )
 _LOG_START = b"d\0b"  # DuckDB begins each log with an entry for its version, in every version so far
 
 
 def is_fault(error: duckdb.Error) -> bool:
-    """Whether a statement failed because of the file it works on, and not because of what it says."""
+    """Return True if a statement failed because of the file it works on, and not because of its text."""
     return isinstance(error, _FAULTS) or type(error) is duckdb.Error  # DuckDB 2 forgets the type while Arrow is read
 
 
 def meaning(error: Exception, file: str) -> str:
-    """One sentence on what is wrong with `file` and one on what to do, in words that hold no row's value."""
+    """Return what is wrong with `file` and what to do about it, without a row's value."""
     text = str(error)
-    sentence = next((meant for words, meant in _MEANINGS if any(word in text for word in words)), _UNKNOWN)
+    sentence = next((sentence for texts, sentence in _MEANINGS if any(part in text for part in texts)), _UNKNOWN)
     return sentence.format(file=file, folder=Path(file).parent, version=duckdb.__version__, error=type(error).__name__)
 
 
 def is_missing(file: str) -> bool:
-    """Whether there is certainly no such file; where that cannot be seen, opening it says why."""
+    """Return True if there is certainly no such file. If that cannot be seen, opening it gives the reason."""
     try:
         Path(file).stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -85,9 +82,9 @@ def is_missing(file: str) -> bool:
 
 
 def has_damaged_log(file: str) -> bool:
-    """Whether the start of `file`'s log is not one: DuckDB would take the log for empty, and lose what is in it."""
+    """Return True if the start of `file`'s log is damaged: DuckDB would take the log for empty, and lose its rows."""
     try:
         with Path(f"{file}.wal").open("rb") as log:
             return not _LOG_START.startswith(log.read(len(_LOG_START)))
     except OSError:
-        return False  # there is none, or DuckDB will say why it cannot be read
+        return False  # there is none, or DuckDB's own error gives the reason

@@ -1,4 +1,4 @@
-"""DuckDB's words, and what a connection to a file does with tables."""
+"""DuckDB's dialect, and statements on a connection to a file."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -7,22 +7,24 @@ from typing import Any, ClassVar
 import duckdb
 import pyarrow as pa
 
-from gorgias_assets.columns import DELETED_AT, MERGED_INTO, Column, Kind
-from gorgias_assets.warehouse.dialect import Dialect
+from gorgias_assets.columns import DELETED_AT, MERGED_INTO, Column
+from gorgias_assets.warehouse.dialect import Dialect, types_of_kinds
 from gorgias_assets.warehouse.session import Session
 from gorgias_assets.warehouse.tables import Merged, Table, WarehouseError
 
-_ROWS = "_gorgias_rows"  # the view under which a connection sees the rows to write
+_ROWS = "_staged_rows"  # the view under which a connection sees the rows to write
+_TYPES = {
+    pa.int64(): "BIGINT",
+    pa.float64(): "DOUBLE",
+    pa.bool_(): "BOOLEAN",
+    pa.string(): "VARCHAR",
+    pa.date32(): "DATE",
+    pa.timestamp("us", tz="UTC"): "TIMESTAMP WITH TIME ZONE",
+}
 
 
 class DuckDBDialect(Dialect):
-    types: ClassVar = {
-        Kind.INTEGER: "BIGINT",
-        Kind.BOOLEAN: "BOOLEAN",
-        Kind.STRING: "VARCHAR",
-        Kind.DATETIME: "TIMESTAMP WITH TIME ZONE",
-        Kind.JSON: "JSON",
-    }
+    types: ClassVar = types_of_kinds(_TYPES, json="JSON")
     text_type = "VARCHAR"
     moment_type = "TIMESTAMPTZ"
 
@@ -44,7 +46,7 @@ class DuckDBDialect(Dialect):
         return f"UNNEST(json_keys({expression})) AS fields({name})"
 
     def inline(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-        """Lists rather than VALUES, which DuckDB 1.5 joins by a range in three times the time."""
+        """Return lists rather than VALUES, which DuckDB 1.5 joins by a range in three times the time."""
         lists = zip(columns, zip(*rows, strict=True), strict=True)
         unnested = ", ".join(f"unnest([{', '.join(values)}]) AS {column}" for column, values in lists)
         return f"(SELECT {unnested}) AS {name}"
@@ -77,39 +79,26 @@ class DuckDBSession(Session):
         return self.arrow(f"SELECT * FROM {self.dialect.name_of(table)} LIMIT 0").schema
 
     def create(self, table: Table, columns: Sequence[Column]) -> None:
-        words = self.dialect
-        declared = ", ".join(f"{words.quoted(column.name)} {words.types[column.kind]}" for column in columns)
-        self.execute(f"CREATE SCHEMA IF NOT EXISTS {words.quoted(table.schema)}")
-        self.execute(f"CREATE TABLE IF NOT EXISTS {words.name_of(table)} ({declared})")
+        self._create(table, {column.name: self.dialect.types[column.kind] for column in columns})
         self._describe(table, columns)
 
     def add(self, table: Table, columns: Sequence[Column]) -> None:
-        words = self.dialect
-        for column in columns:
-            declared = f"{words.quoted(column.name)} {words.types[column.kind]}"
-            self.execute(f"ALTER TABLE {words.name_of(table)} ADD COLUMN {declared}")
+        self._add(table, {column.name: self.dialect.types[column.kind] for column in columns})
         self._describe(table, columns)
 
-    def _describe(self, table: Table, columns: Sequence[Column]) -> None:
-        words = self.dialect
-        for column in columns:
-            name = f"{words.name_of(table)}.{words.quoted(column.name)}"
-            self.execute(f"COMMENT ON COLUMN {name} IS {words.literal(column.description)}")
-
     def ensure_view_of_living(self, table: Table) -> None:
-        """It names the table without the schema, and DuckDB looks for it in the view's own.
+        """Create the view from inside the schema, with the table's plain name.
 
-        In a file that is named as the schema is, the schema's name would be ambiguous.
+        In a file named like the schema, the schema's name would be ambiguous.
         """
-        words = self.dialect
+        quoted = self.dialect.quoted
         ((database,),) = self.execute("SELECT current_database()")
-        self.execute(f"USE {words.quoted(database)}.{words.quoted(table.schema)}")
+        self.execute(f"USE {quoted(database)}.{quoted(table.schema)}")
         self.execute(
-            f"CREATE VIEW IF NOT EXISTS {words.quoted(f'{table.name}_live')} AS "
-            f"SELECT * EXCLUDE ({DELETED_AT}, {MERGED_INTO}) FROM {words.quoted(table.name)} "
-            f"WHERE {DELETED_AT} IS NULL"
+            f"CREATE VIEW IF NOT EXISTS {quoted(f'{table.name}_live')} AS "
+            f"SELECT * EXCLUDE ({DELETED_AT}, {MERGED_INTO}) FROM {quoted(table.name)} WHERE {DELETED_AT} IS NULL"
         )
-        self.execute(f"USE {words.quoted(database)}")
+        self.execute(f"USE {quoted(database)}")
 
     def merge(self, table: Table, rows: pa.Table) -> Merged:
         before = self.count(table)
@@ -123,15 +112,27 @@ class DuckDBSession(Session):
         yield _ROWS
 
     def widen(self, table: Table, rows: pa.Table, existing: Mapping[str, str], partitioned_by: str | None) -> None:  # noqa: ARG002
-        words = self.dialect
-        typed = {name: kind for name, kind, *_ in self.execute(f"DESCRIBE SELECT * FROM {_ROWS}")}
-        if not existing:
-            declared = ", ".join(f"{words.quoted(name)} {kind}" for name, kind in typed.items())
-            self.execute(f"CREATE SCHEMA IF NOT EXISTS {words.quoted(table.schema)}")
-            self.execute(f"CREATE TABLE {words.name_of(table)} ({declared})")
-        for name in typed.keys() - existing.keys() if existing else ():
-            self.execute(f"ALTER TABLE {words.name_of(table)} ADD COLUMN {words.quoted(name)} {typed[name]}")
+        types = {name: column_type for name, column_type, *_ in self.execute(f"DESCRIBE SELECT * FROM {_ROWS}")}
+        if existing:
+            self._add(table, {name: types[name] for name in types if name not in existing})
+        else:
+            self._create(table, types)
 
     def overwrite(self, table: Table, source: str, names: Sequence[str], condition: str) -> None:  # noqa: ARG002
         self.execute(f"DELETE FROM {self.dialect.name_of(table)} WHERE {condition}")
         self.execute(f"INSERT INTO {self.dialect.name_of(table)} BY NAME SELECT * FROM {source}")
+
+    def _create(self, table: Table, types: Mapping[str, str]) -> None:
+        declared = ", ".join(f"{self.dialect.quoted(name)} {types[name]}" for name in types)
+        self.execute(f"CREATE SCHEMA IF NOT EXISTS {self.dialect.quoted(table.schema)}")
+        self.execute(f"CREATE TABLE IF NOT EXISTS {self.dialect.name_of(table)} ({declared})")
+
+    def _add(self, table: Table, types: Mapping[str, str]) -> None:
+        for name in types:
+            column = f"{self.dialect.quoted(name)} {types[name]}"
+            self.execute(f"ALTER TABLE {self.dialect.name_of(table)} ADD COLUMN {column}")
+
+    def _describe(self, table: Table, columns: Sequence[Column]) -> None:
+        for column in columns:
+            name = f"{self.dialect.name_of(table)}.{self.dialect.quoted(column.name)}"
+            self.execute(f"COMMENT ON COLUMN {name} IS {self.dialect.literal(column.description)}")

@@ -16,7 +16,7 @@ import tenacity
 from gorgias_assets.warehouse.duckdb.faults import has_damaged_log, is_fault, is_missing, meaning
 from gorgias_assets.warehouse.duckdb.session import DuckDBDialect, DuckDBSession
 from gorgias_assets.warehouse.tables import Slice, Table, WarehouseError
-from gorgias_assets.warehouse.warehouse import SqlWarehouse
+from gorgias_assets.warehouse.warehouse import Warehouse
 
 # A batch is one row group, which DuckDB then writes once and leaves alone. In row groups of its default size, 122,880,
 # every batch would be merged with the ones before and compressed again, in several times the memory.
@@ -26,11 +26,11 @@ _log = logging.getLogger(__name__)
 
 _HOLDER = re.compile(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
 _MOTHERDUCK = "md:"
-_ATTEMPTS_BEFORE_TELLING = 20  # about three seconds
-_CATALOG = "_gorgias_file"  # the attached file; a schema of the same name would make two-part names ambiguous
+_ATTEMPTS_BEFORE_REPORT = 20  # about three seconds
+_CATALOG = "_attached_file"  # a schema of the same name would make two-part names ambiguous
 
 
-class DuckDBWarehouse(SqlWarehouse):
+class DuckDBWarehouse(Warehouse):
     """Tables in a DuckDB file. Other processes find the file free between two calls."""
 
     batch_rows = ROW_GROUP_ROWS
@@ -56,7 +56,7 @@ class DuckDBWarehouse(SqlWarehouse):
 
     @property
     def is_file(self) -> bool:
-        """Whether it is one of this machine, and not MotherDuck's."""
+        """True for a file of this machine, False for a database of MotherDuck."""
         return not self._database.startswith(_MOTHERDUCK)
 
     @property
@@ -66,16 +66,16 @@ class DuckDBWarehouse(SqlWarehouse):
     def replace(self, table: Table, rows: pa.Table, where: Slice) -> int:
         try:
             return super().replace(table, rows, where)
-        except duckdb.DataError as error:  # which quotes the value, and that may be from a customer's letter
+        except duckdb.DataError as error:  # its text quotes the value, which may be from a customer's letter
             raise WarehouseError(
                 f"DuckDB refused to convert a value for {table} ({type(error).__name__}); compare the types of the "
                 "frame's columns, and 'partition_expr', with those of the table."
             ) from None
 
     def copy_into(self, folder: Path) -> Path:
-        """A copy of the file under its own name, of a moment at which nobody writes; the file itself is then free."""
+        """Copy the file, under its own name, at a moment when nobody writes; afterwards the file itself is free."""
         if not self._exists():
-            raise WarehouseError(f"There is nothing in {self} yet; materialise an asset first.")
+            raise WarehouseError(f"There is nothing in {self} yet; materialize an asset first.")
         file = Path(self._database)
         with self._connection(read_only=True):
             # The file last: its lock is this process's, and is lost with the first descriptor that is closed.
@@ -86,7 +86,7 @@ class DuckDBWarehouse(SqlWarehouse):
 
     @contextmanager
     def _writing(self, schema: str) -> Iterator[DuckDBSession]:  # noqa: ARG002
-        """One transaction; committed unless the block raises."""
+        """Yield a session in a transaction, which is committed unless the block raises."""
         with self._connection(read_only=False) as connection:
             connection.begin()
             yield DuckDBSession(connection)
@@ -105,12 +105,12 @@ class DuckDBWarehouse(SqlWarehouse):
 
     @contextmanager
     def _connection(self, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection in UTC; a transaction left open is rolled back by closing it."""
+        """Yield a connection in UTC, and close it, which rolls back an open transaction."""
         opening = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_is_in_use),
             wait=tenacity.wait_random(0.02, 0.3),
             stop=tenacity.stop_after_delay(self._lock_timeout_seconds),
-            before_sleep=self._tell_of_waiting,
+            before_sleep=self._report_waiting,
         )
         try:
             connection = opening(self._open, read_only)
@@ -128,7 +128,7 @@ class DuckDBWarehouse(SqlWarehouse):
             connection.close()
 
     def _open(self, read_only: bool) -> duckdb.DuckDBPyConnection:
-        """Attach the file to an instance of its own: only ATTACH takes the size of row groups."""
+        """Attach the file to an instance of its own, since only ATTACH takes the size of row groups."""
         if not self.is_file:
             connection = duckdb.connect(self._database, config=self._connection_config)
         else:
@@ -150,27 +150,27 @@ class DuckDBWarehouse(SqlWarehouse):
             if not read_only:
                 self._create(connection)
         elif has_damaged_log(self._database):
-            raise duckdb.IOException("Corrupt WAL file")  # as DuckDB says of damage further on
+            raise duckdb.IOException("Corrupt WAL file")  # DuckDB's error for damage further on
         options = "READ_ONLY" if read_only else f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}"
         connection.execute(f"ATTACH {DuckDBDialect().literal(self._database)} AS {_CATALOG} (TYPE duckdb, {options})")
 
     def _create(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Put a whole empty file in place at once, unless another process is first.
 
-        DuckDB writes a new file piece by piece: what a kill or a full disk leaves of it can never be opened, nor can
-        another process open it meanwhile.
+        DuckDB writes a new file piece by piece. Another process cannot open an incomplete file, and nobody can open
+        one that a kill or a full disk left.
         """
         if not is_missing(f"{self._database}.wal"):
-            return  # a log that has lost its file: DuckDB removes it when it creates the file itself
+            return  # the log has lost its file; DuckDB removes it when it creates the file itself
         with TemporaryDirectory(prefix=".duckdb-", dir=Path(self._database).parent) as folder:
             new = Path(folder) / "new"
             connection.execute(f"ATTACH {DuckDBDialect().literal(str(new))} AS new")
             connection.execute("DETACH new")
-            with suppress(OSError):  # there is a file by now, or there are no links here, and DuckDB creates it
+            with suppress(OSError):  # there is a file by now; or the disk has no links, and DuckDB creates it
                 Path(self._database).hardlink_to(new)
 
-    def _tell_of_waiting(self, state: tenacity.RetryCallState) -> None:
-        if state.attempt_number == _ATTEMPTS_BEFORE_TELLING:
+    def _report_waiting(self, state: tenacity.RetryCallState) -> None:
+        if state.attempt_number == _ATTEMPTS_BEFORE_REPORT:
             self._report(
                 f"{self._database} is open elsewhere; waiting up to {self._lock_timeout_seconds:,.0f} s for it"
             )
@@ -185,6 +185,6 @@ class DuckDBWarehouse(SqlWarehouse):
 
 
 def _is_in_use(error: BaseException) -> bool:
-    """Another process holds the file's lock, or another connection of this process has it attached."""
+    """Return True if another process has the file's lock, or another connection of this process has it attached."""
     conflicts = ("Could not set lock on file", "Unique file handle conflict")
     return isinstance(error, duckdb.Error) and any(conflict in str(error) for conflict in conflicts)
