@@ -1,4 +1,4 @@
-"""The warehouses that a test can run on: what it asks of each from outside, in that engine's own way."""
+"""The warehouses that a test can run on, and access to each past this project."""
 
 import json
 from abc import ABC, abstractmethod
@@ -14,7 +14,7 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
-from gorgias_assets.io_managers.bigquery import GorgiasBigQueryIOManager
+from gorgias_assets.io_managers.bigquery import JOB_ID_PREFIX, GorgiasBigQueryIOManager
 from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
 from gorgias_assets.warehouse.bigquery.types import type_of
 from gorgias_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
@@ -57,15 +57,15 @@ class Engine(ABC):
 
     @abstractmethod
     def execute(self, *statements: str) -> None:
-        """What a user does to the tables by hand."""
+        """Change the tables as a user does by hand."""
 
     @abstractmethod
     def json(self, value: Any) -> Any:
-        """What a JSON value of `query` is."""
+        """Return a JSON value of `query` as Python's."""
 
     @abstractmethod
     def types(self, schema: str, table: str) -> dict[str, str]:
-        """The types of a table's columns, in the engine's dialect."""
+        """Return the types of a table's columns, in the engine's dialect."""
 
     @abstractmethod
     def descriptions(self, schema: str, table: str) -> dict[str, str]: ...
@@ -165,8 +165,8 @@ class BigQueryProject(Engine):
             return sorted(client.list_jobs(min_creation_time=self._entered_at), key=lambda job: job.created)
 
     def refused(self) -> list[str]:
-        """What Google's analyzer says of the statements that this project has sent and the emulator has accepted."""
-        jobs = [job for job in self.jobs() if job.job_id.startswith("gorgias_")]
+        """Return the refusals of Google's analyzer, of the statements that the emulator has accepted."""
+        jobs = [job for job in self.jobs() if job.job_id.startswith(JOB_ID_PREFIX)]
         with self.client() as client:
             tables = tables_of(client, jobs)
             listed = [item for dataset in client.list_datasets() for item in client.list_tables(dataset.reference)]

@@ -1,1 +1,1 @@
-"""IO managers: `merging` is what they share, `warehouse` what they need of a database, each engine says only how."""
+"""The IO managers: `merging` is what they share; each engine's module adds its settings and its warehouse."""

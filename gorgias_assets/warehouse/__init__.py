@@ -1,1 +1,1 @@
-"""Tables in a database, in SQL. Nothing here knows Dagster or Gorgias."""
+"""Tables in a database, in SQL; each engine is a folder."""

@@ -1,4 +1,4 @@
-"""What the warehouse's statements need of an engine."""
+"""An engine's side of the warehouse's statements."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence

@@ -27,7 +27,7 @@ class Answer:
 
 
 class Request:
-    """What a client has asked, and what BigQuery would answer if it was asked, once."""
+    """A client's request, and BigQuery's answer, which is requested at most once."""
 
     def __init__(self, upstream: str, method: str, path: str, headers: Mapping[str, str], body: bytes) -> None:
         self._upstream = upstream
@@ -55,7 +55,7 @@ class Request:
             connection.close()
 
 
-# What becomes of a request; None breaks the connection.
+# The answer to a request; None breaks the connection.
 Fault = Callable[[Request], Answer | None]
 
 
@@ -80,7 +80,7 @@ def hung(request: Request, until: float = 10) -> None:  # noqa: ARG001
 
 
 def altered(change: Callable[[Any], object]) -> Fault:
-    """What BigQuery answers, with a change to its JSON."""
+    """Return BigQuery's answer with a change to its JSON."""
 
     def fault(request: Request) -> Answer:
         content = json.loads(request.answer.body)

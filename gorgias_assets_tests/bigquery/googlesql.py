@@ -1,4 +1,4 @@
-"""Is what was sent to an emulator the SQL of BigQuery? Google's own analyzer says, which refuses what emulators accept.
+"""Google's own analyzer of BigQuery's SQL, which refuses statements that emulators accept.
 
 The analyzer is WebAssembly. A machine compiles it once, which takes half a minute and a gigabyte; from then on it is
 there after a second.
@@ -14,7 +14,7 @@ from typing import Any
 from google.cloud import bigquery
 from google.cloud.bigquery import LoadJob, QueryJob, SchemaField
 
-# Of the analyzer's features, those of BigQuery's reference. What is not named here is refused.
+# The analyzer's features that BigQuery's reference documents. All others are refused.
 FEATURES = """
     ADDITIONAL_STRING_FUNCTIONS ALLOW_DASHES_IN_TABLE_NAME ALLOW_REGEXP_EXTRACT_OPTIONALS ALTER_COLUMN_SET_DATA_TYPE
     ALTER_TABLE_RENAME_COLUMN ALTER_VIEWS_ALTER_COLUMN_SET_OPTIONS ANALYTIC_FUNCTIONS BARE_ARRAY_ACCESS
@@ -37,7 +37,7 @@ FEATURES = """
     WEEK_WITH_WEEKDAY WITH_ON_SUBQUERY WITH_RECURSIVE
 """
 
-# What OPTIONS(…) of a dataset, table, view or column may name here, in the words of the REST API.
+# The names that OPTIONS(…) of a dataset, table, view or column may use here, with the types of the REST API.
 OPTIONS = {
     "description": {"type": "STRING"},
     "expiration_timestamp": {"type": "TIMESTAMP"},
@@ -72,7 +72,7 @@ def tables_of(client: bigquery.Client, jobs: Iterable[Any]) -> dict[str, list[Sc
 
 
 def refusals(statements: Iterable[str], tables: Mapping[str, Sequence[SchemaField]]) -> list[str]:
-    """What the analyzer says of each statement that it refuses, over the statement.
+    """Return the analyzer's message and the statement, for each statement that it refuses.
 
     `tables` are the columns by the name that stands between backticks, like `local.gorgias.tickets`.
     """
@@ -204,7 +204,7 @@ def _call(method: str, request: Any) -> Any:
 
 @cache
 def _analyzer() -> Any:
-    """What `WasmClient()` is, but compiled once per machine and not once per process."""
+    """Return a `WasmClient()` that is compiled once per machine and not once per process."""
     from wasmtime import Config, Engine, Linker, Module, Store, WasiConfig
     from zetasql.core.wasm_client import WasmClient, get_tzinfo_dir
     from zetasql.wasi import get_wasm_path

@@ -1,6 +1,6 @@
-"""When BigQuery, or the way to it, misbehaves: what passes is waited for, and what stays is told in a sentence.
+"""BigQuery when it, or the way to it, misbehaves: a passing fault is waited for, a lasting one is reported.
 
-Either way no row is lost, in the table twice or quoted, and jobs say what they cost and for whom.
+No row is lost, stored twice or quoted, and jobs show their costs and their run.
 """
 
 import base64
@@ -177,7 +177,7 @@ def staging(engine: BigQueryProject) -> list[bigquery.Table]:
 
 
 def failure(action: Callable[..., Any], *arguments: Any) -> str:
-    """What a `WarehouseError` says. Its traceback is what a log would show."""
+    """Return the message of a `WarehouseError`. A log would show its traceback."""
     with pytest.raises(WarehouseError) as caught:
         action(*arguments)
     assert PRIVATE not in "".join(traceback.format_exception(caught.value))
@@ -239,7 +239,7 @@ def test_a_job_that_has_failed_for_now_is_run_again_under_another_id(engine, fau
 
 
 def has_failed(reason: str, message: str = "It failed.") -> Fault:
-    """The job has done its work, and says that it has not."""
+    """The job has done its work, and reports that it failed."""
     error = {"reason": reason, "message": message}
     return altered(lambda job: job["status"].update(state="DONE", errorResult=error, errors=[error]))
 
@@ -248,7 +248,7 @@ def is_running(job: Any) -> None:
     job["status"] = {"state": "RUNNING"}
 
 
-def test_a_merge_and_a_load_that_worked_and_say_they_failed_do_no_harm_twice(engine, faulty, warehouse):
+def test_a_merge_and_a_load_that_worked_but_report_a_failure_do_no_harm_twice(engine, faulty, warehouse):
     faulty.befall(LOAD, has_failed("internalError"))
     faulty.befall(MERGE, has_failed("jobInternalError"))
     merge(warehouse)
@@ -601,11 +601,11 @@ def test_a_key_is_in_no_representation_log_or_request_to_an_emulator(faulty, ins
         return pd.DataFrame({"id": [1]})
 
     result = run(orders, manager, instance)
-    told = [repr(manager), str(manager), repr(create(credentials_path=None, gcp_credentials=secret))]
-    told += map(serialize_value, instance.all_logs(result.run_id))
-    told.append(serialize_value(instance.get_run_by_id(result.run_id)))
-    told.append(serialize_value(instance.get_job_snapshot(instance.get_run_by_id(result.run_id).job_snapshot_id)))
-    assert secret[:40] not in "".join(told)
+    shown = [repr(manager), str(manager), repr(create(credentials_path=None, gcp_credentials=secret))]
+    shown += map(serialize_value, instance.all_logs(result.run_id))
+    shown.append(serialize_value(instance.get_run_by_id(result.run_id)))
+    shown.append(serialize_value(instance.get_job_snapshot(instance.get_run_by_id(result.run_id).job_snapshot_id)))
+    assert secret[:40] not in "".join(shown)
     assert faulty.requests
     assert not any(name.lower() == "authorization" for request in faulty.requests for name in request.headers)
 

@@ -1,4 +1,4 @@
-"""What goes wrong around a DuckDB file: crowds, full and closed disks, damage, kills. Nothing committed is lost."""
+"""Failures around a DuckDB file: crowds, full and closed disks, damage, kills. Nothing committed is lost."""
 
 import multiprocessing
 import os
@@ -67,7 +67,7 @@ def letters(first: int = 0, size: int = 500, version: int = 0) -> dict[int, int]
 
 
 def failure(action: Callable[..., Any], *arguments: Any, **settings: Any) -> str:
-    """What a `WarehouseError` says; empty if there was none."""
+    """Return the message of a `WarehouseError`; empty if there was none."""
     message = ""
     try:
         action(*arguments, **settings)
@@ -243,7 +243,7 @@ def shared_folder() -> Iterator[Path]:
 
 
 def failure_of_an_ordinary_user(database: Path, modes: dict[Path, int]) -> str:
-    """What merging says once the files have these modes, which do not bind root."""
+    """Return the message of merging as an ordinary user, since these modes do not bind root."""
     merge(database.parent / "other.duckdb")  # what is imported late may be closed to another user
     for path, mode in modes.items():
         path.chmod(mode)
@@ -313,7 +313,7 @@ def test_a_path_that_leads_to_no_database_is_explained_and_left_alone(tmp_path, 
 
 
 def checksum(header: bytes) -> bytes:
-    """DuckDB's, of a file's header."""
+    """Return DuckDB's checksum of a file's header."""
     result = 5381
     for at in range(0, len(header), 8):
         result ^= int.from_bytes(header[at : at + 8], "little") * 0xBF58476D1CE4E5B9 % 2**64

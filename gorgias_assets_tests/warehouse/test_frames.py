@@ -1,4 +1,4 @@
-"""Anybody's own assets in each warehouse: what is replaced, what is kept, what is refused, and what is loaded."""
+"""A user's own assets in each warehouse: replacing, keeping, refusing and loading rows."""
 
 import warnings
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -39,7 +39,7 @@ def instance() -> dg.DagsterInstance:
 def run(
     assets: list[Any], engine: Engine, day: str | None = None, last: str | None = None, **arguments: Any
 ) -> dg.ExecuteInProcessResult:
-    """Materialise in this process, one partition or a range of them in one run."""
+    """Materialize in this process, one partition or a range of them in one run."""
     if last is None:
         arguments["partition_key"] = day
     else:
@@ -83,7 +83,7 @@ def load(
     upstream: dict[str, Any] | None = None,
     **settings: Any,
 ) -> Any:
-    """What a downstream asset of `shop/orders` is given."""
+    """Return the input of a downstream asset of `shop/orders`."""
     given = []
     metadata = {"columns": columns} if columns else None
 

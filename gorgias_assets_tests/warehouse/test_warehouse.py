@@ -1,4 +1,4 @@
-"""What every warehouse does for this project, on each of them: merging, positions, rows that may be gone, counts."""
+"""The operations of a warehouse, on each engine: merging, positions, rows that may be gone, counts."""
 
 import json
 from datetime import UTC, date, datetime, timedelta
@@ -10,7 +10,9 @@ import pytest
 
 from gorgias_assets.columns import ADDED_COLUMNS, Column, Kind
 from gorgias_assets.sweeps.rows import Row, type_rows
-from gorgias_assets.warehouse.bigquery.session import ranges_of
+from gorgias_assets.warehouse.bigquery.session import BigQueryDialect, ranges_of
+from gorgias_assets.warehouse.dialect import types_of_kinds
+from gorgias_assets.warehouse.duckdb.session import DuckDBDialect
 from gorgias_assets.warehouse.tables import Counts, Merged, Saved, Table, Tombstone, WarehouseError
 from gorgias_assets.windows import Window
 from gorgias_assets_tests.engines import BigQueryProject, Engine, on_each_warehouse
@@ -21,8 +23,8 @@ COLUMNS = [
     Column("created_datetime", Kind.DATETIME, "When it was written."),
     Column("opened_datetime", Kind.DATETIME, "When it was opened."),
     Column("letter_id", Kind.INTEGER, "The letter that it answers."),
-    Column("urgent", Kind.BOOLEAN, "Whether it is in haste."),
-    Column("text", Kind.STRING, 'What it says, in "quotes" and \\ all.'),
+    Column("urgent", Kind.BOOLEAN, "True if it is in haste."),
+    Column("text", Kind.STRING, 'Its text, in "quotes" and \\ all.'),
     Column("data", Kind.JSON, "What else is known of it."),
 ]
 NOON = datetime(2025, 3, 10, 12, tzinfo=UTC)
@@ -182,15 +184,15 @@ def test_a_row_that_was_read_since_it_was_noted_is_noted_anew_when_it_is_not_rea
 
 
 @on_each_warehouse
-def test_what_is_gone_is_marked_unless_it_was_read_later_and_takes_along_what_belongs_to_it(engine):
+def test_rows_that_are_gone_are_marked_with_their_children_unless_they_were_read_later(engine):
     merge(engine, read_at(FIRST, letter(1), letter(2), letter(3, None), letter(4)))
     merge(engine, read_at(THIRD, letter(4)))
     replies = [letter(10 + i, NOON + i * DAY, letter_id=i) for i in (1, 2, 3, 4)]
     merge(engine, read_at(FIRST, *replies, letter(19, letter_id=1)), table=REPLIES)
     merge(engine, read_at(THIRD, letter(19, letter_id=1)), table=REPLIES)
     gone = [Tombstone(1, SECOND), Tombstone(2, SECOND, 4, is_merged=True), Tombstone(3, SECOND), Tombstone(4, SECOND)]
-    along = engine.warehouse().settle_candidates(LETTERS, [1, 2, 3, 4], gone, {REPLIES: "letter_id"})
-    assert along == 3  # those of 1 and 3, and of 4, which was called gone by a look before it was read again
+    cascaded = engine.warehouse().settle_candidates(LETTERS, [1, 2, 3, 4], gone, {REPLIES: "letter_id"})
+    assert cascaded == 3  # the replies to 1 and 3, and to 4, which looked gone before it was read again
     assert stored(engine, "_deleted_at") == {1: SECOND, 2: SECOND, 3: SECOND, 4: None}
     assert stored(engine, "_merged_into") == {1: None, 2: 4, 3: None, 4: None}
     marked = {row_id for row_id, at in stored(engine, "_deleted_at", REPLIES).items() if at == SECOND}
@@ -212,7 +214,13 @@ def test_rows_are_counted_in_each_window_that_they_were_touched_in(engine):
     assert engine.warehouse().counts(LETTERS, fields, []) == Counts(7, [])
 
 
-# BigQuery alone: what its jobs and tables are
+def test_an_engine_that_lacks_a_type_for_a_kind_fails_when_it_is_imported():
+    with pytest.raises(KeyError):
+        types_of_kinds({Kind.INTEGER.arrow_type: "BIGINT"}, json="JSON")
+    assert DuckDBDialect.types.keys() == BigQueryDialect.types.keys() == set(Kind)
+
+
+# BigQuery alone: its jobs and tables
 
 
 def merge_statements(engine: BigQueryProject) -> list[str]:

@@ -15,7 +15,7 @@ SECONDS_TO_STOP = 10
 
 
 def missing() -> str | None:
-    """Why there is no emulator to test with, if there is none."""
+    """Return why there is no emulator to test with, or None if there is one."""
     if (ENVIRONMENT / "installed").exists():
         return None
     return "the BigQuery emulator is not installed; `make .venv-bigquery/installed` does it where there is Python 3.13"
@@ -69,7 +69,7 @@ class Emulator:
         return self._process.pid
 
     def uri(self, dataset: str) -> str:
-        """What `WAREHOUSE_URI` has to be for the tables to go to this dataset."""
+        """Return the `WAREHOUSE_URI` by which the tables go to this dataset."""
         endpoints = {"api_endpoint": self.api_endpoint, "storage_endpoint": self.storage_endpoint}
         return f"bigquery://{self.project}?{urlencode({'dataset': dataset} | endpoints, safe=':/')}"
 

@@ -72,7 +72,7 @@ def correct(database: ModuleType, merge: ModuleType) -> None:
     database.connection = lambda: Cursor(connect())
     # Geography would need DuckDB's spatial extension, the largest of all, for functions that no table here calls for.
     database.FUNCTIONS = [path for path in database.FUNCTIONS if path.stem != "geography"]
-    # A MERGE is parsed, written in BigQuery's words and parsed again, and by then PARSE_JSON is bq.main.parse_json,
+    # A MERGE is parsed, written in BigQuery's dialect and parsed again, and by then PARSE_JSON is bq.main.parse_json,
     # which knows no argument by name; and what it rounds are integers of 64 bits, too.
     write: Callable[[Any], str] = merge._sql
     merge._sql = lambda node: ROUND.sub("", write(node).replace("SAFE.bq.main.", "SAFE."))
