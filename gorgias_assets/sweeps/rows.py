@@ -25,14 +25,6 @@ Row = dict[str, Any]
 
 _FINER_THAN_MICROSECONDS = re.compile(r"[.,]\d{7}")
 
-_ARROW_TYPES = {
-    Kind.INTEGER: pa.int64(),
-    Kind.BOOLEAN: pa.bool_(),
-    Kind.STRING: pa.string(),
-    Kind.DATETIME: pa.timestamp("us", tz="UTC"),
-    Kind.JSON: pa.string(),
-}
-
 
 @dataclass(frozen=True)
 class TypedRows:
@@ -82,9 +74,9 @@ def type_rows(rows: Sequence[Row], columns: Sequence[Column], extracted_at: date
     extras = _unknown_fields(rows, {column.name for column in columns})
     arrays = [_column_array(column, rows, extras) for column in columns]
     added = [
-        pa.repeat(pa.scalar(extracted_at, _ARROW_TYPES[Kind.DATETIME]), len(rows)),
-        pa.nulls(len(rows), _ARROW_TYPES[Kind.DATETIME]),
-        pa.nulls(len(rows), _ARROW_TYPES[Kind.INTEGER]),
+        pa.repeat(pa.scalar(extracted_at, Kind.DATETIME.arrow_type), len(rows)),
+        pa.nulls(len(rows), Kind.DATETIME.arrow_type),
+        pa.nulls(len(rows), Kind.INTEGER.arrow_type),
         pa.array([_json_text(extras[i]) if i in extras else None for i in range(len(rows))], pa.string()),
     ]
     names = [column.name for column in (*columns, *ADDED_COLUMNS)]
@@ -102,7 +94,7 @@ def is_touched(rows: TypedRows, touch_fields: Sequence[str], window: Window) -> 
 
 def is_within(moments: pa.ChunkedArray, window: Window) -> pa.ChunkedArray:
     """Return for each moment if it lies in the window; a null does not."""
-    start, end = (pa.scalar(bound, _ARROW_TYPES[Kind.DATETIME]) for bound in (window.start, window.end))
+    start, end = (pa.scalar(bound, Kind.DATETIME.arrow_type) for bound in (window.start, window.end))
     return pc.fill_null(pc.and_(pc.greater_equal(moments, start), pc.less(moments, end)), False)
 
 
@@ -136,7 +128,7 @@ def _column_array(column: Column, rows: Sequence[Row], extras: dict[int, Row]) -
     """Return one column; values that do not fit are moved to `extras`."""
     values = [row.get(column.name) for row in rows]
     convert = _CONVERTERS[column.kind]
-    arrow_type = _ARROW_TYPES[column.kind]
+    arrow_type = column.kind.arrow_type
     try:
         return pa.array(convert(values), arrow_type)
     except (ValueError, TypeError, OverflowError):  # pa.ArrowInvalid is a ValueError
@@ -185,4 +177,4 @@ _CONVERTERS: dict[Kind, Callable[[list[Any]], list[Any]]] = {
     Kind.JSON: _json_texts,
 }
 
-assert set(_ARROW_TYPES) == set(_CONVERTERS) == set(Kind), "a kind of column lacks its Arrow type or its converter"
+assert _CONVERTERS.keys() == set(Kind), "a kind of column lacks its converter"
