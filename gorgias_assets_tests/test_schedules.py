@@ -189,13 +189,11 @@ def test_a_list_without_days_is_read_whole_in_the_run_of_a_day_and_of_many(proje
 def test_definitions_of_two_accounts_do_not_collide():
     def made(account: Account) -> dg.Definitions:
         tickets = account.key_of(TICKETS)
-        check = dg.asset_check(asset=tickets, name="fresh")(lambda: dg.AssetCheckResult(passed=True))
+        fresh = dg.asset_check(asset=tickets, name="fresh")(lambda: dg.AssetCheckResult(passed=True))
         late = late_after(time(0, 30), ZoneInfo("UTC"))
         return dg.Definitions(
             assets=build_assets(account),
-            asset_checks=[
-                dg.asset_check(asset=checks[0].asset_key, name="fresh")(lambda: dg.AssetCheckResult(passed=True))
-            ],
+            asset_checks=[fresh],
             jobs=[
                 gorgias_job(account),
                 full_sweep_job(account),
