@@ -1,4 +1,4 @@
-"""What `make dev` starts on a simulated account (Dagster's webserver, daemon and code location), seen from outside."""
+"""The processes of `make dev` on a simulated account: Dagster's webserver, daemon and code location."""
 
 import os
 import re
@@ -26,7 +26,7 @@ ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 FROM_UI = [{"key": "dagster/from_ui", "value": "true"}]
 
 WARNING = re.compile(r"WARNING|ERROR|CRITICAL|Warning\b|Traceback")
-# Dagster's, once in the life of an instance, whose daemon has seen no event yet.
+# Dagster logs it once per instance, before its daemon has seen an event.
 FIRST_START = re.compile(r"No cursor for event type DagsterEventType\.RUN_\w+, ignoring older events")
 
 READY = """{
@@ -123,9 +123,9 @@ class Deployment:
         return bool(self._assets) and all(daemon["healthy"] for daemon in daemons if daemon["required"])
 
     def warnings(self) -> list[str]:
-        """What the webserver, the daemon and the code location have logged that is no information.
+        """Return the warnings and errors that the webserver, the daemon and the code location have logged.
 
-        Runs log there, too; that one that failed tells of it is no news.
+        Runs log there, too; the errors of runs that failed are left out.
         """
         failed = [run["id"] for run in self.runs(statuses=["FAILURE"])]
         return [
@@ -135,7 +135,7 @@ class Deployment:
         ]
 
     def warnings_of_steps(self) -> list[str]:
-        """Python's, which a run's processes write to what the UI shows as *stderr*."""
+        """Return Python's warnings in what the UI shows as *stderr* of a run."""
         outputs = [file.read_text() for file in self.home.glob("storage/*/compute_logs/*.err")]
         assert outputs
         return [line for output in outputs for line in output.splitlines() if "Warning: " in line]
@@ -146,12 +146,12 @@ class Deployment:
         return answer["data"]
 
     def backfill(self, days: Sequence[str]) -> str:
-        """As *Materialize all* does; the backfill's id."""
+        """Backfill as *Materialize all* does; return the backfill's id."""
         sent = {"assetSelection": self._assets, "partitionNames": list(days), "fromFailure": False, "tags": FROM_UI}
         return self.graphql(BACKFILL, backfillParams=sent)["launchPartitionBackfill"]["backfillId"]
 
     def launch(self, day: str, assets: Sequence[str] = ()) -> str:
-        """As *Materialize* of one partition does, of all assets if none is named, with their checks; the run's id."""
+        """Start a run as *Materialize* of one partition does, of all assets if none is named; return the run's id."""
         selected = [key(asset) for asset in assets] or self._assets
         selector = {
             "repositoryLocationName": LOCATION,
@@ -169,7 +169,7 @@ class Deployment:
         return self.graphql(LAUNCH, executionParams=sent)["launchPipelineExecution"]["run"]["id"]
 
     def retry(self, run_id: str) -> str:
-        """As *Re-execute from failure* does; the new run's id."""
+        """Retry as *Re-execute from failure* does; return the new run's id."""
         sent = {"parentRunId": run_id, "strategy": "FROM_FAILURE"}
         return self.graphql(REEXECUTE, reexecutionParams=sent)["launchPipelineReexecution"]["run"]["id"]
 
@@ -178,14 +178,14 @@ class Deployment:
         assert self.graphql(TURN_ON, sensorSelector=selector)["startSensor"]["__typename"] == "Sensor"
 
     def runs(self, **wanted: Any) -> list[dict[str, Any]]:
-        """The newest first. What is wanted is a `RunsFilter`; tags are given, and come, as a dict."""
+        """Return the runs that match a `RunsFilter`, newest first. Tags are a dict in the filter and in the runs."""
         if "tags" in wanted:
             wanted["tags"] = [{"key": name, "value": value} for name, value in wanted["tags"].items()]
         runs = self.graphql(RUNS, filter=wanted)["runsOrError"]["results"]
         return [{**run, "tags": {tag["key"]: tag["value"] for tag in run["tags"]}} for run in runs]
 
     def run_of(self, **wanted: Any) -> dict[str, Any]:
-        """The one run that is wanted, once it is there and has ended."""
+        """Wait for the one run that matches to end, and return it."""
         wait_until(lambda: {run["status"] for run in self.runs(**wanted)} & {*ENDED})
         (run,) = self.runs(**wanted)
         return run
@@ -194,7 +194,7 @@ class Deployment:
         return self.run_of(runIds=[run_id])
 
     def partitions(self, asset: str) -> dict[str, Any]:
-        """An asset's partitions as its bar shows them: how many are in which state, and the ranges of those."""
+        """Return an asset's partitions as its bar shows them: counts and key ranges by state."""
         return self.graphql(PARTITIONS, assetKey=key(asset))["assetNodeOrError"]
 
 
@@ -203,7 +203,7 @@ def key(asset: str) -> dict[str, list[str]]:
 
 
 def wait_until(is_so: Callable[[], T], seconds: float = 240) -> T:
-    """What it says once that is true."""
+    """Wait until `is_so` returns something true, and return that."""
     deadline = time.monotonic() + seconds
     while not (answer := is_so()):
         assert time.monotonic() < deadline, "it took too long"

@@ -9,21 +9,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-# No test goes on after a crash of the machine.
+# No test survives a crash of the machine.
 CARELESS = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off"
 
 
 def programs() -> Path | None:
-    """The folder of the newest version's, if there is one."""
+    """Return the folder of the newest version's programs, if one is installed."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda file: int(file.parts[4]))
     return found[-1].parent if found else None
 
 
 @contextmanager
 def postgres(folder_of_programs: Path) -> Iterator[dict[str, str]]:
-    """Where it is and who may enter, as `deploy/postgres.yaml` names that.
+    """Yield its address and user in the variables that `deploy/postgres.yaml` reads.
 
-    PostgreSQL refuses to run as root, who therefore starts it as the user that the package made.
+    PostgreSQL refuses to run as root: then it runs as the user that the package made.
     """
     user = "postgres" if os.geteuid() == 0 else None
     with TemporaryDirectory(prefix="postgres-") as folder:

@@ -1,6 +1,6 @@
-"""What people look at: Dagster's pages of this project in a real browser, and the screenshots of the README.
+"""Dagster's pages of this project in a real browser, and the screenshots of the documents.
 
-With `SCREENSHOTS` set to a folder, as `make screenshots` does, they are written there.
+The screenshots are written to the folder `SCREENSHOTS` if it is set, as `make screenshots` does.
 """
 
 import os
@@ -44,7 +44,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def deployment(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """A month that was backfilled."""
+    """With a month that was backfilled."""
     folder = tmp_path_factory.mktemp("deployment")
     with Deployment(folder, sandbox, GORGIAS_START_DATE=str(OPENED)) as deployment:
         backfill = deployment.backfill(DAYS)
@@ -54,7 +54,7 @@ def deployment(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture(scope="module")
 def page(deployment: Deployment) -> Iterator[Page]:
-    """A browser whose user has told Dagster, once, that they do not want its letters."""
+    """A browser whose user has declined Dagster's newsletter."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(
@@ -82,7 +82,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def take(page: Page, file: Path) -> None:
-    """What is seen of the page, once nothing moves, in few colours."""
+    """Save the visible part of the page when nothing moves, in few colours."""
     page.mouse.move(WIDTH - 1, HEIGHT - 1)
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(1_000)
@@ -92,7 +92,7 @@ def take(page: Page, file: Path) -> None:
     assert file.stat().st_size < 150_000
 
 
-def test_an_asset_s_page_says_what_its_rows_and_partitions_are_and_how_many_there_are(page, deployment, folder):
+def test_an_asset_s_page_describes_its_rows_and_partitions_and_counts_them(page, deployment, folder):
     page.goto("/assets/gorgias/tickets?view=overview")
     expect(page.get_by_text("One row per ticket, spam and trashed tickets included.")).to_be_visible()
     expect(page.get_by_text("A partition is every row that something happened to on that day")).to_be_visible()
@@ -112,15 +112,15 @@ def test_the_bar_of_partitions_shows_which_days_are_there_missing_and_failed(pag
     for status in ("Failed (1)", "Materialized (35)", "Missing (10)"):
         expect(page.get_by_text(status)).to_be_visible()
     page.locator("span").filter(has_text=DAYS[-1]).click()
-    expect(page.get_by_text("budget_waited_seconds")).to_be_visible()
+    expect(page.get_by_text("rate_limit_wait_seconds")).to_be_visible()
     take(page, folder / "partitions.png")
 
 
-def test_a_materialisation_tells_what_it_has_read_and_what_that_has_cost(page, folder):
+def test_a_materialization_reports_the_rows_it_has_read_and_their_cost(page, folder):
     page.goto("/assets/gorgias/ticket_messages?view=events")
-    for name in ("window", "rows_merged", "api_calls", "budget_waited_seconds", "rows_gone"):
+    for name in ("window", "rows_merged", "api_calls", "rate_limit_wait_seconds", "rows_gone"):
         expect(page.get_by_text(name, exact=True)).to_be_visible()
-    take(page, folder / "materialisation.png")
+    take(page, folder / "materialization.png")
 
 
 def test_the_picture_of_the_overview_is_in_its_metadata_and_fits(page, folder):
@@ -135,7 +135,7 @@ def test_the_picture_of_the_overview_is_in_its_metadata_and_fits(page, folder):
     page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
 
 
-def test_a_check_that_fails_says_why_and_what_to_do(page, deployment, folder):
+def test_a_failed_check_explains_why(page, deployment, folder):
     with duckdb.connect(str(deployment.database)) as connection:
         connection.execute("INSERT INTO warehouse.gorgias.tickets SELECT * FROM warehouse.gorgias.tickets LIMIT 1")
     page.goto("/assets/gorgias/tickets?view=checks")

@@ -1,4 +1,4 @@
-"""The files of a deployment say what Dagster, its agent and this project understand."""
+"""The files of a deployment: Dagster, its agent and this project understand them."""
 
 import json
 import re
@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -14,13 +15,15 @@ import pytest
 import yaml
 from dagster_cloud_cli.config.models import Location, load_dagster_cloud_yaml
 from dagster_k8s.container_context import K8sContainerContext
-from gorgias_assets.pools import API_POOL
 
-from gorgias_assets.assets import build_assets
+from gorgias_assets.account import Account
+from gorgias_assets.assets import API_POOL, build_assets
+from gorgias_assets.entities import ENTITIES
+from gorgias_assets.settings import Settings
 from gorgias_assets_tests.postgres import free_port
-from gorgias_assets_tests.test_readme import REPOSITORY, section
 
-SETTINGS = set(re.findall(r"`([A-Z_]+)`", "\n".join(row.split("|")[1] for row in section("settings"))))
+REPOSITORY = Path(__file__).parent.parent
+SETTINGS = {variable for variable, _, _ in Settings.documented()}
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +47,15 @@ def location() -> Location:
 
 
 def test_steps_that_read_are_in_the_pool_for_that():
-    assert {asset.op.pool for asset in build_assets()} == {API_POOL}
+    assert {asset.op.pool for asset in build_assets(Account(ENTITIES))} == {API_POOL}
 
 
-def test_a_backfill_and_what_sensors_ask_for_leave_room_to_the_daily_run(instance):
+def test_backfills_and_runs_of_sensors_leave_room_for_the_daily_run(instance):
     queue = instance.get_concurrency_config().run_queue_config
     assert sum(limit["limit"] for limit in queue.tag_concurrency_limits) < queue.max_concurrent_runs
 
 
-def test_places_of_a_run_that_was_killed_are_given_back_and_nobody_is_told_of_anything(instance):
+def test_slots_of_a_killed_run_are_freed_and_telemetry_is_off(instance):
     assert instance.run_monitoring_settings["free_slots_after_run_end_seconds"] > 0
     assert instance.telemetry_enabled is False
 
@@ -85,7 +88,7 @@ def test_dagster_plus_finds_the_code_location(location):
     assert (REPOSITORY / location.build.directory / "Dockerfile").exists()
 
 
-def test_an_agent_of_dagster_plus_takes_the_settings_of_pods(location):
+def test_an_agent_of_dagster_plus_accepts_the_settings_of_pods(location):
     context = K8sContainerContext.create_from_config(location.container_context)
     variables = dict(variable.split("=", 1) for variable in location.container_context["k8s"]["env_vars"])
     assert variables.keys() <= SETTINGS
@@ -101,7 +104,7 @@ def test_the_image_is_made_of_files_that_are_sent_to_its_builder():
 
 
 @pytest.mark.soak
-def test_the_command_of_the_image_serves_the_code_location_and_its_health_check_sees_that(tmp_path):
+def test_the_command_of_the_image_serves_the_code_location_and_its_health_check_passes(tmp_path):
     text, port = (REPOSITORY / "Dockerfile").read_text(), str(free_port())
     check, serve = (
         [sys.executable, "-m", *(port if word == "4000" else word for word in json.loads(command))]
@@ -117,7 +120,7 @@ def test_the_command_of_the_image_serves_the_code_location_and_its_health_check_
 
 
 def snake(value: Any) -> Any:
-    """The chart's names of settings as those of `dagster.yaml`."""
+    """Return the chart's settings under their names in `dagster.yaml`."""
     if isinstance(value, dict):
         return {re.sub("([A-Z])", r"_\1", key).lower(): snake(item) for key, item in value.items()}
     return [snake(item) for item in value] if isinstance(value, list) else value

@@ -1,6 +1,6 @@
-"""A living account, read every night for days amid faults and kills: what the tables hold in the end, and what not yet.
+"""A living account, read every night for days amid faults and kills: the tables hold its rows in the end.
 
-`make soak` lives through a week, and through a month with runs killed by SIGKILL.
+`make soak` runs a week, and a month with runs killed by SIGKILL.
 """
 
 import subprocess
@@ -40,7 +40,7 @@ MAY_DIFFER: Mapping[Entity, set[str]] = {
     | {"sent_datetime", "failed_datetime", "last_sending_error", "opened_datetime"},
     SATISFACTION_SURVEYS: {"score", "scored_datetime", "body_text", "sent_datetime"},
 }
-"""What may change without a sign of it in the list, once a row is out of the daily runs' reach, until a full sweep.
+"""Fields that may change without a sign in the list, once a row is out of the daily runs' reach, until a full sweep.
 
 A customer or a ticket is out of reach when it was read after its last change, a message or a survey when the look-back
 is over. Of messages and surveys there may also be some that are missing, created further in the past than the look-back
@@ -63,7 +63,7 @@ def project_of(sandbox: Any, database: Path, look_back_days: Mapping[str, int]) 
 
 
 def run_alone() -> None:
-    """One day's run in a process of its own, which may be killed."""
+    """Run one day in this process, which may be killed."""
     uri, api_url, database, messages, surveys, day = sys.argv[1:]
     look_back_days = {"ticket_messages": int(messages), "satisfaction_surveys": int(surveys)}
     sandbox = SimpleNamespace(uri=uri, api_url=api_url, account=None)
@@ -71,7 +71,7 @@ def run_alone() -> None:
 
 
 class Mischief:
-    """Whatever can happen to any row of an account, of any age, beside what a shop does by itself."""
+    """Changes to rows of any age that a shop does not make by itself."""
 
     def __init__(self, account: Account, random: Random) -> None:
         self.account, self._random = account, random
@@ -91,7 +91,7 @@ class Mischief:
         self.happened[happening.removeprefix("_happens_").replace("_", " ")] += 1
 
     def _any(self, kind: str, number: int = 1) -> Iterator[int]:
-        """Ids of that many rows that are there, or as many as there are."""
+        """Yield ids of at most `number` existing rows."""
         there = [row_id for row_id in self._ids[kind] if self.account.has(kind, row_id)]
         return iter(self._random.sample(there, min(number, len(there))))
 
@@ -193,7 +193,7 @@ class Mischief:
 
 
 class Watch:
-    """What the daily runs can know: each row as it was before the last run that reaches it."""
+    """Each row as it was before the last daily run that reaches it."""
 
     def __init__(self, project: Project, look_back_days: Mapping[str, int]) -> None:
         self._project = project
@@ -203,7 +203,7 @@ class Watch:
         self.differing: Counter[str] = Counter()
 
     def look(self, start: datetime) -> None:
-        """Before the run of the day from `start` on."""
+        """Record the account before the run of the day that begins at `start`."""
         for entity in ENTITIES:
             stored, live = self._living(entity), self._project.live_rows(entity)
             bottom = start - self._look_back[entity]
@@ -218,7 +218,7 @@ class Watch:
                 self._noticed[entity].setdefault(row_id, is_in_reach)
 
     def compare(self) -> None:
-        """The table is the account, but for what a daily run cannot know; those are counted."""
+        """Assert that the tables are the account, except for changes that a daily run cannot see; count those."""
         deleted = {row_id for row_id in self._project.table(TICKETS) if self._is_deleted(row_id)}
         for entity in ENTITIES:
             table, live, living = self._project.table(entity), self.account_rows(entity), self._living(entity)
@@ -255,7 +255,7 @@ class Watch:
             assert merged == {row_id: survivor for row_id, survivor in into.items() if survivor}, entity.name
 
     def account_rows(self, entity: Entity) -> dict[int, Row]:
-        """The account's rows that were touched since the first partition."""
+        """Return the account's rows that were touched since the first partition."""
         return {
             row_id: row
             for row_id, row in self._project.live_rows(entity).items()
@@ -279,8 +279,8 @@ class Watch:
 class Life:
     """Nights of an account.
 
-    `faults` befall a run on average, and are over when it asks again; `outages`, `kills` and `replays` are shares of
-    runs: of those in which an answer stays away, or that are killed, or that are followed by one of older days.
+    `faults`: how many a run meets on average; each is over at the next attempt. `outages`, `kills` and `replays` are
+    shares of runs: without an answer to some requests, killed, or followed by a run of older days.
     """
 
     days: int
@@ -328,10 +328,10 @@ class Life:
             self.did["calls of the full sweep"] = len(self.sandbox.requests) - self.did["calls"]
             for entity in ENTITIES:
                 metadata = result.asset_materializations_for_node(f"gorgias__{entity.name}")[0].metadata
-                assert metadata["rows_to_look_for"].value == 0
+                assert metadata["deletions_pending"].value == 0
             self.watch.compare_exactly()
 
-    def told(self) -> str:
+    def report(self) -> str:
         sizes = {entity.name: len(self.project.table(entity)) for entity in ENTITIES}
         gone = {
             name: count
@@ -390,7 +390,7 @@ class Life:
             self.did["outages"] += 1
 
     def _kill(self, start: datetime) -> None:
-        """Run in another process, and kill that as soon as it has sent some requests, or a moment later."""
+        """Run in another process, and kill it when it has sent some requests, or a moment later."""
         days = (str(self.look_back_days[entity.name]) for entity in (TICKET_MESSAGES, SATISFACTION_SURVEYS))
         about = [self.sandbox.uri, self.sandbox.api_url, str(self.project.database), *days, f"{start:%Y-%m-%d}"]
         enough = len(self.sandbox.requests) + self.random.randrange(1, 30)
@@ -408,7 +408,7 @@ class Life:
 
 
 @pytest.mark.soak
-def test_a_week_of_daily_runs_amid_faults_ends_in_the_account_s_rows_but_for_what_gorgias_does_not_show(tmp_path):
+def test_a_week_of_daily_runs_amid_faults_ends_in_the_account_s_rows_except_for_changes_gorgias_does_not_show(tmp_path):
     look_back_days = {"ticket_messages": 1, "satisfaction_surveys": 2}
     life = Life(6, 50, 25, look_back_days, tmp_path, seed=0, outages=0.7)
     life.live()
@@ -423,6 +423,6 @@ def test_a_month_of_daily_runs_amid_faults_and_kills_ends_in_the_account_s_rows(
     life = Life(30, 30, 40, look_back_days, tmp_path, seed=1, faults=2, outages=0.4, kills=0.5, replays=0.3)
     life.live()
     with capsys.disabled():
-        print(f"\n30 days in {monotonic() - started:,.0f} s\n{life.told()}")
+        print(f"\n30 days in {monotonic() - started:,.0f} s\n{life.report()}")
     assert life.did["runs killed"]
     assert life.did["failed runs"]

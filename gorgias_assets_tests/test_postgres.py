@@ -5,9 +5,11 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from gorgias_assets.pools import API_POOL
 
-from gorgias_assets.schedules import gorgias_job
+from gorgias_assets.account import Account
+from gorgias_assets.assets import API_POOL
+from gorgias_assets.entities import ENTITIES
+from gorgias_assets.jobs import gorgias_job
 from gorgias_assets_tests.conftest import Project
 from gorgias_assets_tests.postgres import postgres, programs
 
@@ -31,7 +33,7 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
 def test_a_day_of_the_job_is_recorded_in_postgresql_and_its_steps_take_places_in_the_pool(
     project: Project, instance: dg.DagsterInstance, tmp_path: Path
 ):
-    defs = dg.Definitions(assets=project.assets, jobs=[gorgias_job], resources=project.resources)
+    defs = dg.Definitions(assets=project.assets, jobs=[gorgias_job(Account(ENTITIES))], resources=project.resources)
     result = defs.resolve_job_def("gorgias").execute_in_process(instance=instance, partition_key="2025-03-10")
     storage = instance.event_log_storage
     assert result.success
