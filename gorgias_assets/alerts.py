@@ -6,13 +6,11 @@ A text that may hold a row is never posted.
 from collections.abc import Iterable, Iterator
 
 import dagster as dg
-import requests
 from dagster_shared.error import SerializableErrorInfo
 
 from gorgias_assets.account import Account
+from gorgias_assets.api.webhook import NotPosted, escaped, post
 from gorgias_assets.partitions import days_of_run
-
-SECONDS_TO_POST = 10
 
 # Errors that this project raises for people to read. The text of any other error may hold a row: only its name is used.
 FOR_PEOPLE = {"Failure", "Rejected", "Unavailable", "Untrusted", "CursorRefused", "WarehouseError", "InvalidUri"}
@@ -107,15 +105,6 @@ def _prefixes(instance: dg.DagsterInstance, run: dg.DagsterRun) -> set[str]:
 def _post(webhook_url: str, lines: Iterable[str], run: dg.DagsterRun, dagster_url: str) -> None:
     link = f"<{dagster_url.rstrip('/')}/runs/{run.run_id}|Run {run.run_id[:8]}>"
     try:
-        answer = requests.post(
-            webhook_url, json={"text": "\n".join([*map(_escaped, lines), link])}, timeout=SECONDS_TO_POST
-        )
-    except requests.RequestException as error:
-        raise dg.Failure(f"The alert's webhook could not be reached ({type(error).__name__}).") from None
-    if not answer.ok:
-        raise dg.Failure(f"The alert's webhook refused the message ({answer.status_code}).")
-
-
-def _escaped(text: str) -> str:
-    """Escape Slack's three characters (docs.slack.dev/messaging/formatting-message-text)."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        post(webhook_url, "\n".join([*map(escaped, lines), link]))
+    except NotPosted as error:
+        raise dg.Failure(str(error)) from None

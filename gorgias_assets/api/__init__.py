@@ -1,1 +1,1 @@
-"""Gorgias over HTTP: the only modules that send requests."""
+"""The only modules that send requests: to Gorgias, and to the webhook of alerts."""
