@@ -1,4 +1,4 @@
-"""What Gorgias tells of days: events, which name the rows that something happened to.
+"""Gorgias's events, which name the rows that something happened to.
 
 `/events` is the one list with a filter for time, and is kept for 12 months
 (developers.gorgias.com/reference/list-events).
@@ -15,7 +15,7 @@ EVENTS_KEPT = timedelta(days=365)
 
 
 def event_pages(client: GorgiasClient, types: Iterable[str], window: Window) -> Iterator[Page]:
-    """The window's events of some types, newest first."""
+    """Yield the window's events of some types, newest first."""
     filters = [("types", kind) for kind in types]
     filters += [
         ("created_datetime[gte]", window.start.isoformat()),

@@ -18,7 +18,7 @@ _API_URL = re.compile(
 
 
 class InvalidUri(ValueError):
-    """A URI that cannot be used; one sentence that names what is wrong and shows the expected form, never a value."""
+    """A URI that cannot be used; one sentence that names the mistake and the expected form, never a value."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class GorgiasUri:
         """Read `gorgias://<domain>?api_key=<api-key>&email=<email>`.
 
         Values are percent-decoded, except that `+` stays a plus sign (as in `ana+shop@example.com`); the order of the
-        parameters is free; `<domain>.gorgias.com` is accepted for `<domain>`. Raises `InvalidUri`.
+        parameters is free; `<domain>.gorgias.com` is accepted for `<domain>`. Raise `InvalidUri`.
         """
         parts = _split(uri)
         if parts.netloc.lower() in ("", ".gorgias.com"):
@@ -49,7 +49,7 @@ class GorgiasUri:
 
     @property
     def api_url(self) -> str:
-        """Base URL of the account's REST API, without a slash at the end."""
+        """The base URL of the account's REST API, without a slash at the end."""
         return f"https://{self.domain}.gorgias.com/api"
 
 
@@ -59,7 +59,7 @@ def check_api_url(api_url: str) -> str:
     if not match or not _is_port(match["port"]):
         raise InvalidUri("The Gorgias API URL must look like https://<host>/api, without user, query or fragment.")
     if match["scheme"] == "http" and not _is_loopback(match["host"].strip("[]")):
-        raise InvalidUri("The Gorgias API URL must use https: plain http is for a simulated account on loopback only.")
+        raise InvalidUri("The Gorgias API URL must use https; plain http is for a simulated account on loopback only.")
     return api_url.rstrip("/")
 
 
@@ -88,8 +88,8 @@ def _parameters(query: str) -> dict[str, str]:
     return parameters
 
 
-def _invalid(what: str) -> InvalidUri:
-    return InvalidUri(f"The Gorgias URI {what}; expected {EXPECTED_FORM}.")
+def _invalid(mistake: str) -> InvalidUri:
+    return InvalidUri(f"The Gorgias URI {mistake}; expected {EXPECTED_FORM}.")
 
 
 def _is_port(text: str | None) -> bool:

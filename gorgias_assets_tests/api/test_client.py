@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from gorgias_assets.api.budget import Budget
-from gorgias_assets.api.client import GorgiasClient, GorgiasError, Page, Rejected, Unavailable, Untrusted
+from gorgias_assets.api.client import CursorRefused, GorgiasClient, GorgiasError, Page, Rejected, Unavailable, Untrusted
 from gorgias_assets.api.uri import GorgiasUri
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.faults import Fault
@@ -440,7 +440,7 @@ def test_an_expired_cursor_is_rejected_after_the_pages_before_it(sandbox: Sandbo
     with client_of(sandbox) as client:
         pages = client.pages(SURVEYS, order_by=NEWEST_FIRST)
         assert len(ids([next(pages), next(pages)])) == 200
-        with pytest.raises(Rejected, match="status 400") as caught:
+        with pytest.raises(CursorRefused, match=r"rejected the cursor \(400\) and seeking failed too") as caught:
             next(pages)
     assert len(sandbox.requests) == 3
     assert_tells_no_secret(caught.value, account)

@@ -191,7 +191,7 @@ def test_days_that_were_not_materialised_are_not_compared(stored: Project) -> No
 
 OUTAGES = {
     "refused": (403, "Events cannot be read, so nothing was compared. GET /events of account 'sandbox': status 403; "),
-    "down": (503, "Nothing was compared. GET /events: status 503, and no answer came in 1 s."),
+    "down": (503, "Nothing was compared. GET /events: status 503; gave up after 1 s."),
 }
 
 

@@ -480,7 +480,7 @@ def test_a_sweep_whose_every_cursor_is_refused_ends_with_one_clear_sentence():
                 ended = desk.interrupted(Fault("expired_cursor", times=None))
                 assert isinstance(ended, CursorRefused)
                 assert str(ended).count(". ") == 1
-                assert "What was read is kept; run it again later." in str(ended)
+                assert "Rows read so far are saved; re-run later." in str(ended)
                 assert len(desk.sandbox.requests) - begun <= 6
                 assert len(desk.rows()) == 100
             desk.attempt()

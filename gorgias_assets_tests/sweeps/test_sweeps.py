@@ -233,7 +233,7 @@ def test_what_was_read_before_an_outage_is_kept_as_the_error_says(project, accou
     insert_surveys(account, (START + SECOND * i for i in range(500)))
     project.resources["gorgias"] = GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url, patience_minutes=0.01)
     sandbox.faults.append(Fault(503, skip=3, times=None))
-    with pytest.raises(Unavailable, match="What was read is kept"):
+    with pytest.raises(Unavailable, match="Rows read so far are saved"):
         project.materialize(FIRST_DAY, LAST_DAY, select=["satisfaction_surveys"])
     assert project.database.exists()
     assert len(stored(project)) == 300

@@ -1,0 +1,163 @@
+"""Reading an answer of Gorgias's: a list's envelope, the presence of one object, and the headers around them.
+
+A body that breaks the form is never taken for the end of a list or for a missing object.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import Any
+
+import orjson
+
+Read = dict[str, Any]
+
+_DIGITS_TO_ZEROS = bytes(ord("0") if byte in b"0123456789" else ord(" ") for byte in range(256))
+_LONG_INTEGER = b"0" * 19  # 64 bits hold every integer of fewer digits
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
+
+
+class Unusable(Exception):
+    """The answer cannot be used, or none came; another attempt may get one."""
+
+
+class Refused(Exception):
+    """A status that refuses the request; another attempt gets the same."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status below 500, its body, its `Location`, and its `Date`."""
+
+    status: int
+    body: bytes
+    location: str | None
+    date: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The cost of one answer.
+
+    - `requested_at`: when the answered request was sent, aware UTC.
+    - `answered_at`: when it was answered, by Gorgias's clock and to the second; by this machine's clock if the answer
+      has no `Date`.
+    - `calls`: requests made, failed attempts included; `waited`: seconds spent waiting for the budget.
+    - `seconds`: from that request to the end of its answer.
+    """
+
+    requested_at: datetime
+    answered_at: datetime
+    calls: int
+    waited: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page(Request):
+    """One answer of a list.
+
+    - `rows`: at most 100 objects, in the list's order.
+    - `next_cursor`: null on the last page; `prev_cursor`: null on the first.
+    - `size`: bytes of the body, decompressed.
+    """
+
+    rows: list[dict[str, Any]]
+    next_cursor: str | None
+    prev_cursor: str | None
+    size: int
+
+
+class Presence(Enum):
+    """The state of one object."""
+
+    ALIVE = "alive"
+    GONE = "gone"
+    MOVED = "moved"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found(Request):
+    """The answer to a look for one object; `location` is its new path if Gorgias gives one."""
+
+    presence: Presence
+    location: str | None
+
+
+def read_list(answer: Answer) -> Read:
+    """Return the fields of a `Page`. Raise `Unusable` for anything but a list's envelope."""
+    if answer.status != 200:
+        raise Refused(answer.status)
+    try:
+        envelope = _loads(answer.body)
+        rows, meta = envelope["data"], envelope["meta"]
+        cursors = {"next_cursor": meta["next_cursor"], "prev_cursor": meta.get("prev_cursor")}
+        is_list = (
+            type(rows) is list
+            and all(type(row) is dict and type(row.get("id")) is int and abs(row["id"]) < 2**63 for row in rows)
+            and all(cursor is None or (type(cursor) is str and cursor != "") for cursor in cursors.values())
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        is_list = False
+    if not is_list:
+        raise Unusable("the answer is no list of rows with ids") from None
+    return {"rows": rows, **cursors, "size": len(answer.body)}
+
+
+def read_presence(answer: Answer) -> Read:
+    """Return the fields of a `Found`.
+
+    Raise `Unusable` for a 404 that is not Gorgias's own: an unknown domain gives one for every object.
+    """
+    if answer.status == 301:
+        return {"presence": Presence.MOVED, "location": answer.location}
+    if answer.status not in (200, 404):
+        raise Refused(answer.status)
+    is_alive = answer.status == 200
+    try:
+        is_object = type(_loads(answer.body)["id" if is_alive else "error"]) is (int if is_alive else dict)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        is_object = False
+    if not is_object:
+        raise Unusable("the answer is no object of Gorgias's") from None
+    return {"presence": Presence.ALIVE if is_alive else Presence.GONE, "location": None}
+
+
+def date_of(headers: Mapping[str, str]) -> datetime:
+    """Return `Date` in UTC, or this machine's time if it is missing or malformed."""
+    try:
+        return parsedate_to_datetime(headers["Date"]).astimezone(UTC)
+    except (KeyError, ValueError):
+        return datetime.now(UTC)
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Return the seconds of `Retry-after: <integer>`, or zero if it is missing or something else."""
+    value = headers.get("Retry-After", "").strip()
+    return float(value) if value.isdecimal() else 0.0
+
+
+def _loads(body: bytes) -> Any:
+    """Parse JSON, also if orjson would round an integer of more than 64 bits or reject half a surrogate pair.
+
+    UTF-8 and databases hold no such half; it becomes the text of its escape, `\\ud83d`.
+    """
+    if _LONG_INTEGER not in body.translate(_DIGITS_TO_ZEROS):  # ten times as fast as a regular expression
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError:
+            pass
+    text = json.dumps(json.loads(body, parse_constant=_refuse), ensure_ascii=False)
+    return json.loads(_HALF_PAIR.sub(lambda half: rf"\\u{ord(half[0]):04x}", text))
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
