@@ -1,21 +1,42 @@
-"""Where the steps of a run are carried out."""
+"""Where the steps of a run are executed."""
+
+from collections.abc import Callable
 
 import dagster as dg
 
+from gorgias_assets.stopping import StoppableExecutor, StoppableInProcessExecutor
+
+
+def _stoppable(stock: dg.ExecutorDefinition, executor: Callable[[dg.Executor], dg.Executor]) -> dg.ExecutorDefinition:
+    """Return Dagster's executor, with its name and configuration, whose runs end as canceled if interrupted."""
+    create = stock.executor_creation_fn
+    assert create is not None
+    return dg.ExecutorDefinition(
+        name=stock.name,
+        config_schema=stock.config_schema.as_field(),
+        requirements=stock.get_requirements,
+        executor_creation_fn=lambda context: executor(create(context)),
+        description=stock.description,
+    )
+
+
+IN_PROCESS = _stoppable(dg.in_process_executor, StoppableInProcessExecutor)
+PROCESSES = _stoppable(dg.multiprocess_executor, StoppableExecutor)
+
 
 def executor_named(name: str) -> dg.ExecutorDefinition:
-    """`processes`: each step in one of its own; `in_process`: all in the run's; `kubernetes`: each in a pod of its own.
+    """Return the executor of all steps in the run's process (`in_process`), in one each (`processes`) or a pod each.
 
-    Raises `KeyError` for any other name.
+    The last one is `kubernetes`. Raises `KeyError` for any other name.
     """
     if name == "kubernetes":
         return _kubernetes()
-    return {"processes": dg.multiprocess_executor, "in_process": dg.in_process_executor}[name]
+    return {"in_process": IN_PROCESS, "processes": PROCESSES}[name]
 
 
 def _kubernetes() -> dg.ExecutorDefinition:
     try:
-        from dagster_k8s import k8s_job_executor  # only where it is chosen is it installed, and it takes long to load
+        from dagster_k8s import k8s_job_executor  # installed only if it is chosen, and slow to load
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
             "Steps in pods of their own need dagster-k8s; install this project with its extra, "
