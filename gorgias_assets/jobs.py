@@ -36,8 +36,10 @@ def freshness_job(account: Account, check_keys: Sequence[dg.AssetCheckKey]) -> A
     )
 
 
-def request_of(first: str, last: str, **fields: Any) -> dg.RunRequest:
-    """Return a request for one run of the partitions from `first` to `last`."""
+def request_of(account: Account, first: str, last: str, **fields: Any) -> dg.RunRequest:
+    """Return a request for one run of the partitions from `first` to `last`, if the account has partitions."""
+    if not account.by_date:
+        return dg.RunRequest(**fields)
     if first == last:
         return dg.RunRequest(partition_key=first, **fields)
     return dg.RunRequest(tags=fields.pop("tags", {}) | tags_of_days(first, last), **fields)

@@ -51,9 +51,9 @@ def daily_schedule(
             return dg.SkipReason(f"{outage} The next tick picks up {keys[-1]}.")
         lacking = _lacking(context.instance, account, keys[-MOST_DAYS_CAUGHT_UP:])
         if len(lacking) == 1:
-            return [request_of(min(lacking), keys[-1])]
+            return [request_of(account, min(lacking), keys[-1])]
         return [
-            request_of(first, keys[-1], run_key=first, asset_selection=[*lacking[first], *summaries])
+            request_of(account, first, keys[-1], run_key=first, asset_selection=[*lacking[first], *summaries])
             for first in sorted(lacking, reverse=True)
         ]
 
@@ -96,7 +96,7 @@ def full_sweep_schedule(account: Account) -> dg.ScheduleDefinition:
     )
     def full_sweep(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         keys = ended(account.partitions, context.scheduled_execution_time)
-        return request_of(keys[0], keys[-1]) if keys else dg.SkipReason(NO_DAY_HAS_ENDED)
+        return request_of(account, keys[0], keys[-1]) if keys else dg.SkipReason(NO_DAY_HAS_ENDED)
 
     return full_sweep
 

@@ -97,6 +97,7 @@ def gaps_sensor(
         attempts = _attempts(context.instance, account, now)
         requests = [
             request_of(
+                account,
                 first,
                 last,
                 asset_selection=list(dict.fromkeys([*assets, *summaries])),

@@ -201,9 +201,9 @@ def posted_by_checks(webhook: Webhook, instance: dg.DagsterInstance, result: dg.
 def test_an_error_that_a_check_has_found_is_posted_with_asset_check_and_link_though_its_run_was_a_success(
     webhook, instance
 ):
-    result = checked(instance, "gorgias/tickets", passed=False, description="2025-03-10 has not been materialised.")
+    result = checked(instance, "gorgias/tickets", passed=False, description="2025-03-10 has not been materialized.")
     assert posted_by_checks(webhook, instance, result) == [
-        "gorgias/tickets, fresh: 2025-03-10 has not been materialised.\n"
+        "gorgias/tickets, fresh: 2025-03-10 has not been materialized.\n"
         f"<https://dagster.example/runs/{result.run_id}|Run {result.run_id[:8]}>"
     ]
 

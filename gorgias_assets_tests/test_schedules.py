@@ -38,19 +38,21 @@ def project(sandbox: Sandbox, engine: Engine, tmp_path: Path) -> Iterator[Projec
         yield project
 
 
-def definitions(project: Project) -> dg.Definitions:
+def definitions(project: Project, account: Account = GORGIAS) -> dg.Definitions:
     return dg.Definitions(
-        assets=project.assets, jobs=[gorgias_job(GORGIAS), full_sweep_job(GORGIAS)], resources=project.resources
+        assets=build_assets(account), jobs=[gorgias_job(account), full_sweep_job(account)], resources=project.resources
     )
 
 
-def tick(project: Project, at: datetime = TICK, zone: str = "UTC", full: bool = False) -> Any:
-    daily = daily_schedule(GORGIAS, time(0, 30), ZoneInfo(zone), [SUMMARY])
-    schedule = full_sweep_schedule(GORGIAS) if full else daily
+def tick(
+    project: Project, at: datetime = TICK, zone: str = "UTC", full: bool = False, account: Account = GORGIAS
+) -> Any:
+    daily = daily_schedule(account, time(0, 30), ZoneInfo(zone), [SUMMARY])
+    schedule = full_sweep_schedule(account) if full else daily
     with dg.build_schedule_context(
         instance=project.instance,
         scheduled_execution_time=at,
-        repository_def=definitions(project).get_repository_def(),
+        repository_def=definitions(project, account).get_repository_def(),
         resources={"gorgias": project.resources["gorgias"]},
     ) as context:
         return schedule.evaluate_tick(context)
@@ -110,13 +112,13 @@ def test_freshness_is_judged_as_soon_as_the_newest_day_that_has_to_be_there_is_l
     assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
 
 
-def test_days_that_ticks_have_left_out_come_along_with_the_next_in_one_run(project):
+def test_days_of_skipped_ticks_are_in_the_next_one_s_run(project):
     project.materialize("2025-03-20")
     project.materialize("2025-03-28")
     assert requested(project) == ("2025-03-29", "2025-03-31")
 
 
-def test_days_that_have_failed_come_along_for_the_assets_that_lack_them_in_a_run_of_their_own(project):
+def test_assets_that_lack_failed_days_get_a_run_of_their_own(project):
     project.materialize("2025-03-28")
     project.materialize("2025-03-29", "2025-03-30", select=["tickets", "customers"])
     assert [
@@ -138,7 +140,7 @@ def test_a_day_that_is_there_is_replayed_alone(project):
     assert requested(project) == ("2025-03-31", "2025-03-31")
 
 
-def test_nothing_older_than_a_month_comes_along(project):
+def test_nothing_older_than_a_month_is_caught_up(project):
     project.materialize("2025-03-01")
     assert requested(project, datetime(2025, 4, 20, 0, 30, tzinfo=UTC)) == ("2025-04-19", "2025-04-19")
 
@@ -184,6 +186,12 @@ def test_a_list_without_days_is_read_whole_in_the_run_of_a_day_and_of_many(proje
     assert (snapshot.partition, project.query("SELECT name FROM gorgias.tags")) == (None, [("refund",)])
     days = result.asset_materializations_for_node("gorgias__tickets")
     assert [day.partition for day in days] == [f"2025-03-{day:02}" for day in (range(1, 32) if full else [31])]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_an_account_of_such_lists_alone_is_read_without_days(project, full):
+    (request,) = tick(project, full=full, account=Account([TAGS], start_date=FIRST_DAY)).run_requests
+    assert days_of_run(request.tags) == ()
 
 
 def test_definitions_of_two_accounts_do_not_collide():
