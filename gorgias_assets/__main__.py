@@ -1,4 +1,4 @@
-"""`python -m gorgias_assets`: a backfill with its progress, how things stand, and a shell on the tables.
+"""`python -m gorgias_assets`: a backfill with its progress, the status, and a shell on the tables.
 
 Settings come from the environment and `.env`, as for Dagster's own commands; the history is that of `DAGSTER_HOME`.
 """
@@ -20,7 +20,7 @@ def arguments() -> argparse.Namespace:
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
     parser = argparse.ArgumentParser(prog="python -m gorgias_assets", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    backfill = commands.add_parser("backfill", help="materialise a range of days of all assets, in one run")
+    backfill = commands.add_parser("backfill", help="materialize a range of days of all assets, in one run")
     backfill.add_argument("first", type=day, help="YYYY-MM-DD")
     backfill.add_argument("last", type=day, nargs="?", default=yesterday, help="YYYY-MM-DD; by default yesterday")
     commands.add_parser("status", help="rows, days that are missing, and calls in use")
@@ -32,17 +32,18 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     chosen = arguments()
     dotenv.load_dotenv(".env")
-    from gorgias_assets.commands import backfill, shell, status  # what they import reads the settings
-    from gorgias_assets.definitions import defs
+    from gorgias_assets.commands import backfill, shell, status  # slow to import, after a wrong argument
+    from gorgias_assets.definitions import account, defs  # which reads the settings
 
+    resources = dict(defs.resources or {})
     try:
         match chosen.command:
             case "backfill":
-                return backfill.backfill(chosen.first, chosen.last)
+                return backfill.backfill(account, chosen.first, chosen.last)
             case "status":
-                return status.print_status()
+                return status.print_status(account, resources)
             case _:
-                return shell.shell((defs.resources or {})["io_manager"], chosen.arguments)
+                return shell.shell(resources[account.io_manager_key], chosen.arguments)
     except WarehouseError as error:
         print(error, file=sys.stderr)
         return 1

@@ -39,7 +39,7 @@ def build_definitions(
     All names are made of `account`, so that definitions of several accounts can be merged; each then needs an
     `io_manager_key` of its own. The overview is made if the entities that it needs are given. Raises `InvalidUri`.
     """
-    made_of = Account(entities, account, settings.start_date.isoformat(), io_manager_key)
+    made_of = build_account(settings, entities, account, io_manager_key)
     late = late_after(settings.daily_at, settings.timezone)
     overviews = _overviews(made_of, settings)
     summaries = [made_of.overview_key for _ in overviews]
@@ -72,6 +72,16 @@ def build_definitions(
             io_manager_key: io_manager_from_uri(settings.warehouse_uri, settings.table_schema or None),
         },
     )
+
+
+def build_account(
+    settings: Settings,
+    entities: Sequence[Entity[Any]] = ENTITIES,
+    account: str = "gorgias",
+    io_manager_key: str = "io_manager",
+) -> Account:
+    """Return the account that all definitions of these arguments are made of."""
+    return Account(entities, account, settings.start_date.isoformat(), io_manager_key)
 
 
 def _overviews(account: Account, settings: Settings) -> list[dg.AssetsDefinition]:

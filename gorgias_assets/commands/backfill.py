@@ -7,26 +7,23 @@ from typing import Any
 
 import dagster as dg
 
+from gorgias_assets.account import Account
 from gorgias_assets.alerts import reason_of, step_name
-from gorgias_assets.assets import op_of
-from gorgias_assets.definitions import defs, partitions, start_date
-from gorgias_assets.entities import ENTITIES
 from gorgias_assets.executors import IN_PROCESS
 from gorgias_assets.partitions import tags_of_days
-from gorgias_assets.schedules import gorgias_job
 from gorgias_assets.stopping import is_interruption
 
 INTERRUPTED = 130  # the exit code that shells know
 
 
-def backfill(first: date, last: date) -> int:
+def backfill(account: Account, first: date, last: date) -> int:
     """Materialize all assets for the days from `first` to `last`; return 0 if it succeeded.
 
     After an interruption the same command resumes.
     """
-    keys = partitions.get_partition_keys()
+    keys = account.partitions.get_partition_keys()
     if not keys:
-        print(f"The first day, {start_date}, has not begun.")
+        print(f"The first day, {account.start_date}, has not begun.")
         return 2
     if not keys[0] <= str(first) <= str(last) <= keys[-1]:
         print(f"There are days from {keys[0]} to {keys[-1]}; name two of them, the earlier one first.")
@@ -44,21 +41,23 @@ def backfill(first: date, last: date) -> int:
         if result.dagster_run.status is dg.DagsterRunStatus.CANCELED:
             print("Stopped.")
             return INTERRUPTED
-        print_tables(result)
+        print_tables(account, result)
         return 0 if result.success else 1
 
 
 def backfill_job() -> dg.JobDefinition:
-    """Return the job `gorgias` with its progress in the terminal, always in this process."""
+    """Return the job of the code location with its progress in the terminal, always in this process."""
+    from gorgias_assets.definitions import account, defs  # this function is all that Dagster makes the job of
+
     logged = dg.Definitions.merge(defs, dg.Definitions(loggers={"terminal": _terminal}))
-    return logged.resolve_job_def(gorgias_job.name).with_executor_def(IN_PROCESS)
+    return logged.resolve_job_def(account.name).with_executor_def(IN_PROCESS)
 
 
-def print_tables(result: dg.ExecuteInProcessResult | dg.JobExecutionResult) -> None:
+def print_tables(account: Account, result: dg.ExecuteInProcessResult | dg.JobExecutionResult) -> None:
     """Print a line for each entity's table on the changes that a run made."""
     print(f"\n{'table':<36}{'rows':>10}{'merged':>10}{'new':>10}{'API calls':>11}")
-    for entity in ENTITIES:
-        for event in result.asset_materializations_for_node(op_of(entity))[-1:]:
+    for entity in account.entities:
+        for event in result.asset_materializations_for_node(account.op_of(entity))[-1:]:
             value = {name: metadata.value for name, metadata in event.metadata.items()}
             numbers = [value[name] for name in ("dagster/row_count", "rows_merged", "rows_new", "api_calls")]
             print(

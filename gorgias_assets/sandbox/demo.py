@@ -1,11 +1,11 @@
-"""`make demo`: materialise the last days of the account in the environment, show the tables, say what to type next."""
+"""`make demo`: materialize the last days of the account in the environment, show the tables and what to type next."""
 
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
 from gorgias_assets.commands.backfill import print_tables
-from gorgias_assets.definitions import defs
+from gorgias_assets.definitions import account, defs
 from gorgias_assets.sandbox.__main__ import SCHEMA
 
 DAYS = 7
@@ -21,17 +21,17 @@ GROUP BY day ORDER BY day DESC LIMIT 7"""
 def main() -> None:
     today = datetime.now(UTC).date()
     first, last = ((today - timedelta(days=days)).isoformat() for days in (DAYS, 1))
-    print(f"Materialising {first} to {last} in one run …", flush=True)
+    print(f"Materializing {first} to {last} in one run …", flush=True)
     result = materialize(first, last)
-    print_tables(result)
+    print_tables(account, result)
     warehouse = (defs.resources or {})["io_manager"].warehouse()
     answer = warehouse.query(SCHEMA, QUESTION).to_pandas()
-    print(f"\n{QUESTION}\n\n{answer.to_string(index=False)}\n")
+    print(f"\n{QUESTION}\n\n{answer.to_string(index=False, na_rep='-')}\n")
     *_, drawn = result.asset_materializations_for_node("gorgias__overview")
-    print(f"What support did on these days, drawn: {drawn.metadata['report'].value}\n")
+    print(f"A picture of these days: {drawn.metadata['report'].value}\n")
     print(
         f"The tables are in {warehouse}, schema {SCHEMA}. What to type next:\n"
-        "  make dev      the Dagster UI on the simulated account: materialise, backfill, look at the assets\n"
+        "  make dev      the Dagster UI on the simulated account: materialize, backfill, look at the assets\n"
         "  GORGIAS_URI='gorgias://<domain>?api_key=<api-key>&email=<email>' make dev      the same on your own"
     )
 
