@@ -47,7 +47,8 @@ test-bigquery: .venv/installed  ## what only Google's service shows, in a scratc
 soak: .venv/installed .venv-bigquery/installed  ## the tests that take minutes: a month of a living account with faults and kills, a run that Dagster retries, more on BigQuery
 	$(BIN)/pytest -m soak -n 0 -s
 
-screenshots: .venv/installed  ## those of the README, taken anew by the test of the pages; needs Chromium
+screenshots: .venv/installed  ## the README's pictures: the overview's, and the pages', taken by their test; needs Chromium
+	$(BIN)/python -m gorgias_assets_tests.pictures docs/overview.png
 	@mkdir -p docs/screenshots
 	SCREENSHOTS=docs/screenshots $(BIN)/pytest -m soak -n 0 gorgias_assets_tests/test_browser.py
 
@@ -61,11 +62,12 @@ fix: .venv/installed  ## format, and mend what ruff can
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-bench: .venv/installed  ## what a backfill costs, what old days and kills cost in calls, what processes get of the budget, what checks take; six minutes
+bench: .venv/installed  ## what a backfill costs, what old days and kills cost in calls, what processes get of the budget, what checks and loading take; six minutes
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.backfill
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.calls
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.budget
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.checks
+	$(BIN)/python -m gorgias_assets_tests.benchmarks.loading
 
 sandbox: .venv/installed  ## a simulated account on http://127.0.0.1:8765/api until Ctrl-C
 	$(SANDBOX)

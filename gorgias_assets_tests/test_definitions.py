@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import dagster as dg
 import pytest
@@ -24,7 +23,8 @@ from gorgias_assets.definitions import defs
 defs.get_repository_def()
 done = [(event, what) for event, what in done if what != "/dev/null"]
 assert not done, done
-assert not [name for name in sys.modules if name.startswith("google.cloud")]
+slow = ("google.cloud", "matplotlib", "PIL", "dagster_gcp", "dagster_k8s", "gorgias_assets.sandbox")
+assert not [name for name in sys.modules if name.startswith(slow)]  # they would double the time that loading takes
 """
 SETTINGS = ("GORGIAS_", "WAREHOUSE_", "ALERT_", "DAGSTER_")
 
@@ -42,15 +42,6 @@ def test_a_fresh_process_loads_it_without_settings_network_or_writing_and_in_sil
     result = load(tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_fresh_process_loads_it_in_under_three_seconds(tmp_path):
-    seconds = []
-    for _ in range(3):
-        started = time.perf_counter()
-        load(tmp_path, "import gorgias_assets.definitions")
-        seconds.append(time.perf_counter() - started)
-    assert min(seconds) < 3
 
 
 REFUSED = [

@@ -17,7 +17,6 @@ from gorgias_assets.overview.asset import build_overview
 from gorgias_assets.overview.measures import KEYS, MEASURES
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.server import Sandbox
-from gorgias_assets.sandbox.shop import Shop
 from gorgias_assets.warehouse.tables import WarehouseError
 from gorgias_assets_tests.conftest import FIRST_DAY, Project
 
@@ -25,7 +24,6 @@ FIRST, LAST = "2025-03-03", "2025-03-21"
 LETTER, CUSTOMER = "my-private-letter", "Cora-Customer"
 HOSTILE = "<script>$x^2$"
 HOUR = 3600
-PICTURE = Path(__file__).parents[2] / "docs" / "overview.png"
 
 
 def at(day: int, hour: int = 0, minute: int = 0) -> datetime:
@@ -422,20 +420,3 @@ def test_every_column_is_defined_before_the_first_run():
     assert [column.name for column in columns] == [*KEYS, *(measure.name for measure in MEASURES)]
     assert all(column.description and column.type for column in columns)
     assert spec.description.startswith("One row per day and slice")
-
-
-@pytest.mark.soak
-def test_the_readme_s_picture_is_of_four_weeks_of_a_shop(tmp_path):
-    """Draws `docs/overview.png` anew."""
-    account = Account(now=datetime(2025, 2, 15, tzinfo=UTC))
-    Shop(account, seed=2).live(until=datetime(2025, 4, 1, tzinfo=UTC))
-    for ticket in account.rows("tickets"):
-        channel = ("chat", "chat", "chat", "instagram-comment", *6 * ["email"])[ticket["id"] % 10]
-        account.update("tickets", ticket["id"], channel=channel)
-    with Sandbox(account) as sandbox:
-        project = Project(sandbox, tmp_path / "warehouse.duckdb")
-        project.materialize(FIRST_DAY, "2025-03-30")
-        picture = metadata_of(overview(project, tmp_path, FIRST_DAY, "2025-03-30"), "2025-03-30")["picture"]
-    PICTURE.write_bytes(png_of(picture))
-    assert PICTURE.stat().st_size < 80_000
-    assert table(project)[30, "all", "all"]["tickets_created"] > 0
