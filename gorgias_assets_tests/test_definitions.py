@@ -55,7 +55,7 @@ REFUSED = [
     ("GORGIAS_GAPS_DAYS", "all", "GORGIAS_GAPS_DAYS must be a number of days, 1 or more."),
     ("GORGIAS_EXECUTOR", "celery", "GORGIAS_EXECUTOR must be in_process, processes or kubernetes."),
     ("GORGIAS_SEEK", "maybe", "GORGIAS_SEEK must be on or off."),
-    ("WAREHOUSE_URI", "sqlite:///x", "The warehouse URI names no warehouse known here; expected duckdb:///<file>"),
+    ("WAREHOUSE_URI", "sqlite:///x", "The warehouse URI names no known warehouse; expected duckdb:///<file>"),
     ("WAREHOUSE_URI", "md:x?motherduck_token=s3cret", "set the environment variable motherduck_token instead."),
 ]
 
@@ -122,7 +122,7 @@ print(defs.resolve_sensor_def("gorgias_gaps").description)
         "15 4 * * * Europe/Berlin 0.5",
         "600",
     ], result.stderr
-    assert result.stdout.splitlines()[3].startswith("Finds days of the last 90 that")
+    assert result.stdout.splitlines()[3].startswith("Find days of the last 90 that")
 
 
 def test_the_daily_job_takes_all_entities_and_the_overview():
@@ -151,8 +151,9 @@ def test_definitions_of_two_accounts_do_not_collide(tmp_path):
     both = dg.Definitions.merge(eu, us)
     both.get_repository_def()
     assert {key.path[0] for key in both.resolve_asset_graph().get_all_asset_keys()} == {"gorgias_eu", "gorgias_us"}
-    names = [definition.name for definition in (*both.jobs, *both.schedules, *both.sensors)]
-    assert len(names) == len(set(names)) == 16
+    for definitions in (both.jobs, both.schedules, both.sensors):
+        names = [definition.name for definition in definitions or ()]
+        assert len(names) == len(set(names)) > 2
 
 
 def test_without_the_entities_that_it_needs_there_is_no_overview():

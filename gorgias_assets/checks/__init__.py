@@ -1,1 +1,1 @@
-"""Asset checks: what they ask, what they conclude, how Dagster runs them."""
+"""Asset checks: queries, judgements, and the steps in which Dagster runs them."""

@@ -1,6 +1,9 @@
-"""What a check concludes of one asset: from its table, from the tables beside it, and from its materialisations."""
+"""The checks: what each means, what to do if it fails, and how it judges.
 
-from collections.abc import Callable, Mapping
+A new check is a decorated function here, and its name in `table_checks`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -8,214 +11,339 @@ from typing import Any
 
 import dagster as dg
 
+from gorgias_assets.account import Account
 from gorgias_assets.api.client import GorgiasClient
 from gorgias_assets.checks import audits
-from gorgias_assets.entities.model import Entity
-from gorgias_assets.evidence import DAY, Metadata, began_at, doubt, newest_materializations, unbroken_days
-from gorgias_assets.warehouse.tables import Table
-from gorgias_assets.warehouse.warehouse import Warehouse
+from gorgias_assets.checks.audits import Stored, tolerated
+from gorgias_assets.days import DAY, newest_materializations, unbroken_days
+from gorgias_assets.entities.model import ByDate, Entity, Parent, read_by
+from gorgias_assets.metadata import Metadata, began_at, doubt
+from gorgias_assets.partitions import window_of
 from gorgias_assets.windows import Window
 
 WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
-MOST_NAMED = 20
+MOST_DAYS_NAMED = 20
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check says: numbers, ids and days, nothing of a customer's."""
+    """The result of a check: numbers, ids and days, no value of a row."""
 
     passed: bool
     description: str
-    severity: dg.AssetCheckSeverity = WARN
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
-class NotThere(Exception):
-    """There is nothing to judge yet; the message says what to materialise first."""
+class NothingToCheck(Exception):
+    """There is nothing to check yet; the message names what to materialize first."""
 
 
 @dataclass
-class Subject:
-    """The asset that is judged, as it stands at `now`.
+class CheckContext:
+    """An asset to check, as it stands at `now`. Its parts raise `NothingToCheck` if they do not exist yet.
 
-    - `tables`, `assets`: the table and the asset of every entity, by its name.
+    - `tables`: the table of each entity of the account, by the entity's name.
     - `connect`: makes a client of the account.
-    - `days`: the windows of the partitions that the run is about, by key, oldest first.
-    - `late_after`: how long after its end a day has to be there.
+    - `days`: the windows of the run's partitions, by key, oldest first; none for a list that is read whole.
+    - `late_after`: how long after its end a day is late.
     """
 
-    entity: Entity
-    tables: Mapping[str, Table]
-    assets: Mapping[str, dg.AssetKey]
-    warehouse: Warehouse
+    account: Account
+    entity: Entity[Any]
+    tables: Mapping[str, Stored]
     connect: Callable[[], GorgiasClient]
     instance: dg.DagsterInstance
-    partitions: dg.DailyPartitionsDefinition
     days: Mapping[str, Window]
     now: datetime
     late_after: timedelta
 
     @property
     def asset(self) -> dg.AssetKey:
-        return self.assets[self.entity.name]
+        return self.account.key_of(self.entity)
 
     @cached_property
-    def table(self) -> Table:
-        return self.table_of(self.entity)
-
-    @cached_property
-    def materializations(self) -> Mapping[str, Metadata]:
-        """The metadata of the newest materialisation of each of the days."""
-        return newest_materializations(self.instance, self.asset, self.days)
+    def stored(self) -> Stored:
+        return self.stored_of(self.entity)
 
     @cached_property
     def figures(self) -> audits.Figures:
-        return audits.figures(self.warehouse, self.table, self.entity)
+        return audits.figures(self.stored)
 
-    def table_of(self, entity: Entity) -> Table:
-        """Raises `NotThere`."""
-        table = self.tables[entity.name]
-        if not self.warehouse.has_table(table):
-            raise NotThere(
-                f"There is no table {table} yet; materialise {self.assets[entity.name].to_user_string()} first."
-            )
-        return table
+    @cached_property
+    def materializations(self) -> Mapping[str, Metadata]:
+        """The metadata of the newest materialization of each of the days."""
+        if not self.days:
+            raise self.nothing_of(self.entity)
+        return newest_materializations(self.instance, self.asset, self.days)
 
-    def unbroken_days(self, entity: Entity) -> Window:
-        """Raises `NotThere`."""
-        asset = self.assets[entity.name]
-        days = unbroken_days(self.instance, asset)
+    @cached_property
+    def newest_reading(self) -> Metadata:
+        """The metadata of the asset's newest materialization."""
+        event = self.instance.get_latest_materialization_event(self.asset)
+        if not event or not event.asset_materialization:
+            raise self.nothing_of(self.entity)
+        return event.asset_materialization.metadata
+
+    def stored_of(self, entity: Entity[Any]) -> Stored:
+        stored = self.tables[entity.name]
+        if not stored.warehouse.has_table(stored.table):
+            raise self.nothing_of(entity)
+        return stored
+
+    def loaded_days(self, entity: Entity[ByDate]) -> Window:
+        """Return the window of the consecutive days that end with the entity's newest."""
+        days = unbroken_days(self.instance, self.account.key_of(entity))
         if days is None:
-            raise NotThere(f"No day of {asset.to_user_string()} has been materialised yet, so nothing can be judged.")
+            raise self.nothing_of(entity)
         return days
 
+    def nothing_of(self, entity: Entity[Any]) -> NothingToCheck:
+        asset = self.account.key_of(entity).to_user_string()
+        return NothingToCheck(f"There is nothing to check before {asset} is materialized.")
 
-def ids_unique(subject: Subject) -> Verdict:
-    found = subject.figures
-    numbers = {"rows": found.rows, "rows_without_id": found.without_id, "rows_repeated": found.repeated}
+
+@dataclass(frozen=True)
+class Check:
+    """A check of one asset.
+
+    - `says`: what is true if it passes; `advice`: what to do if it fails.
+    - `severity`: of a failure; if there is nothing to check yet, that is a warning.
+    - `reads`: the other entities whose tables it reads.
+    """
+
+    name: str
+    says: str
+    advice: str
+    judge: Callable[[CheckContext], Verdict]
+    severity: dg.AssetCheckSeverity
+    reads: Sequence[Entity[Any]]
+
+    @property
+    def description(self) -> str:
+        return f"{self.says}\n\nIf it fails: {self.advice}"
+
+
+def check(
+    name: str, says: str, advice: str, severity: dg.AssetCheckSeverity = WARN, reads: Sequence[Entity[Any]] = ()
+) -> Callable[[Callable[[CheckContext], Verdict]], Check]:
+    """Make a check of the function that judges."""
+    return lambda judge: Check(name, says, advice, judge, severity, reads)
+
+
+def count_of(number: int, noun: str) -> str:
+    """Return "1 row", or "2 rows"."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+@check(
+    "ids_unique",
+    "Every row has an id, and no two rows have the same id.",
+    "Something else writes to the table. In BigQuery, two runs at the same time may have added the same row: "
+    "materialize any day again, which leaves one row per id.",
+    ERROR,
+)
+def ids_unique(context: CheckContext) -> Verdict:
+    found = context.figures
+    numbers = {"rows": found.rows, "without_id": found.without_id, "repeated": found.repeated}
     if not found.without_id and not found.repeated:
-        return Verdict(True, f"Each of {found.rows:,} rows has an id of its own.", ERROR, numbers)
-    ids = audits.repeated_ids(subject.warehouse, subject.table)
-    return Verdict(
-        False,
-        f"{found.rows:,} rows: {found.repeated:,} with the id of another, {found.without_id:,} without one.",
-        ERROR,
-        numbers | {"ids": ids},
-    )
+        return Verdict(True, f"{count_of(found.rows, 'row')}, each with an id of its own.", numbers)
+    text = f"{count_of(found.rows, 'row')}: {found.repeated:,} with a repeated id, {found.without_id:,} without an id."
+    return Verdict(False, text, numbers | {"ids": audits.repeated_ids(context.stored)})
 
 
-def touches_in_order(subject: Subject) -> Verdict:
-    entity, found = subject.entity, subject.figures
-    allowed = f" by more than {entity.look_ahead}" if entity.look_ahead else ""
-    faults = [f"{rows:,} rows have {name} before their creation{allowed}" for name, rows in found.early.items()]
-    faults += [f"{rows:,} rows have {name} after they were read" for name, rows in found.ahead.items()]
-    numbers = {"rows": found.rows, "before_creation": found.early, "in_the_future": found.ahead}
+@check(
+    "touches_in_order",
+    "No row was touched after it was read, or further before its creation than its entity declares.",
+    "Rows that are touched earlier may be missing from the partition of that day: raise `look_ahead` in the entity's "
+    "declaration, and run a full sweep. A touch in the future comes from a wrong clock, of this machine or of the "
+    "system that the row was imported from.",
+)
+def touches_in_order(context: CheckContext) -> Verdict:
+    read, found = context.entity.read, context.figures
+    allowed = f" by more than {read.look_ahead}" if read.look_ahead else ""
+    faults = [f"{name} precedes the creation{allowed} in {count_of(n, 'row')}" for name, n in found.early.items()]
+    faults += [f"{name} lies after the reading in {count_of(n, 'row')}" for name, n in found.ahead.items()]
+    numbers = {"rows": found.rows, "before_creation": found.early, "after_reading": found.ahead}
     if not faults:
-        said = f"Of {found.rows:,} rows none was touched before its creation{allowed}, or after it was read."
-        return Verdict(True, said, metadata=numbers)
-    ids = audits.ids_with_touches_amiss(subject.warehouse, subject.table, entity)
-    return Verdict(False, f"{'; '.join(faults)}.", metadata=numbers | {"ids": ids})
+        rows = count_of(found.rows, "row")
+        return Verdict(True, f"{rows}, none touched before its creation{allowed} or after its reading.", numbers)
+    return Verdict(False, f"{'; '.join(faults)}.", numbers | {"ids": audits.ids_touched_out_of_order(context.stored)})
 
 
-def fields_known(subject: Subject) -> Verdict:
-    found = subject.figures
-    if not found.extra:
-        return Verdict(True, f"None of {found.rows:,} rows has anything in _extra.")
-    fields = audits.extra_fields(subject.warehouse, subject.table)
-    declared = {column.name for column in subject.entity.columns}
-    unknown = {name: rows for name, rows in fields.items() if name not in declared}
-    unfit = {name: rows for name, rows in fields.items() if name in declared}
-    said = [
-        f"{what}: {', '.join(f'{name} ({rows:,} rows)' for name, rows in named.items())}."
-        for what, named in (("Fields that are not declared", unknown), ("Values that do not fit their column", unfit))
-        if named
-    ]
-    numbers = {"rows": found.extra, "not_declared": unknown, "not_fitting": unfit}
-    return Verdict(False, " ".join(said), metadata=numbers)
-
-
-def sweep_complete(subject: Subject) -> Verdict:
-    days, made = subject.days, subject.materializations
-    if not days:
-        raise NotThere(f"No day of {subject.asset.to_user_string()} has been materialised yet.")
-    doubts = {key: doubt(made[key]) if key in made else "it has not been materialised" for key in days}
-    doubts = {key: why for key, why in doubts.items() if why}
-    begun = {key: began for key, metadata in made.items() if (began := began_at(metadata))}
+@check(
+    "sweep_complete",
+    "The newest materialization of each of the run's days shows that the list was in order, and was read far enough.",
+    "Materialize the days that it names again.",
+    ERROR,
+)
+def sweep_complete(context: CheckContext) -> Verdict:
+    read, days = context.materializations, context.days
+    reasons = {key: doubt(read[key]) if key in read else "it was not materialized" for key in days}
+    doubts = {key: why for key, why in reasons.items() if why}
+    begun = {key: began for key, metadata in read.items() if (began := began_at(metadata))}
     partly = {key: began.isoformat() for key, began in begun.items() if began < days[key].end}
-    numbers = {"days": len(days), "complete_up_to": partly, "in_doubt": dict(list(doubts.items())[:MOST_NAMED])}
+    numbers = {"days": len(days), "complete_up_to": partly, "doubts": dict(list(doubts.items())[:MOST_DAYS_NAMED])}
     if doubts:
         first, why = next(iter(doubts.items()))
-        more = f", and {len(doubts) - 1:,} more of {len(days):,} days" if len(doubts) > 1 else ""
-        return Verdict(False, f"{first} is not known to be complete{more}: {why}.", ERROR, numbers)
-    ends = sorted({*list(days)[:1], *list(days)[-1:]})
-    said = f"{' to '.join(ends)}: the order was verified, and the list read as far down as it had to be."
+        more = f" and {len(doubts) - 1:,} more of {len(days):,} days" if len(doubts) > 1 else ""
+        return Verdict(False, f"{first}{more} may be incomplete: {why}.", numbers)
+    text = f"{' to '.join(sorted({min(days), max(days)}))}: the list was in order and was read far enough."
     if partly:
-        said += f" It is complete up to {max(partly.values())}, when it was read, for the day had not ended."
-    return Verdict(True, said, ERROR, numbers)
+        text += f" The last day had not ended; it is complete up to {max(partly.values())}, when its reading began."
+    return Verdict(True, text, numbers)
 
 
-def fresh(subject: Subject) -> Verdict:
-    """By partition: that a day of long ago has just been materialised is no freshness."""
-    day = (subject.now - subject.late_after - DAY).date().isoformat()
-    first = subject.partitions.get_first_partition_key()
-    if first is None or day < first:
-        return Verdict(True, "No day has to be there yet.", ERROR)
-    there = subject.instance.get_materialized_partitions(subject.asset)
-    if there and day < min(there):  # as on the first days of a deployment
-        return Verdict(True, f"No day has to be there yet; the first one is {min(there)}.", ERROR)
-    window = Window.of(*subject.partitions.time_window_for_partition_key(day))
-    made = newest_materializations(subject.instance, subject.asset, [day])
-    began = began_at(made[day]) if day in made else None
-    late_since = window.end + subject.late_after
-    told = {"day": day, "late_since": str(late_since), "began_at": str(began) if began else "never"}
-    if began and began >= window.end:
-        return Verdict(True, f"{day} was read after it had ended, at {began:%Y-%m-%d %H:%M} UTC.", ERROR, told)
-    was = f"was last read at {began:%Y-%m-%d %H:%M} UTC, before it had ended" if began else "has not been materialised"
-    return Verdict(False, f"{day} {was}; it is late since {late_since:%Y-%m-%d %H:%M} UTC.", ERROR, told)
+@check(
+    "sweep_complete",
+    "The newest materialization shows that the list was read to its end.",
+    "Materialize the asset again.",
+    ERROR,
+)
+def list_complete(context: CheckContext) -> Verdict:
+    why = doubt(context.newest_reading)
+    return Verdict(not why, f"The newest reading may be incomplete: {why}." if why else "The list was read to its end.")
 
 
-def parents_exist(subject: Subject, parent: Entity, field: str) -> Verdict:
-    """Living rows of a parent that was deleted are amiss, too, where they go with it.
+@check(
+    "fields_known",
+    "Every field that Gorgias sends is declared, and every value fits its column.",
+    "Nothing is lost: it is kept in `_extra`. Declare the field or correct its column in the entity's declaration; a "
+    "full sweep fills it for all rows.",
+)
+def fields_known(context: CheckContext) -> Verdict:
+    found = context.figures
+    if not found.extra:
+        return Verdict(True, f"{count_of(found.rows, 'row')}, none with anything in _extra.")
+    declared = {column.name for column in context.entity.columns}
+    fields = audits.extra_fields(context.stored)
+    undeclared = {name: rows for name, rows in fields.items() if name not in declared}
+    misfit = {name: rows for name, rows in fields.items() if name in declared}
+    text = _fields("Undeclared fields", undeclared) + _fields("Values that do not fit their column", misfit)
+    return Verdict(False, text.strip(), {"rows": found.extra, "undeclared": undeclared, "misfit": misfit})
 
-    Of rows that may outlive their parent a few may lack it: it was deleted or merged away before it was ever read.
-    """
-    child, table, days = subject.table, subject.table_of(parent), subject.unbroken_days(parent)
-    found = audits.orphans(subject.warehouse, child, field, table, parent, days)
-    said = (
-        f"{found.missing.rows:,} living rows are of {found.missing.parents:,} {parent.name} that should be stored and "
-        f"are not; {found.gone.rows:,} of {found.gone.parents:,} that were deleted; {found.beyond.rows:,} of "
-        f"{found.beyond.parents:,} that are older or newer than the days of {parent.name} in the table."
+
+@check(
+    "fresh",
+    "The newest day that is due was read after it had ended.",
+    "Find out why the daily run failed or did not start, and materialize the day.",
+    ERROR,
+)
+def fresh(context: CheckContext) -> Verdict:
+    """Judge the newest day that is due: it is no evidence that an older day was just materialized."""
+    day = (context.now - context.late_after - DAY).date().isoformat()
+    start = context.account.partitions.get_first_partition_key()
+    if start is None or day < start:
+        return Verdict(True, "No day is due yet.")
+    first = min(context.instance.get_materialized_partitions(context.asset), default=day)
+    if day < first:  # as on the first days of a deployment
+        return Verdict(True, f"No day is due yet; the first one is {first}.")
+    end = window_of(context.account.partitions, day).end
+    began = began_at(newest_materializations(context.instance, context.asset, [day]).get(day, {}))
+    late_since = end + context.late_after
+    numbers = {"day": day, "late_since": str(late_since), "began_at": str(began) if began else "never"}
+    if began and began >= end:
+        return Verdict(True, f"{day} was read after it had ended, at {_minute(began)}.", numbers)
+    was = f"was last read at {_minute(began)}, before it had ended" if began else "was not materialized"
+    return Verdict(False, f"{day} {was}; it has been late since {_minute(late_since)}.", numbers)
+
+
+@check(
+    "fresh",
+    "The whole list was read within a day and the time that a daily run may take.",
+    "Find out why the daily run failed or did not start, and materialize the asset.",
+    ERROR,
+)
+def list_fresh(context: CheckContext) -> Verdict:
+    began = began_at(context.newest_reading)
+    if began is None:
+        return Verdict(False, "The newest materialization does not show when its reading began.")
+    late_since = began + DAY + context.late_after
+    passed = context.now < late_since
+    due = "the next is late from" if passed else "the next has been late since"
+    text = f"The newest reading began at {_minute(began)}; {due} {_minute(late_since)}."
+    return Verdict(passed, text, {"late_since": str(late_since), "began_at": str(began)})
+
+
+def parents_exist(parent: Entity[Any], link: Parent) -> Check:
+    @check(
+        f"{parent.name}_exist",
+        f"Every living row's `{link.field}` is stored in {parent.name}, or is older or newer than the rows there.",
+        f"Materialize {parent.name} again. If rows have outlived the deleted row that owns them, run a full sweep. A "
+        "few rows that nothing owns may reference one that was deleted before it was read.",
+        reads=[parent],
     )
-    numbers = {
-        "rows_of_missing": found.missing.rows,
-        "missing": list(found.missing.ids),
-        "rows_of_deleted": found.gone.rows,
-        "deleted": list(found.gone.ids),
-        "rows_not_judged": found.beyond.rows,
-        "judged_days": str(days),
-    }
-    if subject.entity.goes_with:
-        return Verdict(not found.missing.rows + found.gone.rows, said, metadata=numbers)
-    return Verdict(found.missing.rows <= audits.tolerated(subject.figures.rows), said, metadata=numbers)
+    def judge(context: CheckContext) -> Verdict:
+        days = context.loaded_days(parent) if isinstance(parent.read, ByDate) else None
+        found = audits.orphans(context.stored, context.stored_of(parent), link.field, days)
+        missing, gone, beyond = found["missing"], found["gone"], found["beyond"]
+        lost = count_of(missing.parents, parent.name.removesuffix("s"))
+        text = (
+            f"{count_of(missing.rows, 'row')} {_refer(missing)} {lost} that {'is' if missing.parents == 1 else 'are'} "
+            f"missing; {gone.rows:,} {_refer(gone)} deleted {parent.name}; {beyond.rows:,} {_refer(beyond)} "
+            f"{parent.name} outside the loaded {'days' if days else 'list'}."
+        )
+        numbers = {name: lost.rows for name, lost in found.items()}
+        ids = {f"{name}_ids": list(found[name].ids) for name in ("missing", "gone")}
+        # Rows that may outlive their parent may lack a few: deleted or merged away before they were ever read.
+        passed = not missing.rows + gone.rows if link.owns else missing.rows <= tolerated(context.figures.rows)
+        return Verdict(passed, text, numbers | ids | {"days": str(days or "all")})
+
+    return judge
 
 
-def counts_agree(subject: Subject, children: Entity) -> Verdict:
-    """A few may differ: a row that an older one was merged into counts what that had, which is not stored."""
-    table, child, days = subject.table, subject.table_of(children), subject.unbroken_days(children)
-    asked = (subject.warehouse, table, subject.entity, child, children, days)
-    found = audits.miscounted(*asked)
-    judged, differing = (sum(getattr(day, of) for day in found.values()) for of in ("judged", "differing"))
-    amiss = [day for day, counted in found.items() if counted.differing > audits.tolerated(counted.judged)]
-    passed = not amiss and differing <= audits.tolerated(judged)
-    said = (
-        f"Of {judged:,} {subject.entity.name} whose {children.name} should all be stored, "
-        f"{differing:,} have another {children.counted_by} than there are."
+def counts_agree(children: Entity[ByDate], link: Parent) -> Check:
+    @check(
+        f"{link.counted_by}_agrees",
+        f"Every row's `{link.counted_by}` is the number of its living {children.name}, if all of them should be "
+        "stored, but for a few rows.",
+        f"Materialize the days of {children.name} again on which the rows that it names were created and changed. "
+        "Gorgias lists no deletion of a single one: if many were deleted, a full sweep repairs the counts.",
+        reads=[children],
     )
-    numbers = {
-        "judged": judged,
-        "differing": differing,
-        "notable_days": amiss[-MOST_NAMED:],
-        "examples": [] if passed else audits.miscounted_parents(*asked),
-        "judged_days": str(days),
-    }
-    return Verdict(passed, said, metadata=numbers)
+    def judge(context: CheckContext) -> Verdict:
+        days = context.loaded_days(children)
+        compared = context.stored, context.stored_of(children), link, days
+        found = audits.miscounted(*compared)
+        checked, differing = sum(day.checked for day in found.values()), sum(day.differing for day in found.values())
+        amiss = [day for day, counted in found.items() if counted.differing > tolerated(counted.checked)]
+        # A few may differ: a row counts the children of an older one that was merged into it and is not stored.
+        passed = not amiss and differing <= tolerated(checked)
+        numbers = {
+            "checked": checked,
+            "differing": differing,
+            "differing_days": amiss[-MOST_DAYS_NAMED:],
+            "examples": [] if passed else audits.miscounted_parents(*compared),
+            "days": str(days),
+        }
+        rows = count_of(checked, "row")
+        return Verdict(
+            passed, f"{link.counted_by} differs from the stored {children.name} in {differing:,} of {rows}.", numbers
+        )
+
+    return judge
+
+
+def table_checks(entity: Entity[Any], entities: Sequence[Entity[Any]]) -> list[Check]:
+    """Return the checks of an entity that need no call to Gorgias. `entities` are all of the account."""
+    parents = [parents_exist(other, link) for other in entities if (link := entity.parent) and link.name == other.name]
+    if not isinstance(entity.read, ByDate):
+        return [ids_unique, list_complete, fields_known, list_fresh, *parents]
+    counts = [
+        counts_agree(other, link)
+        for other in read_by(ByDate, entities)
+        if (link := other.parent) and link.name == entity.name and link.counted_by
+    ]
+    return [ids_unique, touches_in_order, sweep_complete, fields_known, fresh, *parents, *counts]
+
+
+def _fields(fault: str, fields: Mapping[str, int]) -> str:
+    named = ", ".join(f"{name} ({count_of(rows, 'row')})" for name, rows in fields.items())
+    return f" {fault}: {named}." if fields else ""
+
+
+def _refer(lost: audits.Lost) -> str:
+    return "references" if lost.rows == 1 else "reference"
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -8,29 +8,26 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
-from gorgias_assets.assets import GROUP, key_of
-from gorgias_assets.entities import ENTITIES
+from gorgias_assets.account import Account
+from gorgias_assets.assets import WAREHOUSE_POOL
 from gorgias_assets.io_managers.merging import MergingIOManager
 from gorgias_assets.overview.facts import read_facts
 from gorgias_assets.overview.measures import COLUMNS, overview_rows
 from gorgias_assets.overview.period import Period
 from gorgias_assets.overview.report import report_metadata
-from gorgias_assets.partitions import daily_partitions
-from gorgias_assets.pools import WAREHOUSE_POOL
 from gorgias_assets.warehouse.tables import Dimension, Table
 from gorgias_assets.warehouse.warehouse import Warehouse
 from gorgias_assets.windows import Window
 
-KEY = dg.AssetKey([GROUP, "overview"])
+NEEDS = ("tickets", "ticket_messages", "satisfaction_surveys")
 PICTURED = timedelta(days=28)  # whole weeks, so that no weekday counts more than another
 READ_AT_ONCE = 3 * PICTURED  # 300,000 tickets, where there are 100,000 a month
 
 
 def build_overview(
-    start_date: str = "2024-01-01",
+    account: Account,
     *,
     reports: str = "reports",
-    io_manager_key: str = "io_manager",
     retry_policy: dg.RetryPolicy | None = None,
     pool: str | None = WAREHOUSE_POOL,
 ) -> dg.AssetsDefinition:
@@ -41,38 +38,37 @@ def build_overview(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # `backfill_policy` is in beta; one run per backfill needs it
-        return _build_overview(daily_partitions(start_date), reports, io_manager_key, retry_policy, pool)
+        return _build_overview(account, reports, retry_policy, pool)
 
 
 def _build_overview(
-    partitions: dg.DailyPartitionsDefinition,
+    account: Account,
     reports: str,
-    io_manager_key: str,
     retry_policy: dg.RetryPolicy | None,
     pool: str | None,
 ) -> dg.AssetsDefinition:
     @dg.asset(
-        key=KEY,
-        group_name=GROUP,
+        key=account.overview_key,
+        group_name=account.name,
         description=DESCRIPTION,
         kinds={"pandas", "matplotlib"},
-        deps=[key_of(entity) for entity in ENTITIES],
-        partitions_def=partitions,
+        deps=[account.key_of(entity) for entity in account.by_date],
+        partitions_def=account.partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        io_manager_key=io_manager_key,
-        required_resource_keys={io_manager_key},
+        io_manager_key=account.io_manager_key,
+        required_resource_keys={account.io_manager_key},
         retry_policy=retry_policy,
         pool=pool,
         metadata={"partition_expr": "day", "dagster/column_schema": COLUMNS},
     )
     def overview(context: dg.AssetExecutionContext) -> pa.Table:
         context.add_output_metadata({"began_at": dg.MetadataValue.timestamp(datetime.now(UTC))})
-        io_manager = cast(MergingIOManager, getattr(context.resources, io_manager_key))
+        io_manager = cast(MergingIOManager, getattr(context.resources, account.io_manager_key))
         warehouse, window = io_manager.warehouse, Window.of(*context.partition_time_window)
         pictured = Window(window.end - PICTURED, window.end)
         run_days, rows = _days(window), []
         for part in _parts(Window(min(window.start, pictured.start), window.end)):
-            facts, names = read_facts(warehouse, lambda entity: io_manager.table_of(key_of(entity)), part)
+            facts, names = read_facts(warehouse, lambda entity: io_manager.table_of(account.key_of(entity)), part)
             rows.append(overview_rows(facts, names, run_days[run_days.isin(_days(part))]))
         stored = _stored_days(warehouse, io_manager.table_of(context.asset_key), pictured)
         period = Period.of(facts, names, _days(pictured), known=stored.append(run_days))

@@ -10,6 +10,7 @@ counts, while a survey counts whatever has become of its ticket.
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
+from typing import Any
 
 import pandas as pd
 
@@ -55,7 +56,7 @@ class Facts:
 
 
 def read_facts(
-    warehouse: Warehouse, table_of: Callable[[Entity], Table], window: Window
+    warehouse: Warehouse, table_of: Callable[[Entity[Any]], Table], window: Window
 ) -> tuple[Facts, dict[str, str]]:
     """What happened in the window, and the names of agents by id. Raises `WarehouseError` where a table is missing."""
     tables = {entity.name: table_of(entity) for entity in (TICKETS, TICKET_MESSAGES, SATISFACTION_SURVEYS)}
