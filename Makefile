@@ -10,9 +10,9 @@ SOURCES := gorgias_assets gorgias_assets_tests
 export VIRTUAL_ENV := $(CURDIR)/.venv
 HAS_ACCOUNT := [ -n "$$GORGIAS_URI" ] || grep -qs '^GORGIAS_URI=.' .env
 
-.PHONY: demo dev backfill status sql test test-bigquery soak screenshots check fix bench sandbox emulator clean
+.PHONY: demo dev backfill status sql test test-bigquery soak screenshots docs check fix bench sandbox emulator clean
 
-demo: .venv/installed  ## materialise a simulated account's last days into gorgias.duckdb and show what is in it
+demo: .venv/installed  ## materialize the last days of a simulated account into warehouse.duckdb and query them
 	$(SANDBOX) --port 0 --run $(BIN)/python -m gorgias_assets.sandbox.demo
 
 # Runs a command on GORGIAS_URI when it is set (here or in .env), else on a simulated account, each with a history.
@@ -26,43 +26,46 @@ ON_ACCOUNT = @mkdir -p .dagster/real .dagster/simulated; \
 		DAGSTER_HOME=$(CURDIR)/.dagster/simulated exec $(SANDBOX) --port 0 --run $(1); \
 	fi
 
-dev: .venv/installed  ## the Dagster UI; sensors and the full sweep are off until you turn them on under Automation
+dev: .venv/installed  ## the Dagster UI; turn on sensors and the full sweep under Automation
 	$(call ON_ACCOUNT,$(BIN)/dg dev)
 
-backfill: .venv/installed  ## materialise the days FROM to TO in one run: make backfill FROM=2025-01-01 TO=2025-06-30
+backfill: .venv/installed  ## materialize the days FROM to TO in one run: `make backfill FROM=2025-01-01 TO=2025-06-30`
 	$(call ON_ACCOUNT,$(BIN)/python -m gorgias_assets backfill $(FROM) $(TO))
 
-status: .venv/installed  ## rows, days that are missing, and API calls in use
+status: .venv/installed  ## rows, missing days, and API calls in use
 	$(call ON_ACCOUNT,$(BIN)/python -m gorgias_assets status)
 
-sql: .venv/installed  ## a DuckDB shell on a copy of the tables, of GORGIAS_URI's account or of the simulated one
+sql: .venv/installed  ## DuckDB's shell on a copy of the tables, of GORGIAS_URI's account or of the simulated one
 	@$(HAS_ACCOUNT) || export GORGIAS_SCHEMA=gorgias_demo; exec $(BIN)/python -W ignore -m gorgias_assets sql
 
-test: .venv/installed .venv-bigquery/installed  ## all tests; those on a BigQuery emulator only where there is Python 3.13
+test: .venv/installed .venv-bigquery/installed  ## all tests; those on a BigQuery emulator need Python 3.13
 	$(BIN)/pytest
 
-test-bigquery: .venv/installed  ## what only Google's service shows, in a scratch dataset of PROJECT, LOCATION if not US
+test-bigquery: .venv/installed  ## tests on Google's service, in a scratch dataset of PROJECT, in LOCATION if not US
 	$(BIN)/python -m gorgias_assets_tests.bigquery.account --project "$(PROJECT)" $(if $(LOCATION),--location $(LOCATION))
 
-soak: .venv/installed .venv-bigquery/installed  ## the tests that take minutes: a month of a living account with faults and kills, a run that Dagster retries, more on BigQuery
+soak: .venv/installed .venv-bigquery/installed  ## tests that take minutes: a month of a living account with faults and kills, a run that Dagster retries, more on BigQuery
 	$(BIN)/pytest -m soak -n 0 -s
 
-screenshots: .venv/installed  ## the README's pictures: the overview's, and the pages', taken by their test; needs Chromium
+screenshots: .venv/installed  ## the pictures of the documents: the overview's, and those of Dagster's pages; needs Chromium
 	$(BIN)/python -m gorgias_assets_tests.pictures docs/overview.png
 	@mkdir -p docs/screenshots
 	SCREENSHOTS=docs/screenshots $(BIN)/pytest -m soak -n 0 gorgias_assets_tests/test_browser.py
 
-check: .venv/installed  ## everything that can be checked without running it; writes nothing
+docs: .venv/installed  ## write the generated parts of the documents, and .env.example
+	$(BIN)/python -m gorgias_assets_tests.documents
+
+check: .venv/installed  ## linter, formatter, types, definitions; writes nothing
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/dg check defs
 
-fix: .venv/installed  ## format, and mend what ruff can
+fix: .venv/installed  ## format, and fix lint errors that ruff can fix
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-bench: .venv/installed  ## what a backfill costs, what old days and kills cost in calls, what processes get of the budget, what checks and loading take; six minutes
+bench: .venv/installed  ## cost of a backfill, of old days and kills in calls, shares of the budget, time of checks and of loading; six minutes
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.backfill
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.calls
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.budget

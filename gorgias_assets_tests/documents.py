@@ -1,0 +1,151 @@
+"""The generated parts of the documents: `make docs` writes them, `test_documents.py` compares them.
+
+In a Markdown file such a part stands between `<!-- name -->` and `<!-- /name -->`. `.env.example` is generated whole.
+"""
+
+import re
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from gorgias_assets.checks.build import EVENTS_AGREE, table_checks
+from gorgias_assets.columns import ADDED_COLUMNS, Column, Kind
+from gorgias_assets.entities import ENTITIES
+from gorgias_assets.entities.model import ByDate, read_by
+from gorgias_assets.overview.measures import KEYS, MEASURES
+from gorgias_assets.settings import Settings
+from gorgias_assets.warehouse import bookkeeping
+from gorgias_assets.warehouse.bigquery.session import BigQueryDialect
+from gorgias_assets.warehouse.duckdb.session import DuckDBDialect
+
+REPOSITORY = Path(__file__).parent.parent
+WIDTH = 120
+ENV_HEAD = """\
+# Copy to .env; `make dev`, `dg` and `dagster` read it. Every setting but the first has a default.
+# Gorgias shows the domain, the e-mail and the key under Settings, REST API.
+"""
+
+
+def documents() -> list[Path]:
+    return [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")]
+
+
+def rendered() -> Iterator[tuple[Path, str]]:
+    """Yield each file that has generated parts, and the text that it has to have."""
+    yield REPOSITORY / ".env.example", env_example()
+    for file in documents():
+        text = file.read_text()
+        yield file, re.sub(r"(<!-- (\w+) -->\n).*?(<!-- /\2 -->)", _part, text, flags=re.DOTALL)
+
+
+def _part(match: re.Match[str]) -> str:
+    start, name, end = match.groups()
+    return f"{start}{PARTS[name]()}{end}"
+
+
+def table(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [heading, ["---"] * len(heading), *rows]
+    return "".join(f"| {' | '.join(map(str, line))} |\n".replace("|  |", "| |") for line in lines)
+
+
+def env_example() -> str:
+    settings = [
+        f"\n{textwrap.fill(meaning.replace('`', ''), WIDTH, initial_indent='# ', subsequent_indent='# ')}\n"
+        f"{'#' if variable != 'GORGIAS_URI' else ''}{variable}={default}\n"
+        for variable, default, meaning in Settings.documented()
+    ]
+    return ENV_HEAD + "".join(settings)
+
+
+def settings() -> str:
+    rows = [
+        [f"`{variable}`", f"`{default}`" if default else "", meaning]
+        for variable, default, meaning in Settings.documented()
+    ]
+    return table(["environment variable", "default", "meaning"], rows)
+
+
+def entities() -> str:
+    rows = [
+        [
+            f"`gorgias/{entity.name}`",
+            entity.grain.removeprefix("One row ").removesuffix("."),
+            ", ".join(name.removesuffix("_datetime") for name in entity.read.touch_fields),
+            f"{entity.read.look_back.days} days",
+            len(entity.columns),
+        ]
+        for entity in read_by(ByDate, ENTITIES)
+    ]
+    return table(["asset", "one row", "in the partition of the day it was", "look-back", "columns"], rows)
+
+
+def types() -> str:
+    rows = [
+        [kind.name.lower(), f"`{DuckDBDialect.types[kind]}`", f"`{BigQueryDialect.types[kind]}`"] for kind in Kind
+    ]
+    return table(["type", "in DuckDB", "in BigQuery"], rows)
+
+
+def columns() -> str:
+    parts = [f"\n### {entity.name}\n\n{entity.grain}\n\n{_columns(entity.columns)}\n" for entity in ENTITIES]
+    return "".join(parts)
+
+
+def _columns(columns: Iterable[Column]) -> str:
+    rows = [[f"`{column.name}`", column.kind.name.lower(), column.description] for column in columns]
+    return table(["column", "type", "meaning"], rows)
+
+
+def own_tables() -> str:
+    return "".join(
+        f"\n### {name}\n\n{_columns(columns)}\n" for name, columns in bookkeeping._COLUMNS.items()
+    )
+
+
+def checks() -> str:
+    judged: dict[tuple[str, str], list[str]] = {}
+    for entity in ENTITIES:
+        for check in [*table_checks(entity), *([EVENTS_AGREE] if entity.creation_event else [])]:
+            judged.setdefault((check.name, check.says), []).append(entity.name)
+    rows = [
+        [f"`{name}`", "all" if len(names) == len(ENTITIES) else ", ".join(names), says]
+        for (name, says), names in judged.items()
+    ]
+    return table(["check", "assets", "passes if"], rows)
+
+
+def measures() -> str:
+    rows = [
+        *([f"`{name}`", str(kind), definition] for name, (kind, definition) in KEYS.items()),
+        *([f"`{measure.name}`", str(measure.type), measure.definition] for measure in MEASURES),
+    ]
+    return table(["column", "type", "meaning"], rows)
+
+
+def commands() -> str:
+    targets = re.findall(r"^([a-z-]+):.*?## (.*)$", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    return table(["command", "purpose"], [[f"`make {name}`", purpose] for name, purpose in targets])
+
+
+PARTS = {
+    "settings": settings,
+    "entities": entities,
+    "types": types,
+    "columns": columns,
+    "added": lambda: _columns(ADDED_COLUMNS),
+    "own": own_tables,
+    "checks": checks,
+    "measures": measures,
+    "commands": commands,
+}
+
+
+def main() -> None:
+    for file, text in rendered():
+        if not file.exists() or file.read_text() != text:
+            file.write_text(text)
+            print(file.relative_to(REPOSITORY))
+
+
+if __name__ == "__main__":
+    main()
