@@ -11,7 +11,7 @@ from pathlib import Path
 from gorgias_assets.checks.build import EVENTS_AGREE, table_checks
 from gorgias_assets.columns import ADDED_COLUMNS, Column, Kind
 from gorgias_assets.entities import ENTITIES
-from gorgias_assets.entities.model import ByDate, read_by
+from gorgias_assets.entities.model import ByDate, Whole
 from gorgias_assets.overview.measures import KEYS, MEASURES
 from gorgias_assets.settings import Settings
 from gorgias_assets.warehouse import bookkeeping
@@ -70,36 +70,37 @@ def entities() -> str:
         [
             f"`gorgias/{entity.name}`",
             entity.grain.removeprefix("One row ").removesuffix("."),
-            ", ".join(name.removesuffix("_datetime") for name in entity.read.touch_fields),
-            f"{entity.read.look_back.days} days",
+            *_partition(entity.read),
             len(entity.columns),
         ]
-        for entity in read_by(ByDate, ENTITIES)
+        for entity in ENTITIES
     ]
     return table(["asset", "one row", "in the partition of the day it was", "look-back", "columns"], rows)
 
 
+def _partition(read: ByDate | Whole) -> tuple[str, str]:
+    if isinstance(read, Whole):
+        return "(no partitions: read whole)", ""
+    touches = ", ".join(name.removesuffix("_datetime") for name in read.touch_fields)
+    return touches, f"{read.look_back.days} days"
+
+
 def types() -> str:
-    rows = [
-        [kind.name.lower(), f"`{DuckDBDialect.types[kind]}`", f"`{BigQueryDialect.types[kind]}`"] for kind in Kind
-    ]
+    rows = [[kind.name.lower(), f"`{DuckDBDialect.types[kind]}`", f"`{BigQueryDialect.types[kind]}`"] for kind in Kind]
     return table(["type", "in DuckDB", "in BigQuery"], rows)
 
 
 def columns() -> str:
-    parts = [f"\n### {entity.name}\n\n{entity.grain}\n\n{_columns(entity.columns)}\n" for entity in ENTITIES]
-    return "".join(parts)
+    return "".join(f"\n### {entity.name}\n\n{entity.grain}\n\n{_columns(entity.columns)}" for entity in ENTITIES)
+
+
+def own_tables() -> str:
+    return "".join(f"\n### {name}\n\n{_columns(columns)}" for name, columns in bookkeeping._COLUMNS.items())
 
 
 def _columns(columns: Iterable[Column]) -> str:
     rows = [[f"`{column.name}`", column.kind.name.lower(), column.description] for column in columns]
     return table(["column", "type", "meaning"], rows)
-
-
-def own_tables() -> str:
-    return "".join(
-        f"\n### {name}\n\n{_columns(columns)}\n" for name, columns in bookkeeping._COLUMNS.items()
-    )
 
 
 def checks() -> str:
