@@ -31,9 +31,9 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize(("file", "text"), rendered(), ids=lambda value: getattr(value, "name", ""))
-def test_the_generated_parts_are_those_of_make_docs(file, text):
-    assert file.read_text() == text
+def test_the_generated_parts_are_those_that_make_docs_writes():
+    outdated = [file.name for file, text in rendered() if file.read_text() != text]
+    assert outdated == []
 
 
 def test_the_readme_can_be_read_in_a_few_minutes():
