@@ -6,9 +6,11 @@ In a Markdown file such a part stands between `<!-- name -->` and `<!-- /name --
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 
-from gorgias_assets.checks.build import EVENTS_AGREE, table_checks
+from gorgias_assets.account import Account
+from gorgias_assets.checks.build import build_checks
 from gorgias_assets.columns import ADDED_COLUMNS, Column, Kind
 from gorgias_assets.entities import ENTITIES
 from gorgias_assets.entities.model import ByDate, Whole
@@ -104,15 +106,16 @@ def _columns(columns: Iterable[Column]) -> str:
 
 
 def checks() -> str:
-    judged: dict[tuple[str, str], list[str]] = {}
-    for entity in ENTITIES:
-        for check in [*table_checks(entity), *([EVENTS_AGREE] if entity.creation_event else [])]:
-            judged.setdefault((check.name, check.says), []).append(entity.name)
+    assets: dict[tuple[str, ...], list[str]] = {}
+    for step in build_checks(Account(ENTITIES), late_after=timedelta()):
+        for spec in step.check_specs:
+            meaning, _, advice = (spec.description or "").partition("\n\n")
+            assets.setdefault((spec.name, meaning, advice.partition(": ")[2]), []).append(spec.asset_key.path[-1])
     rows = [
-        [f"`{name}`", "all" if len(names) == len(ENTITIES) else ", ".join(names), says]
-        for (name, says), names in judged.items()
+        [f"`{name}`", "all" if len(names) == len(ENTITIES) else ", ".join(names), meaning, advice]
+        for (name, meaning, advice), names in assets.items()
     ]
-    return table(["check", "assets", "passes if"], rows)
+    return table(["check", "assets", "passes if", "if it fails"], rows)
 
 
 def measures() -> str:
