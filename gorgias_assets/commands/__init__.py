@@ -1,1 +1,1 @@
-"""What is done at a terminal rather than in Dagster's UI; `python -m gorgias_assets` runs it."""
+"""The commands at a terminal, as an alternative to Dagster's UI; `python -m gorgias_assets` runs them."""

@@ -18,13 +18,13 @@ from gorgias_assets.warehouse.tables import WarehouseError
 
 
 def shell(io_manager: dg.ConfigurableIOManagerFactory[Any], arguments: Sequence[str] = ()) -> int:
-    """Open DuckDB's shell where a table's name alone is enough; `arguments` are its own. Returns its exit status.
+    """Open DuckDB's shell in the tables' schema; `arguments` are its own. Return its exit status.
 
-    Whoever has a file open, be it to read, keeps all others from writing. So the shell is on a copy of the file, as it
-    was when the shell was opened. Raises `WarehouseError`.
+    A process that has a file open, even to read, keeps all others from writing. So the shell is on a copy of the file,
+    taken when the shell is opened. Raises `WarehouseError`.
     """
     if not isinstance(io_manager, GorgiasDuckDBIOManager):
-        raise WarehouseError("The warehouse is BigQuery; ask it with `bq query --use_legacy_sql=false 'SELECT …'`.")
+        raise WarehouseError("The warehouse is BigQuery; query it with `bq query --use_legacy_sql=false 'SELECT …'`.")
     if find_spec("duckdb_cli") is None:
         raise WarehouseError("DuckDB's shell is not installed; `pip install duckdb-cli`.")
     warehouse, schema = io_manager.warehouse(), io_manager.schema_ or "main"
@@ -37,12 +37,12 @@ def shell(io_manager: dg.ConfigurableIOManagerFactory[Any], arguments: Sequence[
 
 
 def _name_of(copy: Path, schema: str, warehouse: DuckDBWarehouse) -> str:
-    """What DuckDB calls the database in the file."""
+    """Return DuckDB's name of the database in the file."""
     with duckdb.connect(copy) as connection:
         question = "SELECT current_database(), count(*) FROM duckdb_schemas() WHERE schema_name = ?"
         ((name, schemas),) = connection.execute(question, [schema]).fetchall()
     if not schemas:
-        raise WarehouseError(f"There is no schema {schema} in {warehouse} yet; materialise an asset first.")
+        raise WarehouseError(f"There is no schema {schema} in {warehouse} yet; materialize an asset first.")
     return str(name)
 
 

@@ -19,7 +19,7 @@ from gorgias_assets.api.client import CursorRefused, Page
 from gorgias_assets.sweeps.rows import moments
 
 # A page of a list ordered by a datetime field: (<field>:asc or <field>:desc, cursor) -> page.
-AskForPage = Callable[[str, str | None], Page]
+RequestPage = Callable[[str, str | None], Page]
 
 
 @dataclass(frozen=True)
@@ -33,18 +33,18 @@ class Sought:
     oldest: datetime | None = None
 
 
-def seek(ask: AskForPage, order: str, moment: datetime) -> Sought | None:
+def seek(request: RequestPage, order: str, moment: datetime) -> Sought | None:
     """Reach the rows of the list by `order`, newest first, that are older than `moment`; return None on any doubt.
 
     The list must have newer rows as well.
     """
     try:
-        page = ask(f"{order}:desc", cursor_before(moment))
+        page = request(f"{order}:desc", cursor_before(moment))
         if not page.rows:
-            return _sought_nothing(ask, page, order, moment)
+            return _sought_nothing(request, page, order, moment)
         if page.prev_cursor is None:
             return None
-        newer = moments(ask(f"{order}:desc", page.prev_cursor).rows, order)
+        newer = moments(request(f"{order}:desc", page.prev_cursor).rows, order)
     except CursorRefused:
         return None
     older = moments(page.rows, order)
@@ -56,9 +56,9 @@ def cursor_before(moment: datetime) -> str:
     return base64.b64encode(json.dumps(["next", moment.replace(tzinfo=None).isoformat(), 0]).encode()).decode()
 
 
-def _sought_nothing(ask: AskForPage, page: Page, order: str, moment: datetime) -> Sought | None:
+def _sought_nothing(request: RequestPage, page: Page, order: str, moment: datetime) -> Sought | None:
     """Verify a page without rows: it is right if the list's oldest row is not older than the moment."""
-    first = ask(f"{order}:asc", None)
+    first = request(f"{order}:asc", None)
     oldest = min(moments(first.rows, order), default=None)
     is_empty = not first.rows and first.next_cursor is None
     if page.next_cursor is not None or (oldest < moment if oldest else not is_empty):
