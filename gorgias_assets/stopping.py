@@ -55,7 +55,8 @@ class StoppableExecutor(dg.Executor):
     def _events(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
-        yield from self._executor.execute(plan_context, execution_plan)
+        with _hangup_kept_from_children():
+            yield from self._executor.execute(plan_context, execution_plan)
 
 
 class StoppableInProcessExecutor(StoppableExecutor):
@@ -141,3 +142,20 @@ def _hangup_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@contextmanager
+def _hangup_kept_from_children() -> Iterator[None]:
+    """Let this process alone take SIGHUP, which a terminal sends to the processes of steps, too.
+
+    It would kill them, and the event by which Dagster then stops them waits forever for a killed process. Children
+    inherit the mask of this thread. Another thread takes the signal, and Python still handles it in this one.
+    """
+    over = threading.Event()
+    threading.Thread(target=over.wait, name="gorgias-hangup", daemon=True).start()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        over.set()

@@ -15,8 +15,8 @@ def test_the_setting_is_the_executor_of_the_jobs(tmp_path):
 
 
 def test_a_step_has_a_process_or_a_pod_of_its_own_or_none():
-    assert executor_named("processes") is dg.multiprocess_executor
-    assert executor_named("in_process") is dg.in_process_executor
+    assert executor_named("processes").name == dg.multiprocess_executor.name
+    assert executor_named("in_process").name == dg.in_process_executor.name
     assert executor_named("kubernetes").name == "k8s"
 
 

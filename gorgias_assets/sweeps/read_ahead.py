@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Condition, Thread
+from time import monotonic
 from typing import Generic, Protocol, Self, TypeVar
 
 
@@ -15,6 +16,8 @@ class Sized(Protocol):
 
 
 Page = TypeVar("Page", bound=Sized)
+
+SECONDS_TO_STOP = 5  # an answer may take a minute, for which no run that is stopped waits; the threads are daemons
 
 
 @contextmanager
@@ -69,12 +72,13 @@ class Ahead(Generic[Page]):
             raise StopIteration
 
     def stop(self) -> None:
-        """End the threads, and wait for them."""
+        """End the threads, and wait a few seconds for them."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
+        deadline = monotonic() + SECONDS_TO_STOP
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, deadline - monotonic()))
 
     def _fill(self, pages: Iterator[Page]) -> None:
         try:

@@ -67,7 +67,7 @@ def test_a_backfill_tells_its_progress_and_then_status_shows_what_is_there_and_m
         account.create("messages", ticket_id=ticket["id"], created_datetime=moment, body_text=LETTER)
     code, output = run(settings, "backfill", "2025-03-02", "2025-03-10")
     assert code == 0, output
-    assert "Materialising 2025-03-02 to 2025-03-10 in one run." in output
+    assert "Materializing 2025-03-02 to 2025-03-10 in one run." in output
     assert re.search(r"\d\d:\d\d:\d\d  gorgias.tickets: [2-3] rows merged, [2-3] of them new, with \d+ calls\n", output)
     assert columns(output)["gorgias.ticket_messages"][:3] == ["2", "2", "2"]
     assert LETTER not in output

@@ -69,7 +69,7 @@ os.kill(os.getpid(), 9)
     [
         ("bigquery://my-project", "bq query --use_legacy_sql=false"),
         ("duckdb:///{folder}/none.duckdb", "There is nothing in .*/none.duckdb yet; materialize an asset first"),
-        ("duckdb:///{folder}/gorgias.duckdb", "There is no schema other in .*/gorgias.duckdb yet; materialise"),
+        ("duckdb:///{folder}/gorgias.duckdb", "There is no schema other in .*/gorgias.duckdb yet; materialize"),
     ],
 )
 def test_where_there_is_nothing_to_open_it_is_said_why(file, uri, sentence):
