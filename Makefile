@@ -59,6 +59,8 @@ check: .venv/installed  ## linter, formatter, types, definitions; writes nothing
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
+	$(BIN)/deptry gorgias_assets
+	$(BIN)/deptry gorgias_assets_tests --ignore DEP002,DEP004
 	$(BIN)/dg check defs
 
 fix: .venv/installed  ## format, and fix lint errors that ruff can fix

@@ -1,4 +1,4 @@
-"""`make demo`: materialize the last days of the account in the environment, show the tables and what to type next."""
+"""`make demo`: materialize the last days of the account in the environment, print tables and further commands."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -28,16 +28,16 @@ def main() -> None:
     answer = warehouse.query(SCHEMA, QUESTION).to_pandas()
     print(f"\n{QUESTION}\n\n{answer.to_string(index=False, na_rep='-')}\n")
     *_, drawn = result.asset_materializations_for_node("gorgias__overview")
-    print(f"A picture of these days: {drawn.metadata['report'].value}\n")
+    print(f"The overview of these days: {drawn.metadata['report'].value}\n")
     print(
-        f"The tables are in {warehouse}, schema {SCHEMA}. What to type next:\n"
+        f"The tables are in {warehouse}, schema {SCHEMA}. Further commands:\n"
         "  make dev      the Dagster UI on the simulated account: materialize, backfill, look at the assets\n"
         "  GORGIAS_URI='gorgias://<domain>?api_key=<api-key>&email=<email>' make dev      the same on your own"
     )
 
 
 def materialize(first: str, last: str) -> dg.ExecuteInProcessResult:
-    """What the job `gorgias` does for a range of days, in this process and without a trace in Dagster's history."""
+    """Run the job `gorgias` for a range of days in this process, without a trace in Dagster's history."""
     with dg.DagsterInstance.ephemeral() as instance:
         return defs.resolve_job_def("gorgias").execute_in_process(
             instance=instance,
