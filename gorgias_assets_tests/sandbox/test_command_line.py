@@ -22,8 +22,8 @@ def test_what_is_printed_can_be_copied() -> None:
         found = re.search(r"curl -u '(.+):(.+)' '(.+)'", printed)
         assert found is not None
         user, key, url = found.groups()
-        assert len(requests.get(url, auth=(user, key), timeout=5).json()["data"]) == 1
+        assert len(requests.get(url, auth=(user, key), timeout=60).json()["data"]) == 1
         assert "export GORGIAS_URI='gorgias://sandbox?api_key=sandbox-key&email=ines.vale%40shop.example'" in printed
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=5) == 0
+        assert process.wait(timeout=60) == 0
         assert process.stderr.read() == ""

@@ -25,19 +25,19 @@ def test_the_uri_carries_what_the_api_url_asks_for() -> None:
         uri = urlsplit(sandbox.uri)
         given = {name: values[0] for name, values in parse_qs(uri.query).items()}
         assert (uri.scheme, uri.netloc, "+" in uri.query) == ("gorgias", "sandbox", False)
-        answer = requests.get(f"{sandbox.api_url}/users/0", auth=(given["email"], given["api_key"]), timeout=5)
+        answer = requests.get(f"{sandbox.api_url}/users/0", auth=(given["email"], given["api_key"]), timeout=60)
         assert answer.json()["email"] == "a+b@shop.example"
 
 
 def test_a_wrong_key_is_a_401(sandbox: Sandbox) -> None:
-    answer = requests.get(f"{sandbox.api_url}/tickets", auth=(sandbox.account.email, "wrong"), timeout=5)
+    answer = requests.get(f"{sandbox.api_url}/tickets", auth=(sandbox.account.email, "wrong"), timeout=60)
     assert (answer.status_code, answer.json()) == (401, {"error": {"msg": "Unauthorized."}})
     assert CALL_LIMIT in answer.headers
 
 
 def test_an_unknown_domain_is_html(account: Account) -> None:
     with Sandbox(account, unknown_domain=True) as sandbox:
-        answer = requests.get(f"{sandbox.api_url}/tickets", timeout=5)
+        answer = requests.get(f"{sandbox.api_url}/tickets", timeout=60)
         assert (answer.status_code, answer.headers["Content-Type"]) == (404, "text/html")
 
 
@@ -51,7 +51,7 @@ def test_what_is_not_there_is_a_404(get: Get, path: str) -> None:
 
 def test_other_methods_are_refused(sandbox: Sandbox) -> None:
     auth = (sandbox.account.email, sandbox.account.api_key)
-    answer = requests.post(f"{sandbox.api_url}/tickets", json={}, auth=auth, timeout=5)
+    answer = requests.post(f"{sandbox.api_url}/tickets", json={}, auth=auth, timeout=60)
     assert answer.status_code == 405
 
 
@@ -135,17 +135,17 @@ def test_requests_are_logged_in_order_with_their_answers(sandbox: Sandbox, get: 
 def test_answers_are_compressed_for_whoever_accepts_it(account: Account) -> None:
     auth = (account.email, account.api_key)
     with Sandbox(account) as zipped, Sandbox(account, gzip=False) as plain:
-        assert requests.get(f"{zipped.api_url}/users", auth=auth, timeout=5).headers["Content-Encoding"] == "gzip"
-        assert "Content-Encoding" not in requests.get(f"{plain.api_url}/users", auth=auth, timeout=5).headers
+        assert requests.get(f"{zipped.api_url}/users", auth=auth, timeout=60).headers["Content-Encoding"] == "gzip"
+        assert "Content-Encoding" not in requests.get(f"{plain.api_url}/users", auth=auth, timeout=60).headers
 
 
 def test_the_header_counts_everybody_in_either_case(account: Account) -> None:
     bucket = Bucket(limit=10, period=1000)
     with Sandbox(account, bucket=bucket) as sandbox:
         url, auth = f"{sandbox.api_url}/tickets", (account.email, account.api_key)
-        first = requests.get(url, auth=auth, timeout=5)
+        first = requests.get(url, auth=auth, timeout=60)
         assert bucket.take(5) == 5
-        second = requests.get(url, auth=auth, timeout=5)
+        second = requests.get(url, auth=auth, timeout=60)
     assert [name for name in first.headers if "limit" in name.lower()] == [CALL_LIMIT.lower()]
     assert [name for name in second.headers if "limit" in name.lower()] == [CALL_LIMIT]
     assert (first.headers[CALL_LIMIT], second.headers[CALL_LIMIT]) == ("1/10", "7/10")
@@ -153,7 +153,7 @@ def test_the_header_counts_everybody_in_either_case(account: Account) -> None:
 
 def test_a_full_bucket_is_a_429_that_says_when_to_come_back(account: Account) -> None:
     with Sandbox(account, bucket=Bucket(limit=2, period=8)) as sandbox:
-        answers = [requests.get(sandbox.api_url, auth=(account.email, account.api_key), timeout=5) for _ in range(3)]
+        answers = [requests.get(sandbox.api_url, auth=(account.email, account.api_key), timeout=60) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [404, 404, 429]
     assert (answers[2].headers["Retry-after"], answers[2].headers[CALL_LIMIT]) == ("4", "2/2")
 
@@ -277,9 +277,9 @@ def test_a_closed_sandbox_hangs_up(account: Account) -> None:
     with requests.Session() as session:
         session.auth = (account.email, account.api_key)
         with Sandbox(account) as sandbox:
-            assert session.get(f"{sandbox.api_url}/users", timeout=5).status_code == 200
+            assert session.get(f"{sandbox.api_url}/users", timeout=60).status_code == 200
         with pytest.raises(requests.ConnectionError):
-            session.get(f"{sandbox.api_url}/users", timeout=5)
+            session.get(f"{sandbox.api_url}/users", timeout=60)
 
 
 def test_a_shop_makes_the_account_follow_real_time() -> None:
