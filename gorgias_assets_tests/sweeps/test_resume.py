@@ -669,11 +669,11 @@ UNREADABLE: dict[str, Callable[[dict[str, Any]], str]] = {
     "spans_of_another_kind": lambda kept: json.dumps(kept | {"spans": ["a"]}),
     "a_field_more": lambda kept: json.dumps(kept | {"depth": 3}),
     "no_beginning": lambda kept: json.dumps(kept | {"started_at": None}),
-    "numbers_for_moments": lambda kept: json.dumps(kept | {"newest": 7}),
+    "numbers_for_moments": lambda kept: json.dumps(kept | {"first_answer_at": 7}),
 }
 BROKEN: dict[str, Callable[[dict[str, Any]], str]] = {
     "unreadable": UNREADABLE["no_json"],
-    "no_newest": lambda kept: json.dumps(kept | {"newest": None}),
+    "no_first_answer": lambda kept: json.dumps(kept | {"first_answer_at": None}),
     "moments_without_offset": lambda kept: json.dumps(kept).replace("+00:00", ""),
     "a_cursor_of_another_list": lambda kept: json.dumps(
         kept | {"spans": [span | {"cursor": "bm9uc2Vuc2U="} for span in kept["spans"]]}

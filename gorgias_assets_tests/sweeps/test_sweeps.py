@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from math import ceil
 from threading import Thread
@@ -98,8 +98,8 @@ def stored(project: Project) -> dict[int, Mapping[str, Any]]:
 
 
 def count_from_outside(project: Project, table: str, at_least: int) -> int:
-    """How many rows another connection sees, as soon as there are so many, or after five seconds."""
-    rows, until = 0, time.monotonic() + 5
+    """How many rows another connection sees, as soon as there are so many, or after a minute."""
+    rows, until = 0, time.monotonic() + 60
     while rows < at_least and time.monotonic() < until:
         try:
             ((rows,),) = project.query(f"SELECT count(*) FROM gorgias.{table}")
@@ -176,12 +176,12 @@ def test_wrong_order_from_one_page_to_the_next_is_untrusted():
         ids(sweep_of(api_url).batches())
 
 
-def test_ids_of_more_than_64_bits_are_refused_rather_than_lost(project):
+def test_ids_of_more_than_64_bits_fail_the_run_rather_than_being_lost(project):
     """They fit no column, and rows without an id would all be taken for one."""
     with listing([[(2**63 + 1, START + SECOND), (2**63, START)]]) as api_url:
         project.resources["gorgias"] = GorgiasResource(uri=URI, api_url=api_url, patience_minutes=0.01)
-        result = project.materialize("2025-03-10", select=["satisfaction_surveys"], raise_on_error=False)
-        assert not result.success or len(project.query("SELECT * FROM gorgias.satisfaction_surveys")) == 2
+        with pytest.raises(Unavailable, match="no list of rows with ids"):
+            project.materialize("2025-03-10", select=["satisfaction_surveys"])
 
 
 def test_wrong_order_fails_the_run_and_keeps_what_was_committed(project, account, sandbox):
@@ -395,9 +395,9 @@ def test_a_sweep_that_broke_is_not_complete(sandbox, account):
 
 
 def test_leaving_a_sweep_early_stops_its_requests(sandbox, account):
-    insert_surveys(account, (START + MICROSECOND * i for i in range(3 * BATCH_ROWS)))
-    sandbox.latency = 0.002
-    batches = survey_sweep(sandbox).batches()
+    insert_surveys(account, (START + MICROSECOND * i for i in range(30_000)))
+    sandbox.latency = 0.02  # all 300 pages would take six seconds
+    batches = survey_sweep(sandbox).batches(rows=100)
     next(batches)
     batches.close()
     made = len(sandbox.requests)
@@ -406,11 +406,17 @@ def test_leaving_a_sweep_early_stops_its_requests(sandbox, account):
 
 
 @pytest.mark.parametrize(
-    ("start", "end"),
-    [(START, START), (END, START), (START.replace(tzinfo=None), END), (START, END.astimezone().replace(tzinfo=None))],
+    ("start", "end", "mistake"),
+    [
+        (START, START, "must end after it starts"),
+        (END, START, "must end after it starts"),
+        (START.replace(tzinfo=None), END, "must be aware datetimes in UTC"),
+        (START, END.replace(tzinfo=None), "must be aware datetimes in UTC"),
+        (START, END.astimezone(timezone(timedelta(hours=1))), "must be aware datetimes in UTC"),
+    ],
 )
-def test_a_window_that_is_empty_or_naive_is_refused(start, end):
-    with pytest.raises((ValueError, TypeError)):
+def test_a_window_that_is_empty_or_not_in_utc_is_refused(start, end, mistake):
+    with pytest.raises(ValueError, match=mistake):
         Window(start, end)
 
 
