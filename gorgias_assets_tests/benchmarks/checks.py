@@ -15,11 +15,12 @@ import dagster as dg
 import duckdb
 import pyarrow as pa
 
-from gorgias_assets.checks.build import LATE_AFTER, table_checks
-from gorgias_assets.checks.verdicts import Subject
+from gorgias_assets.account import Account
+from gorgias_assets.checks.audits import Stored
+from gorgias_assets.checks.verdicts import CheckContext, table_checks
 from gorgias_assets.entities import CUSTOMERS, ENTITIES, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
 from gorgias_assets.entities.model import Entity
-from gorgias_assets.partitions import daily_partitions
+from gorgias_assets.partitions import window_of
 from gorgias_assets.warehouse.tables import IS_TOUCHED, Table
 from gorgias_assets_tests.engines import DuckDBFile
 
@@ -76,24 +77,23 @@ def fill(engine: DuckDBFile, instance: dg.DagsterInstance, entity: Entity, rows:
         instance.report_runless_asset_event(dg.AssetMaterialization(["gorgias", entity.name], partition=key))
 
 
-def subject(engine: DuckDBFile, instance: dg.DagsterInstance, entity: Entity) -> Subject:
+def context_of(engine: DuckDBFile, instance: dg.DagsterInstance, entity: Entity) -> CheckContext:
     def connect() -> None:
-        raise AssertionError("these checks ask nothing of Gorgias")
+        raise AssertionError("these checks request nothing from Gorgias")
 
-    return Subject(
+    warehouse = engine.warehouse()
+    return CheckContext(
+        account=(account := Account(ENTITIES, start_date=START.date().isoformat())),
         entity=entity,
-        tables={other.name: Table("gorgias", other.name) for other in ENTITIES},
-        assets={other.name: dg.AssetKey(["gorgias", other.name]) for other in ENTITIES},
-        warehouse=engine.warehouse(),
+        tables={other.name: Stored(warehouse, Table("gorgias", other.name), other) for other in ENTITIES},
         connect=connect,
         instance=instance,
-        partitions=(partitions := daily_partitions(START.date().isoformat())),
         days={
-            key: partitions.time_window_for_partition_key(key)
-            for key in partitions.get_partition_keys(current_time=START + timedelta(days=DAYS))
+            key: window_of(account.partitions, key)
+            for key in account.partitions.get_partition_keys(current_time=START + timedelta(days=DAYS))
         },
         now=datetime.now(UTC),
-        late_after=LATE_AFTER,
+        late_after=timedelta(),
     )
 
 
@@ -109,10 +109,10 @@ def main() -> None:
         print(f"{'table':>22}{'rows':>14}{'checks':>9}{'seconds':>10}{'slowest':>40}")
         total = 0.0
         for entity in ENTITIES:
-            judged, seconds = subject(engine, instance, entity), {}
-            for check in table_checks(entity):
+            context, seconds = context_of(engine, instance, entity), {}
+            for check in table_checks(entity, ENTITIES):
                 started = time.perf_counter()
-                check.judge(judged)
+                check.judge(context)
                 seconds[check.name] = time.perf_counter() - started
             total += sum(seconds.values())
             slowest = max(seconds, key=seconds.__getitem__)

@@ -1,4 +1,4 @@
-"""Reconciliation: a table is compared with the events of its days, and what cannot be compared is a sentence."""
+"""Reconciliation: a table is compared with the events of its days; if that is impossible, a sentence reports why."""
 
 import shutil
 from collections.abc import Iterator, Mapping
@@ -9,15 +9,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from gorgias_assets.checks.audits import TOLERATED_ROWS
-from gorgias_assets.checks.build import LATE_AFTER
+from gorgias_assets.account import Account
+from gorgias_assets.checks.audits import TOLERATED_ROWS, Stored
 from gorgias_assets.checks.reconciliation import MOST_DAYS, events_agree
-from gorgias_assets.checks.verdicts import NotThere, Subject, Verdict
-from gorgias_assets.entities import TICKET_MESSAGES, TICKETS
+from gorgias_assets.checks.verdicts import WARN, CheckContext, NothingToCheck, Verdict
+from gorgias_assets.entities import ENTITIES, TICKET_MESSAGES, TICKETS
 from gorgias_assets.entities.model import Entity
-from gorgias_assets.partitions import daily_partitions
 from gorgias_assets.resources import GorgiasResource
-from gorgias_assets.sandbox.account import Account
+from gorgias_assets.sandbox.account import Account as SandboxAccount
 from gorgias_assets.sandbox.faults import Fault
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.warehouse.tables import Table
@@ -36,9 +35,9 @@ def key(days_ago: int) -> str:
     return (TODAY - days_ago * DAY).date().isoformat()
 
 
-def living() -> Account:
+def living() -> SandboxAccount:
     """A dozen tickets of one message each on each of three days, the last of which has just ended."""
-    account = Account(now=TODAY - 3 * DAY)
+    account = SandboxAccount(now=TODAY - 3 * DAY)
     for days_ago in (3, 2, 1):
         account.now = TODAY - days_ago * DAY + timedelta(hours=12)
         for _ in range(A_DAY):
@@ -53,7 +52,7 @@ def materialized(project: Project) -> Project:
 
 
 @pytest.fixture
-def account() -> Account:
+def account() -> SandboxAccount:
     return living()
 
 
@@ -84,27 +83,25 @@ def materialization(days_ago: int, began: datetime, entity: Entity = TICKETS) ->
 def compare(project: Project, entity: Entity, *days_ago: int, **about: Any) -> Verdict:
     days = {key(ago): Window(TODAY - ago * DAY, TODAY - (ago - 1) * DAY) for ago in days_ago or (3, 2, 1)}
     fields: dict[str, Any] = {
-        "tables": {entity.name: Table("gorgias", entity.name)},
-        "assets": {entity.name: dg.AssetKey(["gorgias", entity.name])},
-        "warehouse": project.engine.warehouse(),
+        "account": Account(ENTITIES, start_date=FIRST_DAY),
+        "tables": {entity.name: Stored(project.engine.warehouse(), Table("gorgias", entity.name), entity)},
         "connect": project.resources["gorgias"].client,
         "instance": project.instance,
-        "partitions": daily_partitions(FIRST_DAY),
         "days": days,
         "now": NOW,
-        "late_after": LATE_AFTER,
+        "late_after": timedelta(),
     }
-    return events_agree(Subject(entity, **fields | about))
+    return events_agree.judge(CheckContext(entity=entity, **fields | about))
 
 
 def counts(verdict: Verdict) -> Mapping[str, tuple[int, int]]:
-    return {day: (told["events"], told["stored"]) for day, told in verdict.metadata.items()}
+    return {day: (numbers["events"], numbers["stored"]) for day, numbers in verdict.metadata.items()}
 
 
 @pytest.mark.parametrize("entity", KINDS.values(), ids=KINDS)
 def test_days_whose_rows_are_those_that_events_name_agree(stored: Project, entity: Entity) -> None:
     verdict = compare(stored, entity)
-    assert verdict.description == "Of 3 days with 36 events and 36 rows, 0 differ notably."
+    assert verdict.description == "3 days with 36 events and 36 rows; no notable difference."
     assert verdict.passed
     assert counts(verdict) == {key(ago): (A_DAY, A_DAY) for ago in (3, 2, 1)}
 
@@ -117,9 +114,9 @@ def test_rows_that_are_not_stored_at_all_are_named_by_day(project: Project, enti
     stored.engine.execute(f"DELETE FROM gorgias.{entity.name} WHERE id IN ({', '.join(map(str, lost))})")
     verdict = compare(stored, entity)
     assert not verdict.passed
-    assert verdict.severity is dg.AssetCheckSeverity.WARN
+    assert events_agree.severity is WARN
     assert verdict.description == (
-        f"Of 3 days with 36 events and 30 rows, 1 differ: {key(1)} (6 rows are not stored, 0 have no event)."
+        f"3 days with 36 events and 30 rows; different: {key(1)} (6 rows missing, 0 without an event)."
     )
     assert verdict.metadata[key(1)] == {"events": A_DAY, "stored": 6, "missing": lost, "unnamed": []}
 
@@ -129,7 +126,7 @@ def test_rows_without_an_event_are_named_by_day(stored: Project) -> None:
     stored.engine.execute(f"UPDATE gorgias.tickets SET created_datetime = {moved} WHERE created_datetime < {moved}")
     verdict = compare(stored, TICKETS, 1)
     assert verdict.description == (
-        f"Of 1 days with 12 events and 36 rows, 1 differ: {key(1)} (0 rows are not stored, 24 have no event)."
+        f"1 day with 12 events and 36 rows; different: {key(1)} (0 rows missing, 24 without an event)."
     )
     assert len(verdict.metadata[key(1)]["unnamed"]) == 20
 
@@ -180,12 +177,12 @@ def test_a_day_that_goes_on_is_compared_up_to_shortly_before_it_was_read(stored:
 
 def test_days_whose_events_are_kept_no_more_are_not_compared(stored: Project) -> None:
     verdict = compare(stored, TICKETS, now=NOW + 365 * DAY)
-    assert verdict.description == "None of the days can be compared: events are kept for 12 months."
+    assert verdict.description == "No day can be compared: Gorgias keeps events for 12 months."
     assert stored.sandbox.requests == []
 
 
-def test_days_that_were_not_materialised_are_not_compared(stored: Project) -> None:
-    with pytest.raises(NotThere, match="No day of gorgias/tickets has been materialised yet"):
+def test_days_that_were_not_materialized_are_not_compared(stored: Project) -> None:
+    with pytest.raises(NothingToCheck, match="before gorgias/tickets is materialized"):
         compare(stored, TICKETS, 9, 8)
 
 
