@@ -1,1 +1,1 @@
-"""The picture: what support did each day, measured as Gorgias measures it, as a table, a chart and a report."""
+"""The work of support by day, measured as Gorgias measures it: a table, a picture and a report."""

@@ -1,6 +1,6 @@
-"""What is measured of the facts, and by what: one definition for every engine, for the table and for the report.
+"""The measures of the facts: one definition for every engine, for the table and for the report.
 
-The definitions are those of Gorgias's own statistics where it documents them: "How Metrics are Calculated"
+The definitions are those of Gorgias's own statistics if it documents them: "How Metrics are Calculated"
 (docs.gorgias.com/en-US/how-metrics-are-calculated-406747) and "Measure ticket quality: Satisfaction"
 (docs.gorgias.com/en-US/measure-ticket-quality-satisfaction-6422690). Each measure belongs to the day of its own event:
 a ticket that was created on Monday, answered on Tuesday and closed on Friday is counted on three days.
@@ -20,7 +20,7 @@ DIMENSIONS = ("all", "channel", "agent")
 
 
 class Grouped:
-    """Facts by some of their columns, `all` being one that is the same for all of them."""
+    """Facts grouped by some of their columns; the column `all` puts all of them into one group."""
 
     def __init__(self, facts: Facts, by: list[str]) -> None:
         def grouped(frame: pd.DataFrame) -> Any:
@@ -32,7 +32,7 @@ class Grouped:
 
 @dataclass(frozen=True)
 class Measure:
-    """One column. Durations are in seconds, as their names say."""
+    """One column. Durations are in seconds, and their names end with that."""
 
     name: str
     type: pa.DataType
@@ -50,7 +50,7 @@ class Measure:
 
 
 def _share(part: pd.Series, whole: pd.Series) -> pd.Series:
-    """Null where the whole is nothing."""
+    """Return part by whole; null if the whole is nothing."""
     whole, part = whole.astype(float), part.astype(float)
     return part.reindex(whole.index, fill_value=0.0) / whole
 
@@ -59,33 +59,33 @@ MEASURES = (
     Measure(
         "tickets_created",
         pa.int64(),
-        "Tickets created on the day, but for spam, the trash and deleted ones.",
+        "Tickets created on the day, without spam, trashed and deleted ones.",
         lambda by: by.created.size(),
     ),
     Measure(
         "tickets_closed",
         pa.int64(),
-        "Tickets last closed on the day and not open again when it was materialised. One that is closed again later "
-        "counts on that day, and no longer on this one once it is materialised again.",
+        "Tickets last closed on the day and still closed when it was materialized. A ticket that is closed again later "
+        "counts on the later day, and no longer on this one once this one is materialized again.",
         lambda by: by.closed.size(),
     ),
     Measure(
         "first_responses",
         pa.int64(),
-        "Tickets that an agent first replied to on the day, in public and from the helpdesk: replies by rules, from "
-        "outside and imported ones do not count, nor do tickets that an agent began.",
+        "Tickets that an agent first replied to on the day, publicly and from the helpdesk. Replies by rules, imported "
+        "replies, replies from outside the helpdesk, and tickets that an agent began do not count.",
         lambda by: by.answered.size(),
     ),
     Measure(
         "first_response_median_seconds",
         pa.float64(),
-        "Median time of these first responses, from the customer's first message to the reply, nights included.",
+        "Median time from the customer's first message to this first response, nights included.",
         lambda by: by.answered["seconds"].median(),
     ),
     Measure(
         "first_response_p90_seconds",
         pa.float64(),
-        "90th percentile of the same: nine in ten were answered sooner; interpolated between neighbours.",
+        "90th percentile of the same time: nine in ten were answered sooner. Interpolated between neighbours.",
         lambda by: by.answered["seconds"].quantile(0.9),
     ),
     Measure(
@@ -97,14 +97,14 @@ MEASURES = (
     Measure(
         "resolution_p90_seconds",
         pa.float64(),
-        "90th percentile of the same, interpolated between neighbours.",
+        "90th percentile of the same time, interpolated between neighbours.",
         lambda by: by.closed["seconds"].quantile(0.9),
     ),
     Measure(
         "messages_per_ticket",
         pa.float64(),
-        "Average number of messages, of the customer and of the shop, in the tickets closed on the day; internal notes "
-        "are left out.",
+        "Average number of messages, from the customer and from the shop, in the tickets closed on the day. Internal "
+        "notes do not count.",
         lambda by: by.closed["messages"].mean(),
     ),
     Measure(
@@ -116,7 +116,7 @@ MEASURES = (
     Measure(
         "surveys_scored",
         pa.int64(),
-        "Satisfaction surveys answered on the day, whenever they were sent.",
+        "Satisfaction surveys answered on the day, no matter when they were sent.",
         lambda by: by.scored.size(),
     ),
     Measure(
@@ -135,8 +135,8 @@ MEASURES = (
     Measure(
         "answer_rate",
         pa.float64(),
-        "Surveys answered on the day per survey sent on the day. Answers come days later, so that one day says little "
-        "and may exceed 1: over several days, divide the sums.",
+        "Surveys answered on the day, divided by surveys sent on the day. Answers come days later, so one day's rate "
+        "means little and may exceed 1: for several days, divide the sums.",
         lambda by: _share(by.scored.size(), by.sent.size()),
         is_share=True,
     ),
@@ -144,9 +144,9 @@ MEASURES = (
 
 KEYS = {
     "day": (pa.date32(), "The day, in UTC."),
-    "dimension": (pa.string(), "What the row is of: all, one channel, or one agent."),
-    "slice": (pa.string(), "The channel, or the agent's id; all, if the row is of all."),
-    "label": (pa.string(), "The slice for people: the agent's name, the channel."),
+    "dimension": (pa.string(), "The kind of slice: all, channel or agent."),
+    "slice": (pa.string(), "The channel, or the agent's id; all for the whole helpdesk."),
+    "label": (pa.string(), "The slice's name for people: the channel, or the agent's name."),
 }
 COUNTS = [measure.name for measure in MEASURES if measure.type == pa.int64()]
 SCHEMA = pa.schema(
@@ -159,7 +159,7 @@ COLUMNS = dg.TableSchema(
 
 
 def measured(facts: Facts, by: list[str], index: pd.Index | None = None) -> pd.DataFrame:
-    """Every measure, for each combination of the columns in which something happened, or for those of `index`."""
+    """Return every measure, for each combination of the columns that has a fact, or for those of `index`."""
     grouped = Grouped(facts, by)
     frame = pd.DataFrame({measure.name: measure.of(grouped) for measure in MEASURES})
     if index is not None:
@@ -168,7 +168,7 @@ def measured(facts: Facts, by: list[str], index: pd.Index | None = None) -> pd.D
 
 
 def overview_rows(facts: Facts, names: dict[str, str], days: pd.DatetimeIndex) -> pa.Table:
-    """The table's rows of these days; each has at least its row of all, be it of zeros."""
+    """Return the table's rows of these days. Each day has its row of all, of zeros if nothing happened."""
     return pa.concat_tables(_rows_of(dimension, facts.on(days), names, days) for dimension in DIMENSIONS)
 
 

@@ -1,4 +1,4 @@
-"""The period that a picture and a report show, and how its numbers are written."""
+"""The period that a picture and a report show, and the form of its numbers."""
 
 from dataclasses import dataclass
 from math import isnan
@@ -8,16 +8,16 @@ import pandas as pd
 from gorgias_assets.overview.facts import Facts
 from gorgias_assets.overview.measures import COUNTS, Measure, measured
 
-NOTHING = "–"  # noqa: RUF001, as tables have it
+NOTHING = "–"  # noqa: RUF001, the sign of tables for no value
 
 
 @dataclass(frozen=True)
 class Period:
-    """Days in a row from a known one on, of which the known ones count.
+    """Consecutive days, the first of them known; only the known ones count.
 
-    - `days`: all of them; `daily`: the measures of each, null where the day is not known.
+    - `days`: all of them; `daily`: the measures of each, null if the day is not known.
     - `total`: the measures of the known days together.
-    - `channels`, `agents`: the same by slice, with a `label`, the busiest first.
+    - `channels`, `agents`: the same by slice, with a `label`, busiest first.
     """
 
     days: pd.DatetimeIndex
@@ -50,18 +50,18 @@ class Period:
 
     @property
     def missing(self) -> int:
-        """How many of the days are not known."""
+        """The number of days that are not known."""
         return int(self.daily["tickets_created"].isna().sum())
 
 
 def weekly_share(part: pd.Series, whole: pd.Series) -> pd.Series:
-    """For each day that is not null, one sum per the other, of the seven days up to it."""
+    """Return part by whole over the seven days up to each day; null if the day is."""
     parts, wholes = (values.rolling(7, min_periods=1).sum() for values in (part, whole))
     return (parts / wholes.where(wholes > 0)).where(whole.notna())
 
 
 def duration(seconds: float) -> str:
-    """The two digits that matter, in the unit that people would say it in."""
+    """Return the two digits that matter, in the unit that people would use."""
     if isnan(seconds):
         return NOTHING
     unit, size = duration_unit(seconds)
@@ -70,7 +70,7 @@ def duration(seconds: float) -> str:
 
 
 def duration_unit(seconds: float) -> tuple[str, int]:
-    """The unit for durations up to this one, and its seconds."""
+    """Return the unit for durations up to this one, and its seconds."""
     return next(
         (unit for unit, most in ((("s", 1), 100), (("min", 60), 6_000), (("h", 3_600), 48 * 3_600)) if seconds < most),
         ("d", 86_400),

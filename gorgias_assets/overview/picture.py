@@ -1,7 +1,7 @@
 """The picture: a period's measures drawn as small multiples, as a PNG for Dagster and as an SVG for the report.
 
-Text goes into it as it is: a name may hold signs that mean something to the drawing library, to SVG or to HTML.
-Blue and orange are told apart with any colour vision, on light and on dark.
+Text is drawn as it is: a name may hold signs that mean something to the drawing library, to SVG or to HTML. Blue and
+orange differ for any colour vision, on light and on dark.
 """
 
 import io
@@ -14,14 +14,14 @@ import pandas as pd
 
 from gorgias_assets.overview.period import Period, average, count, duration, duration_unit, percent, weekly_share
 
-if TYPE_CHECKING:  # it is imported where it draws: that takes a second, which loading the project need not take
+if TYPE_CHECKING:  # the import takes a second, which loading the project need not
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BLUE, ORANGE = "#2f7fc1", "#d9782d"
 COLOURS = {"ink": "#1f2a35", "muted": "#66737f", "rule": "#dfe4e8", "paper": "#fdfdfd"}
-FONT = "DejaVu Sans"  # comes with matplotlib, so that the picture is the same everywhere
-MOST_LABELS = 8  # of days; only Mondays have one where there are more
+FONT = "DejaVu Sans"  # part of matplotlib, so the picture is the same everywhere
+MOST_LABELS = 8  # of days; if there are more, only Mondays have one
 SHOWN = 8  # channels, and agents
 LONGEST = 22  # letters of a name
 
@@ -47,7 +47,7 @@ SETTINGS: Any = {
 }
 
 Line = tuple[str, pd.Series, str, float]
-"""What it is called, its values by day, its colour, how strong it is."""
+"""Name, values by day, colour, opacity."""
 
 
 def png_of(period: Period) -> bytes:
@@ -61,7 +61,7 @@ def png_of(period: Period) -> bytes:
 
 
 def svg_of(period: Period) -> str:
-    """An element for an HTML page, which has a CSS variable for each of the colours."""
+    """Return an element for an HTML page that has a CSS variable for each of the colours."""
     text = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with _drawn(period) as figure:
@@ -98,12 +98,12 @@ def _draw(period: Period) -> "Figure":
 
 
 def _subtitle(period: Period) -> str:
-    missing = f"; {period.missing} of these days are not materialised" if period.missing else ""
+    missing = f"; {period.missing} of these days not materialized" if period.missing else ""
     return f"{len(period.days)} days in UTC, times are medians, weekends are shaded{missing}"
 
 
 class _Sheet:
-    """A figure on which things are placed in inches from its upper left corner."""
+    """A figure whose parts are placed in inches from its upper left corner."""
 
     def __init__(self, height: float) -> None:
         from matplotlib.figure import Figure
@@ -174,7 +174,7 @@ def _chart(
     top: float,
     written: Callable[[float], str] = count,
 ) -> "Axes":
-    """Lines over the days, each called by its name and last value at its end."""
+    """Draw lines over the days, each with its name and last value at its end."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axes = sheet.axes(left, top + 0.3, COLUMN, CHART)
@@ -197,13 +197,13 @@ def _chart(
     is_short = len(period.days) <= MOST_LABELS
     named = {place: f"{day:%-d %b}" for place, day in enumerate(period.days) if is_short or day.weekday() == 0}
     axes.set_xticks(list(named), list(named.values()))
-    axes.tick_params(axis="x", pad=6)  # clear of the zero beside it
+    axes.tick_params(axis="x", pad=6)  # clear of the axis's zero
     _name_at_the_end(axes, lines, written)
     return axes
 
 
 def _highest(values: Sequence[pd.Series]) -> float:
-    """Zero where there is no value."""
+    """Return the highest value; zero without any."""
     return max((one.max() for one in values if one.notna().any()), default=0.0)
 
 
@@ -220,7 +220,7 @@ def _name_at_the_end(axes: "Axes", lines: Sequence[Line], written: Callable[[flo
 
 
 def _bars(sheet: _Sheet, title: str, slices: pd.DataFrame, counted: tuple[str, str], top: float) -> None:
-    """A row for each slice, with three measures side by side."""
+    """Draw a row per slice, with three measures side by side."""
     sheet.text(MARGIN, top + 0.1, title, weight="bold", size=9.5)
     columns = [
         (*counted, count),

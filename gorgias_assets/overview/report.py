@@ -1,4 +1,4 @@
-"""The report: one page with a period's picture, its numbers and what they mean, which loads nothing from anywhere."""
+"""The report: one page with a period's picture, its numbers and their definitions. It loads nothing."""
 
 import base64
 from collections.abc import Iterable, Sequence
@@ -34,25 +34,22 @@ dd { margin: 0; max-width: 46rem; }
 
 
 def report_metadata(period: Period, folder: str) -> dict[str, Any]:
-    """The picture, and where the report is; without the latter if that cannot be written, for the rows matter more."""
+    """Return the picture, and the report's place. If the report cannot be written, warn: the rows matter more."""
     png = base64.b64encode(png_of(period)).decode()
     picture = dg.MetadataValue.md(f"![Support, {period.title}](data:image/png;base64,{png})")
     try:
         place = _write(_page(period), UPath(folder) / f"overview-{period.days[-1]:%Y-%m-%d}.html")
-    except (
-        OSError,
-        ImportError,
-    ) as error:  # a disk that is full or not to be written to; a package for s3 and the like
+    except (OSError, ImportError) as error:  # a disk that is full or read-only; a missing package for s3 and the like
         dg.get_dagster_logger().warning(
-            f"The report could not be written ({type(error).__name__}); see to the folder that it is to go to. "
-            "The picture is in the metadata."
+            f"The report could not be written ({type(error).__name__}); check the folder of reports. The picture is in "
+            "the metadata."
         )
         return {"picture": picture}
     return {"picture": picture, "report": place}
 
 
 def _write(page: str, url: UPath) -> dg.MetadataValue[Any]:
-    """A file of this machine is there as a whole or not at all, as an object in a store is by itself."""
+    """Write a file of this machine whole or not at all; a store does so by itself."""
     if url.protocol not in ("", "file", "local"):
         url.write_text(page, encoding="utf-8")
         return dg.MetadataValue.url(str(url))
@@ -60,7 +57,7 @@ def _write(page: str, url: UPath) -> dg.MetadataValue[Any]:
     place.parent.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile("w", encoding="utf-8", dir=place.parent, prefix=".overview-", delete=False) as file:
         file.write(page)
-    Path(file.name).chmod(0o644)  # a temporary file is its owner's alone
+    Path(file.name).chmod(0o644)  # only its owner can read a temporary file
     Path(file.name).replace(place)
     return dg.MetadataValue.path(str(place))
 
@@ -89,7 +86,7 @@ def _page(period: Period) -> str:
 {_table("Channel", [period.channels])}
 <h2>By agent</h2>
 {_table("Agent", [period.agents])}
-<h2>What is measured</h2>
+<h2>Definitions</h2>
 <dl>
 {definitions}
 </dl>

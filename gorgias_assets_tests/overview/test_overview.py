@@ -1,4 +1,4 @@
-"""The overview: what counts as which measure on which day, and what the picture and the report show of it."""
+"""The overview: each measure on its day, the picture and the report."""
 
 import base64
 import io
@@ -13,9 +13,11 @@ import dagster as dg
 import pytest
 from PIL import Image
 
-from gorgias_assets.overview.asset import build_overview
+from gorgias_assets.account import Account
+from gorgias_assets.entities import ENTITIES
+from gorgias_assets.overview.asset import NEEDS, build_overview
 from gorgias_assets.overview.measures import KEYS, MEASURES
-from gorgias_assets.sandbox.account import Account
+from gorgias_assets.sandbox.account import Account as SandboxAccount
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.warehouse.tables import WarehouseError
 from gorgias_assets_tests.conftest import FIRST_DAY, Project
@@ -33,7 +35,7 @@ def at(day: int, hour: int = 0, minute: int = 0) -> datetime:
 class Desk:
     """An account in which each situation has days of its own."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: SandboxAccount) -> None:
         self.account = account
         self.customer = account.create("customers", name=CUSTOMER, created_datetime=at(3))["id"]
         self.ann, self.bob = (account.create("users", name=name)["id"] for name in ("Ann", HOSTILE))
@@ -154,8 +156,8 @@ SITUATIONS = (
 
 
 def overview(project: Project, reports: Path, first: str, last: str) -> dg.ExecuteInProcessResult:
-    """Materialise the overview alone."""
-    asset = build_overview(FIRST_DAY, reports=str(reports))
+    """Materialize the overview alone."""
+    asset = build_overview(Account(ENTITIES, start_date=FIRST_DAY), reports=str(reports))
     return dg.materialize(
         [*project.assets, asset],
         selection=[asset],
@@ -191,9 +193,9 @@ def png_of(markdown: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def month(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, dg.ExecuteInProcessResult, Path]]:
-    """All situations materialised in one run, and the overview of all their days in another."""
+    """All situations materialized in one run, and the overview of all their days in another."""
     folder = tmp_path_factory.mktemp("overview")
-    account = Account(now=datetime(2025, 4, 1, tzinfo=UTC))
+    account = SandboxAccount(now=datetime(2025, 4, 1, tzinfo=UTC))
     desk = Desk(account)
     for situation in SITUATIONS:
         situation(desk)
@@ -212,7 +214,7 @@ def measured(month: tuple[Project, Any, Path]) -> dict[tuple[int, str, str], dic
 
 
 def of_all(measured: dict[tuple[int, str, str], dict[str, Any]], day: int) -> dict[str, Any]:
-    """The measures of a day of which something can be said: counts above zero, and what is not null."""
+    """Return the measures of a day without counts of zero and nulls."""
     return {name: value for name, value in measured[day, "all", "all"].items() if value and name not in KEYS}
 
 
@@ -323,7 +325,7 @@ def test_the_newest_day_of_a_run_alone_has_the_picture_and_it_is_a_small_png(mon
 
 
 class Page(HTMLParser):
-    """A page's elements, their attributes and its text; refuses one that is closed in another order than opened."""
+    """A page's elements, their attributes and its text. Elements must be closed in the reverse order of opening."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -367,9 +369,9 @@ def test_names_are_shown_as_they_are_and_nothing_that_a_customer_wrote_or_is_cal
     _, result, reports = month
     page = Page((reports / f"overview-{LAST}.html").read_text())
     assert page.text.count(HOSTILE) == 4  # as a channel and as an agent, in the picture and in the tables
-    said = page.text + str(metadata_of(result, LAST))
-    assert LETTER not in said
-    assert CUSTOMER not in said
+    shown = page.text + str(metadata_of(result, LAST))
+    assert LETTER not in shown
+    assert CUSTOMER not in shown
 
 
 def test_a_report_that_cannot_be_written_costs_a_warning_and_no_row(month, measured, tmp_path):
@@ -387,7 +389,7 @@ def test_a_report_that_cannot_be_written_costs_a_warning_and_no_row(month, measu
 
 def test_a_table_that_is_missing_is_named(project, tmp_path):
     project.materialize(FIRST, select=["tickets"])
-    with pytest.raises(WarehouseError, match=r"There is no table gorgias\.ticket_messages in .*materialise its asset"):
+    with pytest.raises(WarehouseError, match=r"There is no table gorgias\.ticket_messages in .*materialize its asset"):
         overview(project, tmp_path, FIRST, FIRST)
 
 
@@ -415,8 +417,14 @@ def test_an_account_in_which_nothing_has_happened_has_a_picture_too(project, tmp
 
 
 def test_every_column_is_defined_before_the_first_run():
-    (spec,) = build_overview().specs
+    (spec,) = build_overview(Account(ENTITIES)).specs
     columns = spec.metadata["dagster/column_schema"].columns
     assert [column.name for column in columns] == [*KEYS, *(measure.name for measure in MEASURES)]
     assert all(column.description and column.type for column in columns)
     assert spec.description.startswith("One row per day and slice")
+
+
+def test_it_is_made_of_its_three_entities_alone():
+    asset = build_overview(Account(ENTITIES, "shop"))
+    assert asset.key == dg.AssetKey(["shop", "overview"])
+    assert asset.asset_deps[asset.key] == {dg.AssetKey(["shop", name]) for name in NEEDS}
