@@ -189,7 +189,8 @@ def sweep_complete(context: CheckContext) -> Verdict:
         return Verdict(False, f"{first}{more} may be incomplete: {why}.", numbers)
     text = f"{' to '.join(sorted({min(days), max(days)}))}: the list was in order and was read far enough."
     if partly:
-        text += f" The last day had not ended; it is complete up to {max(partly.values())}, when its reading began."
+        day, moment = max(partly.items())
+        text += f" {day} had not ended; it is complete up to {moment}, when its reading began."
     return Verdict(True, text, numbers)
 
 
@@ -229,7 +230,7 @@ def fields_known(context: CheckContext) -> Verdict:
     ERROR,
 )
 def fresh(context: CheckContext) -> Verdict:
-    """Judge the newest day that is due: it is no evidence that an older day was just materialized."""
+    """Judge the newest day that is due: a materialization of an older day may be newer."""
     day = (context.now - context.late_after - DAY).date().isoformat()
     start = context.account.partitions.get_first_partition_key()
     if start is None or day < start:
@@ -285,7 +286,7 @@ def parents_exist(parent: Entity[Any], link: Parent) -> Check:
         numbers = {name: lost.rows for name, lost in found.items()}
         ids = {f"{name}_ids": list(found[name].ids) for name in ("missing", "gone")}
         # Rows that may outlive their parent may lack a few: deleted or merged away before they were ever read.
-        passed = not missing.rows + gone.rows if link.owns else missing.rows <= tolerated(context.figures.rows)
+        passed = missing.rows + gone.rows == 0 if link.owns else missing.rows <= tolerated(context.figures.rows)
         return Verdict(passed, text, numbers | ids | {"days": str(days or "all")})
 
     return judge

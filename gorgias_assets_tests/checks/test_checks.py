@@ -70,7 +70,7 @@ def shop() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def stored(shop: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Five of those days, materialised and checked in one run of the job."""
+    """Five of those days, materialized and checked in one run of the job."""
     project = Project(shop, tmp_path_factory.mktemp("stored") / "warehouse.duckdb")
     run(project, "gorgias", tags=day(5, days=5))
     return project
@@ -297,7 +297,7 @@ FORGIVEN = {
         "touches_in_order",
         "UPDATE gorgias.tickets SET updated_datetime = _extracted_at + INTERVAL 4 MINUTE",
     ),
-    "what is gone had unknown fields": (
+    "a deleted row had unknown fields": (
         TICKETS,
         "fields_known",
         """UPDATE gorgias.tickets SET _extra = '{"new": 1}', _deleted_at = now()""",
@@ -362,7 +362,7 @@ FORGIVEN = {
 
 
 @pytest.mark.parametrize(("entity", "name", "statement"), FORGIVEN.values(), ids=FORGIVEN)
-def test_a_check_forgives_what_is_no_fault(spoilt: Project, entity, name, statement) -> None:
+def test_a_check_tolerates_what_is_no_fault(spoilt: Project, entity, name, statement) -> None:
     spoilt.engine.execute(statement)
     verdict = judge(spoilt, entity, name)
     assert verdict.passed, verdict
