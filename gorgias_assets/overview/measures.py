@@ -59,7 +59,7 @@ MEASURES = (
     Measure(
         "tickets_created",
         pa.int64(),
-        "Tickets created on the day, without spam, trashed and deleted ones.",
+        "Tickets created on the day, excluding spam, trashed and deleted tickets.",
         lambda by: by.created.size(),
     ),
     Measure(
@@ -85,7 +85,7 @@ MEASURES = (
     Measure(
         "first_response_p90_seconds",
         pa.float64(),
-        "90th percentile of the same time: nine in ten were answered sooner. Interpolated between neighbours.",
+        "90th percentile of the same time: nine in ten are shorter. Interpolated linearly.",
         lambda by: by.answered["seconds"].quantile(0.9),
     ),
     Measure(
@@ -97,7 +97,7 @@ MEASURES = (
     Measure(
         "resolution_p90_seconds",
         pa.float64(),
-        "90th percentile of the same time, interpolated between neighbours.",
+        "90th percentile of the same time, interpolated linearly.",
         lambda by: by.closed["seconds"].quantile(0.9),
     ),
     Measure(
