@@ -10,6 +10,7 @@ import pytest
 
 from gorgias_assets.account import Account
 from gorgias_assets.alerts import check_alert, failure_alert
+from gorgias_assets.api.webhook import NotPosted
 from gorgias_assets.entities import ENTITIES
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets_tests.conftest import Project
@@ -168,7 +169,7 @@ def test_a_message_that_cannot_be_posted_fails_the_tick_without_showing_the_webh
     webhook.status = 404
     if not reachable:
         webhook.socket.close()
-    with pytest.raises(dg.Failure, match="The alert's webhook") as raised:
+    with pytest.raises(NotPosted, match="The alert's webhook") as raised:
         alert(webhook, instance, result)
     assert "s3cret" not in str(raised.value)
     assert raised.value.__cause__ is None

@@ -15,7 +15,7 @@ import pytest
 
 from gorgias_assets.columns import Column, Kind
 from gorgias_assets.entities import TICKETS
-from gorgias_assets.entities.model import Entity
+from gorgias_assets.entities.model import ByDate, Entity
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets_tests.conftest import Project
@@ -25,12 +25,13 @@ ANOTHER_PROJECT = """
 import dagster as dg
 import pandas as pd
 
-from gorgias_assets.account import Account as DagsterAccount
+from gorgias_assets.account import Account
 from gorgias_assets.assets import build_assets
+from gorgias_assets.entities import ENTITIES
 from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
 from gorgias_assets.resources import GorgiasResource
 
-gorgias_assets = build_assets(DagsterAccount(ENTITIES, start_date="2025-03-01", io_manager_key="warehouse"))
+gorgias_assets = build_assets(Account(ENTITIES, start_date="2025-03-01", io_manager_key="warehouse"))
 days = gorgias_assets[0].partitions_def
 
 
@@ -211,9 +212,7 @@ def test_a_fifth_entity_is_one_declaration(sandbox, account, tmp_path):
         name="events",
         path="/events",
         grain="One row per event.",
-        order="created_datetime",
-        touch_fields=("created_datetime",),
-        look_back=timedelta(0),
+        read=ByDate("created_datetime", touch_fields=("created_datetime",), look_back=timedelta(0)),
         columns=(
             Column("id", Kind.INTEGER, "Gorgias's id of the event."),
             Column("type", Kind.STRING, "What happened."),

@@ -10,8 +10,8 @@ from functools import partial
 import dagster as dg
 import duckdb
 import pytest
-from gorgias_assets.pools import API_POOL
 
+from gorgias_assets.assets import API_POOL
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sandbox.server import Sandbox
@@ -42,7 +42,7 @@ def test_a_run_that_is_killed_is_run_again_and_goes_on_where_it_stopped(tmp_path
         assert places().active_slot_count > 0, "nothing was left to the run that was killed"
         wait_until(lambda: places().active_slot_count == 0)
         told = [entry.message for entry in instance.all_logs(deployment.runs()[0]["id"])]
-    assert any("this one goes on from there" in line for line in told)
+    assert any("this one resumes there" in line for line in told)
     with duckdb.connect(str(deployment.database), read_only=True) as connection:
         counted = connection.execute("SELECT count(*), count(DISTINCT id) FROM warehouse.gorgias.satisfaction_surveys")
         assert counted.fetchall() == [(len(ids), len(ids))]

@@ -68,12 +68,14 @@ def test_a_backfill_tells_its_progress_and_then_status_shows_what_is_there_and_m
     code, output = run(settings, "backfill", "2025-03-02", "2025-03-10")
     assert code == 0, output
     assert "Materializing 2025-03-02 to 2025-03-10 in one run." in output
-    assert re.search(r"\d\d:\d\d:\d\d  gorgias.tickets: [2-3] rows merged, [2-3] of them new, with \d+ calls\n", output)
+    assert re.search(
+        r"\d\d:\d\d:\d\d  gorgias.tickets: merged [2-3] rows, [2-3] of them new, in \d+ API calls\n", output
+    )
     assert columns(output)["gorgias.ticket_messages"][:3] == ["2", "2", "2"]
     assert LETTER not in output
     code, output = run(settings, "status")
     assert code == 0, output
-    assert re.search(r"account    sandbox: \d+ of [\d,]+ calls in use, of which this project takes up to 80%", output)
+    assert re.search(r"account    sandbox: \d+ of [\d,]+ calls in use, of which this project uses up to 80%", output)
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     tickets = " ".join(columns(output)["gorgias.ticket_messages"])
     assert tickets.startswith("2 0 2025-03-04 12:00 2025-03-10 missing 2025-03-11 to ")
@@ -124,7 +126,7 @@ def test_a_backfill_that_is_interrupted_goes_on_where_it_stopped(settings, accou
     asked = len(sandbox.requests)
     code, output = run(settings, "backfill", "2025-03-02", "2025-03-10")
     assert code == 0, output
-    assert "this one goes on from there" in output
+    assert "this one resumes there" in output
     assert len(sandbox.requests) - asked < 250
     with duckdb.connect(str(Path(settings["DAGSTER_HOME"]) / "shop.duckdb"), read_only=True) as connection:
         assert connection.execute("SELECT count(*) FROM gorgias.satisfaction_surveys").fetchall() == [(30_000,)]

@@ -12,16 +12,17 @@ import duckdb
 import pytest
 from dagster._serdes import serialize_value
 
+from gorgias_assets.account import Account as DagsterAccount
 from gorgias_assets.entities import CUSTOMERS, ENTITIES, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
-from gorgias_assets.partitions import daily_partitions
+from gorgias_assets.jobs import full_sweep_job
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.faults import Fault
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sandbox.server import Sandbox
-from gorgias_assets.schedules import full_sweep_job, full_sweep_schedule
+from gorgias_assets.schedules import full_sweep_schedule
 from gorgias_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 from gorgias_assets.warehouse.tables import Table
 from gorgias_assets_tests.conftest import FIRST_DAY, Project
@@ -593,18 +594,22 @@ def test_a_table_from_before_gone_rows_were_found_keeps_its_rows_and_is_brought_
 # The full sweep
 
 
+def shop(start_date: str) -> DagsterAccount:
+    return DagsterAccount(ENTITIES, start_date=start_date)
+
+
 def run_full_sweep(project: Project, tags: dict[str, str]) -> dg.ExecuteInProcessResult:
-    definitions = dg.Definitions(project.assets, jobs=[full_sweep_job], resources=project.resources)
+    definitions = dg.Definitions(project.assets, jobs=[full_sweep_job(shop(FIRST_DAY))], resources=project.resources)
     return definitions.resolve_job_def("gorgias_full_sweep").execute_in_process(tags=tags, instance=project.instance)
 
 
 def tick(start_date: str, at: datetime) -> Any:
-    schedule = full_sweep_schedule(daily_partitions(start_date))
+    schedule = full_sweep_schedule(shop(start_date))
     return schedule.evaluate_tick(dg.build_schedule_context(scheduled_execution_time=at))
 
 
 def test_the_schedule_of_the_full_sweep_is_off_and_asks_once_a_month_for_all_days_in_one_run():
-    schedule = full_sweep_schedule(daily_partitions(FIRST_DAY))
+    schedule = full_sweep_schedule(shop(FIRST_DAY))
     assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 3 1 * *", "UTC")
     (request,) = tick(FIRST_DAY, datetime(2025, 4, 1, 3, tzinfo=UTC)).run_requests
