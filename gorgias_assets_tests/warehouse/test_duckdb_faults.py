@@ -86,7 +86,7 @@ def merge_batches(database: Path, first: int, batches: int, start: float) -> Non
     """Merge one batch after the other, from a moment on."""
     time.sleep(max(0.0, start - time.time()))
     for batch in range(batches):
-        merge(database, first + 300 * batch, 300)
+        merge(database, first + 300 * batch, 300, patience=600)
 
 
 def hold_as_reader(database: Path, seconds: float) -> None:
