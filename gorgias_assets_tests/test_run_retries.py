@@ -1,4 +1,4 @@
-"""The instance's settings: a run whose processes are killed is run again by Dagster's daemon, and goes on."""
+"""The instance's settings: Dagster's daemon runs a run again if its processes were killed, and that resumes."""
 
 import os
 import re
@@ -21,7 +21,8 @@ PAGES = 300
 
 
 @pytest.mark.soak
-def test_a_run_that_is_killed_is_run_again_and_goes_on_where_it_stopped(tmp_path):
+@pytest.mark.parametrize("executor", ["in_process", "processes"])
+def test_a_run_that_is_killed_is_run_again_and_resumes_where_it_stopped(tmp_path, executor):
     account, start = Account(now=datetime(2025, 4, 1, tzinfo=UTC)), datetime(2025, 3, 3, tzinfo=UTC)
     blank, ids = KINDS["satisfaction_surveys"].blank, range(PAGES * 100)
     account.insert_many(
@@ -30,7 +31,9 @@ def test_a_run_that_is_killed_is_run_again_and_goes_on_where_it_stopped(tmp_path
     )
     with (
         Sandbox(account, latency=0.1) as sandbox,
-        Deployment(tmp_path, sandbox, GORGIAS_START_DATE="2025-03-01", GORGIAS_SEEK="off") as deployment,
+        Deployment(
+            tmp_path, sandbox, GORGIAS_START_DATE="2025-03-01", GORGIAS_SEEK="off", GORGIAS_EXECUTOR=executor
+        ) as deployment,
         dg.DagsterInstance.from_config(str(deployment.home)) as instance,
     ):
         run_id = deployment.launch("2025-03-03")
