@@ -10,8 +10,8 @@ from functools import partial
 import dagster as dg
 import duckdb
 import pytest
+from gorgias_assets.pools import API_POOL
 
-from gorgias_assets.assets import API_POOL
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sandbox.server import Sandbox
@@ -44,8 +44,8 @@ def test_a_run_that_is_killed_is_run_again_and_resumes_where_it_stopped(tmp_path
         places = partial(instance.event_log_storage.get_concurrency_info, API_POOL)
         assert places().active_slot_count > 0, "nothing was left to the run that was killed"
         wait_until(lambda: places().active_slot_count == 0)
-        told = [entry.message for entry in instance.all_logs(deployment.runs()[0]["id"])]
-    assert any("this one resumes there" in line for line in told)
+        messages = [entry.message for entry in instance.all_logs(deployment.runs()[0]["id"])]
+    assert any("this one resumes there" in line for line in messages)
     with duckdb.connect(str(deployment.database), read_only=True) as connection:
         counted = connection.execute("SELECT count(*), count(DISTINCT id) FROM warehouse.gorgias.satisfaction_surveys")
         assert counted.fetchall() == [(len(ids), len(ids))]
