@@ -92,3 +92,22 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     }
     assert "api.client" in graph["resources"]
     assert tuple(graphlib.TopologicalSorter(graph).static_order())
+
+
+def test_only_the_wiring_reads_the_list_of_all_entities() -> None:
+    assert [module for module, names in IMPORTS.items() if "gorgias_assets.entities.ENTITIES" in names] == ["build"]
+
+
+def test_an_engine_is_a_folder_an_io_manager_and_one_line() -> None:
+    engines = {module.split(".")[1] for module in SOURCES if re.fullmatch(r"warehouse\.\w+\.warehouse", module)}
+    assert engines == {"bigquery", "duckdb"}
+    for engine in engines:
+        users = {
+            module
+            for module, names in IMPORTS.items()
+            if not is_in(module, f"warehouse.{engine}")
+            and any(is_in(name, f"gorgias_assets.warehouse.{engine}") for name in names)
+        }
+        shell = {"commands.shell"} if engine == "duckdb" else set()  # DuckDB's own shell, on a copy of the file
+        assert users == {f"io_managers.{engine}"} | shell
+        assert f'("{engine}", ' in SOURCES["io_managers.from_uri"]
