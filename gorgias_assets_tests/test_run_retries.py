@@ -10,8 +10,8 @@ from functools import partial
 import dagster as dg
 import duckdb
 import pytest
-from gorgias_assets.pools import API_POOL
 
+from gorgias_assets.assets import API_POOL
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sandbox.server import Sandbox
