@@ -6,67 +6,24 @@ A load that is interrupted at any point leaves a state that a shorter one could 
 reader resumes from the position that was saved with the last batch.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime
+from logging import Logger
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 
-from gorgias_assets.api.client import GorgiasClient, Rejected
-from gorgias_assets.entities.model import Entity
-from gorgias_assets.sweeps.batches import Batch
+from gorgias_assets.api.client import Rejected
+from gorgias_assets.sweeps.batches import Reader
 from gorgias_assets.sweeps.deletions import tombstone
-from gorgias_assets.sweeps.progress import Progress
-from gorgias_assets.warehouse.tables import IS_TOUCHED, Covered, Merged, Saved, Table, Tombstone
+from gorgias_assets.warehouse.tables import IS_TOUCHED, Merged, Saved, Table, Tombstone
 from gorgias_assets.warehouse.warehouse import Warehouse
-from gorgias_assets.windows import Window
 
 PREVIEW_ROWS = 5
 LOOKUPS_SETTLED_TOGETHER = 100
 PROGRESS_SECONDS = 5.0
-
-
-class Log(Protocol):
-    """The part of a logger that a load needs."""
-
-    def info(self, msg: str) -> None: ...
-    def warning(self, msg: str) -> None: ...
-
-
-class Reader(Protocol):
-    """One reading of an entity, by any way; see `Sweep` for the meaning of each part."""
-
-    @property
-    def entity(self) -> Entity[Any]: ...
-    @property
-    def owned(self) -> Sequence[Entity[Any]]: ...
-    @property
-    def window(self) -> Window | None: ...
-    @property
-    def key(self) -> str: ...
-    @property
-    def progress(self) -> Progress: ...
-    @property
-    def share_done(self) -> float: ...
-    @property
-    def began_at(self) -> datetime: ...
-    @property
-    def started_at(self) -> datetime: ...
-    @property
-    def resumed_from(self) -> datetime | None: ...
-    @property
-    def max_lookups(self) -> int: ...
-    @property
-    def connect(self) -> Callable[[], GorgiasClient]: ...
-    @property
-    def coverage(self) -> dict[str, dict[str, datetime | None]]: ...
-    def resume(self, position: str) -> bool: ...
-    def batches(self, rows: int, size: int, on_page: Callable[[], object]) -> Iterator[Batch]: ...
-    def covered(self) -> Covered: ...
-    def named_gone(self, client: GorgiasClient) -> set[int]: ...
 
 
 @dataclass
@@ -101,7 +58,7 @@ class Loaded:
     seconds: float = 0.0
 
 
-def load(reader: Reader, warehouse: Warehouse, table: Table, log: Log) -> Loaded:
+def load(reader: Reader[Any], warehouse: Warehouse, table: Table, log: Logger) -> Loaded:
     """Read everything of `reader` into the table. Raises the client's `GorgiasError`, and `WarehouseError`."""
     loaded, started = Loaded(), monotonic()
     position = warehouse.saved_position(table, reader.key)
@@ -124,7 +81,7 @@ def load(reader: Reader, warehouse: Warehouse, table: Table, log: Log) -> Loaded
     return loaded
 
 
-def _find_gone(reader: Reader, warehouse: Warehouse, table: Table, log: Log, found: Deletions) -> None:
+def _find_gone(reader: Reader[Any], warehouse: Warehouse, table: Table, log: Logger, found: Deletions) -> None:
     """Mark the rows that a complete reading should have read and has not, if Gorgias says that they are gone."""
     since, entity, progress = reader.started_at, reader.entity, reader.progress
     if not warehouse.has_unread(table, since):
@@ -152,7 +109,7 @@ def _find_gone(reader: Reader, warehouse: Warehouse, table: Table, log: Log, fou
 class _ProgressLog:
     """A line in the log every few seconds on how far a reading has come."""
 
-    def __init__(self, reader: Reader, log: Log) -> None:
+    def __init__(self, reader: Reader[Any], log: Logger) -> None:
         self._reader = reader
         self._log = log
         self._started = self._last = monotonic()
@@ -171,14 +128,14 @@ class _ProgressLog:
         )
 
 
-def _resumption(reader: Reader) -> str:
+def _resumption(reader: Reader[Any]) -> str:
     begun = f"an attempt that began at {reader.started_at:%Y-%m-%d %H:%M:%S} UTC was interrupted"
     if not reader.resumed_from:
         return begun
     return f"{begun}; it had read back to {reader.resumed_from:%Y-%m-%d %H:%M:%S} UTC, and this one resumes there"
 
 
-def _warn_of_extra_fields(reader: Reader, log: Log) -> None:
+def _warn_of_extra_fields(reader: Reader[Any], log: Logger) -> None:
     fields = reader.progress.extra_fields
     if fields:
         log.warning(

@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from gorgias_assets.columns import ADDED_COLUMNS, EXTRACTED_AT, Column, Kind
 from gorgias_assets.entities.model import Entity
-from gorgias_assets.loading import Loaded, Reader
+from gorgias_assets.loading import Loaded
+from gorgias_assets.sweeps.batches import Reader
 from gorgias_assets.warehouse.tables import Table
 
 Metadata = Mapping[str, dg.MetadataValue[Any]]
@@ -22,7 +23,7 @@ def of_table(table: Table, rows: int) -> dict[str, Any]:
     return {"dagster/table_name": str(table), "dagster/row_count": rows}
 
 
-def of_load(reader: Reader, loaded: Loaded) -> dict[str, Any]:
+def of_load(reader: Reader[Any], loaded: Loaded) -> dict[str, Any]:
     """Return what a complete reading has read and done, and what it has cost."""
     progress, gone = reader.progress, loaded.gone
     extra = dict(sorted(progress.extra_fields.items()))
@@ -90,7 +91,7 @@ def doubt(metadata: Metadata) -> str | None:
     return None
 
 
-def _coverage(reader: Reader) -> dict[str, dict[str, str | None]]:
+def _coverage(reader: Reader[Any]) -> dict[str, dict[str, str | None]]:
     """Return, for each order that was needed, below which moment to read and which one was reached.
 
     Null stands for the list's end. Without `read_to` the list was not read in that order.

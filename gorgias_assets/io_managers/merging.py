@@ -10,9 +10,8 @@ from gorgias_assets import metadata
 from gorgias_assets.api.client import Rejected
 from gorgias_assets.entities.model import ByDate
 from gorgias_assets.io_managers.slices import asset_name, labels_of, slice_of, windows_of
-from gorgias_assets.loading import Reader, load
-from gorgias_assets.sweeps.snapshot import Snapshot
-from gorgias_assets.sweeps.sweep import Sweep
+from gorgias_assets.loading import load
+from gorgias_assets.sweeps.batches import Reader
 from gorgias_assets.warehouse.frames import NULLABLE_TYPES, arrow_frame
 from gorgias_assets.warehouse.tables import Table, WarehouseError
 from gorgias_assets.warehouse.warehouse import Warehouse
@@ -33,7 +32,7 @@ class MergingIOManager(dg.IOManager):
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         warehouse = self.warehouse.billed_to(labels_of(context))
         match obj:
-            case Sweep() | Snapshot():
+            case Reader():
                 self._load(context, obj, warehouse)
             case pa.Table() | pd.DataFrame():
                 self._replace(context, arrow_frame(obj, asset_name(context)), warehouse)
@@ -65,7 +64,7 @@ class MergingIOManager(dg.IOManager):
         *prefix, name = asset.path
         return Table(schema or self._schema or (prefix[-1] if prefix else "public"), name)
 
-    def _load(self, context: dg.OutputContext, reader: Reader, warehouse: Warehouse) -> None:
+    def _load(self, context: dg.OutputContext, reader: Reader[Any], warehouse: Warehouse) -> None:
         table, entity = self._table(context), reader.entity
         try:
             loaded = load(reader, warehouse, table, context.log)

@@ -1,17 +1,20 @@
-"""Batches: rows that are merged together, with the position behind them."""
+"""Batches: rows that are merged together, with the position behind them; and the base of all that read them."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Generic
 
 import pyarrow as pa
 
-from gorgias_assets.api.client import PAGE_ROWS, GorgiasError
-from gorgias_assets.columns import Column
+from gorgias_assets.api.client import PAGE_ROWS, GorgiasClient, GorgiasError
+from gorgias_assets.entities.model import Entity, WayT
+from gorgias_assets.sweeps.progress import Progress
 from gorgias_assets.sweeps.rows import newest_by_id, type_rows
-from gorgias_assets.warehouse.tables import IS_TOUCHED
+from gorgias_assets.warehouse.tables import IS_TOUCHED, Covered
+from gorgias_assets.windows import Window
 
 BATCH_ROWS = 10_000
 BATCH_BYTES = 24 * 2**20  # of bodies; bounds memory if bodies are long
@@ -32,28 +35,95 @@ class Batch:
     position: str
 
 
-def batched(
-    pages: Pages, columns: Sequence[Column], position: Callable[[], str], rows: int, size: int
-) -> Iterator[Batch]:
-    """Yield the pages' rows in batches of whole pages, of at most `rows` rows or about `size` bytes of bodies.
+class Reader(ABC, Generic[WayT]):
+    """One reading of `entity`, by any way. Lazy: nothing is requested before `batches()` is iterated.
 
-    There is at least one batch; the last is short or empty. After a `GorgiasError` of `pages`, which is raised again,
-    the rows read before it are a batch as well.
+    - `connect` makes a client of the account; each thread that reads has one of its own.
+    - `owned` are the entities whose rows are gone with a deleted row of this one.
+    - `key`: the name under which a position is saved; readings of one key may resume from each other's positions.
+    - `began_at`: a complete reading has read what happened before, even if an earlier attempt began earlier.
     """
-    held, weight = [_none(columns)], 0
-    with closing(pages):
-        try:
-            for table, bytes_read in pages:
-                held.append(table)
-                weight += bytes_read
-                if weight >= size or sum(part.num_rows for part in held) + PAGE_ROWS > rows:
-                    yield Batch(newest_by_id(pa.concat_tables(held)), position())
-                    held, weight = [_none(columns)], 0
-        except GorgiasError:
-            yield Batch(newest_by_id(pa.concat_tables(held)), position())
-            raise
-        yield Batch(newest_by_id(pa.concat_tables(held)), position())
 
+    key: str
+    window: Window | None = None
+    resumed_from: datetime | None = None
 
-def _none(columns: Sequence[Column]) -> pa.Table:
-    return type_rows([], columns, datetime.now(UTC)).table.append_column(IS_TOUCHED, pa.array([], pa.bool_()))
+    def __init__(
+        self,
+        entity: Entity[WayT],
+        connect: Callable[[], GorgiasClient],
+        *,
+        max_lookups: int = 500,
+        owned: Sequence[Entity[Any]] = (),
+    ) -> None:
+        self.entity = entity
+        self.connect = connect
+        self.max_lookups = max_lookups
+        self.owned = owned
+        self.progress = Progress()
+        self.began_at = datetime.now(UTC)
+
+    @property
+    def started_at(self) -> datetime:
+        """The moment when the first attempt began."""
+        return self.began_at
+
+    @property
+    @abstractmethod
+    def share_done(self) -> float:
+        """The share that has been read, from 0 to 1."""
+
+    def resume(self, position: str) -> bool:  # noqa: ARG002
+        """Continue from a position of an earlier attempt. Return False, and begin anew, if that is impossible."""
+        return False
+
+    def batches(
+        self, rows: int = BATCH_ROWS, size: int = BATCH_BYTES, on_page: Callable[[], object] = lambda: None
+    ) -> Iterator[Batch]:
+        """Yield the rows in batches of whole pages, of at most `rows` rows or about `size` bytes of bodies.
+
+        There is at least one batch; the last is short or empty. After a `GorgiasError`, which is raised again, the rows
+        read before it are a batch as well. `on_page` is called after each page, with `progress` up to date.
+        """
+        held: list[pa.Table] = []
+        weight = 0
+        with closing(self._pages(on_page)) as pages:
+            try:
+                for table, bytes_read in pages:
+                    held.append(table)
+                    weight += bytes_read
+                    if weight >= size or sum(part.num_rows for part in held) + PAGE_ROWS > rows:
+                        yield self._batch(held)
+                        held, weight = [], 0
+            except GorgiasError:
+                yield self._batch(held)
+                raise
+            yield self._batch(held)
+
+    @abstractmethod
+    def covered(self) -> Covered:
+        """Return where a complete reading has read every living row. A field that moves may have left it since."""
+
+    @property
+    @abstractmethod
+    def coverage(self) -> dict[str, dict[str, datetime | None]]:
+        """For each order that is needed: the moment it is `required` to read below, and the one it has `read_to`.
+
+        None is the list's end; `read_to` is missing if the list was not read in that order.
+        """
+
+    def named_gone(self, client: GorgiasClient) -> set[int]:  # noqa: ARG002
+        """Return ids that events name as deleted or merged; none if reading every living row shows what is gone."""
+        return set()
+
+    @abstractmethod
+    def _pages(self, on_page: Callable[[], object]) -> Pages:
+        """Yield the rows of each page, and the bytes of its body."""
+
+    def _batch(self, held: Sequence[pa.Table]) -> Batch:
+        no_rows = type_rows([], self.entity.columns, self.began_at).table
+        none = no_rows.append_column(IS_TOUCHED, pa.array([], pa.bool_()))
+        return Batch(newest_by_id(pa.concat_tables([none, *held])), self._saved_position())
+
+    def _saved_position(self) -> str:
+        return ""

@@ -5,17 +5,16 @@ again after it, or seeks the window if that is old. It stops where nothing older
 has the position from which another attempt resumes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from gorgias_assets.api.client import GorgiasClient
 from gorgias_assets.entities.model import ByDate, Entity
-from gorgias_assets.sweeps.batches import BATCH_BYTES, BATCH_ROWS, Batch, Pages, batched
+from gorgias_assets.sweeps.batches import Pages, Reader
 from gorgias_assets.sweeps.deletions import named_gone
 from gorgias_assets.sweeps.position import Position, Span
-from gorgias_assets.sweeps.progress import Progress
 from gorgias_assets.sweeps.read_ahead import read_ahead
 from gorgias_assets.sweeps.readers import Readers
 from gorgias_assets.warehouse.tables import Covered
@@ -25,16 +24,14 @@ OVERLAP = timedelta(minutes=10)  # within which a change may not be in a list ye
 READ_AHEAD_BYTES = 6 * 2**20
 
 
-class Sweep:
+class Sweep(Reader[ByDate]):
     """The rows of `entity` that something happened to in `window`, each in its newest state.
 
-    Lazy: nothing is requested before `batches()` is iterated. Rows are read by the entity's order field, newest first,
-    down to the window's start less `look_back`. A full sweep reads them by creation, to the list's end.
-
-    - `connect` makes a client of the account; each reader has one of its own.
-    - `owned` are the entities whose rows are gone with a deleted row of this one.
-    - `began_at`: a complete sweep has read what happened before, even if an earlier attempt began earlier.
+    Rows are read by the entity's order field, newest first, down to the window's start less `look_back`. A full sweep
+    reads them by creation, to the list's end.
     """
+
+    window: Window
 
     def __init__(
         self,
@@ -48,15 +45,11 @@ class Sweep:
         max_lookups: int = 500,
         owned: Sequence[Entity[Any]] = (),
     ) -> None:
-        self.entity = entity
+        super().__init__(entity, connect, max_lookups=max_lookups, owned=owned)
         self.window = window
-        self.connect = connect
         self.is_full = is_full
-        self.max_lookups = max_lookups
-        self.owned = owned
-        self.progress = Progress(seek="not needed" if can_seek else "off")
-        self.began_at = datetime.now(UTC)
-        self.resumed_from: datetime | None = None
+        self.key = f"{window}, looking back {look_back}{', full' * is_full}"
+        self.progress.seek = "not needed" if can_seek else "off"
         read = entity.read
         order, bottom = (read.creation_order, None) if is_full else (read.order, window.start - look_back)
         self.position = Position(self.began_at, [Span(order, None, bottom)])
@@ -65,13 +58,7 @@ class Sweep:
         self._readers: Readers | None = None
 
     @property
-    def key(self) -> str:
-        """The name under which a position is saved: sweeps of one key may resume from each other's positions."""
-        return f"{self.window}, looking back {self._look_back}{', full' * self.is_full}"
-
-    @property
     def started_at(self) -> datetime:
-        """The moment when the first attempt began."""
         return self.position.started_at
 
     @property
@@ -98,17 +85,7 @@ class Sweep:
         self.position = earlier
         return True
 
-    def batches(
-        self, rows: int = BATCH_ROWS, size: int = BATCH_BYTES, on_page: Callable[[], object] = lambda: None
-    ) -> Iterator[Batch]:
-        """Yield typed rows, as `batched` does. `on_page` is called after each page, with `progress` up to date."""
-        yield from batched(self._pages(on_page), self.entity.columns, self._saved_position, rows, size)
-
     def covered(self) -> Covered:
-        """Return where a complete sweep has read every living row.
-
-        A row whose field moves may have left that interval meanwhile.
-        """
         read, bottom = self.entity.read, self.window.start - self._look_back
         if self.is_full:
             return Covered(read.creation_order)
@@ -118,10 +95,6 @@ class Sweep:
 
     @property
     def coverage(self) -> dict[str, dict[str, datetime | None]]:
-        """For each order that the sweep takes: the moment it is `required` to read below, and the one it has `read_to`.
-
-        None is the list's end; `read_to` is missing if the list was not read in that order.
-        """
         read, stops = self.entity.read, self.position.stops
         if self.is_full:
             required: dict[str, datetime | None] = {read.creation_order: None}
@@ -134,8 +107,9 @@ class Sweep:
         }
 
     def named_gone(self, client: GorgiasClient) -> set[int]:
-        """Return ids that events name as deleted or merged. A full sweep needs none: it reads every living row."""
-        return set() if self.is_full else named_gone(client, self.entity, self.window, self.progress)
+        if self.is_full:
+            return set()  # it reads every living row
+        return named_gone(client, self.entity, self.window, self.progress)
 
     def _pages(self, on_page: Callable[[], object]) -> Pages:
         readers = self._readers = Readers(

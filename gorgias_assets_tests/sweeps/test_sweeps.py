@@ -26,7 +26,8 @@ from gorgias_assets.sandbox.faults import Fault
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.sandbox.shop import Shop
-from gorgias_assets.sweeps.sweep import BATCH_ROWS, Batch, Sweep, Window
+from gorgias_assets.sweeps.batches import BATCH_ROWS, Batch
+from gorgias_assets.sweeps.sweep import Sweep, Window
 from gorgias_assets.warehouse.duckdb.warehouse import ROW_GROUP_ROWS
 from gorgias_assets_tests.benchmarks.backfill import measure
 from gorgias_assets_tests.conftest import FIRST_DAY, Project, touched
