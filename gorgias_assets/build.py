@@ -46,11 +46,7 @@ def build_definitions(
     return dg.Definitions(
         assets=[*build_assets(made_of, retry_policy=RETRIES), *overviews],
         asset_checks=build_checks(made_of, late_after=late),
-        jobs=[
-            gorgias_job(made_of),
-            full_sweep_job(made_of),
-            freshness_job(made_of, freshness_keys(made_of)),
-        ],
+        jobs=[gorgias_job(made_of), full_sweep_job(made_of), freshness_job(made_of, freshness_keys(made_of))],
         schedules=[
             daily_schedule(made_of, settings.daily_at, settings.timezone, summaries),
             full_sweep_schedule(made_of),

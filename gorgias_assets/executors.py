@@ -29,12 +29,8 @@ def executor_named(name: str) -> dg.ExecutorDefinition:
 
     The last one is `kubernetes`. Raises `KeyError` for any other name.
     """
-    if name == "kubernetes":
-        return _kubernetes()
-    return {"in_process": IN_PROCESS, "processes": PROCESSES}[name]
-
-
-def _kubernetes() -> dg.ExecutorDefinition:
+    if name != "kubernetes":
+        return {"in_process": IN_PROCESS, "processes": PROCESSES}[name]
     try:
         from dagster_k8s import k8s_job_executor  # installed only if it is chosen, and slow to load
     except ModuleNotFoundError:

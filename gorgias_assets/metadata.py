@@ -14,6 +14,7 @@ from gorgias_assets.columns import ADDED_COLUMNS, EXTRACTED_AT, Column, Kind
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.loading import Loaded
 from gorgias_assets.sweeps.batches import Reader
+from gorgias_assets.sweeps.rows import parse_datetime
 from gorgias_assets.warehouse.tables import Table
 
 Metadata = Mapping[str, dg.MetadataValue[Any]]
@@ -51,7 +52,6 @@ def of_load(reader: Reader[Any], loaded: Loaded) -> dict[str, Any]:
 
 
 def column_schema(columns: Iterable[Column]) -> dg.TableSchema:
-    """Return the table's columns with their descriptions, as Dagster shows them."""
     return dg.TableSchema(
         [dg.TableColumn(column.name, column.kind.value, column.description) for column in (*columns, *ADDED_COLUMNS)]
     )
@@ -86,7 +86,7 @@ def doubt(metadata: Metadata) -> str | None:
         if "read_to" not in covered:
             return f"the list was not read by {order}"
         read_to, required = covered["read_to"], covered["required"]
-        if read_to is not None and (required is None or _moment(read_to) >= _moment(required)):
+        if read_to is not None and (required is None or parse_datetime(read_to) >= parse_datetime(required)):
             return f"the list was read by {order} down to {read_to}, not below {required or 'its last row'}"
     return None
 
@@ -100,7 +100,3 @@ def _coverage(reader: Reader[Any]) -> dict[str, dict[str, str | None]]:
         order: {bound: moment.isoformat() if moment else None for bound, moment in covered.items()}
         for order, covered in reader.coverage.items()
     }
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)

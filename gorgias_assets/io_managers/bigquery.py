@@ -53,8 +53,7 @@ class GorgiasBigQueryIOManager(dg.ConfigurableIOManagerFactory):
         "which is sent no credentials.",
     )
     storage_endpoint: str | None = Field(
-        default=None,
-        description="Host of a private or regional endpoint, or of an emulator, to read frames from.",
+        default=None, description="Host of a private or regional endpoint, or of an emulator, to read frames from."
     )
 
     @classmethod

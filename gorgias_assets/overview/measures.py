@@ -107,12 +107,7 @@ MEASURES = (
         "notes do not count.",
         lambda by: by.closed["messages"].mean(),
     ),
-    Measure(
-        "surveys_sent",
-        pa.int64(),
-        "Satisfaction surveys sent on the day.",
-        lambda by: by.sent.size(),
-    ),
+    Measure("surveys_sent", pa.int64(), "Satisfaction surveys sent on the day.", lambda by: by.sent.size()),
     Measure(
         "surveys_scored",
         pa.int64(),

@@ -57,11 +57,17 @@ class Position:
             self.first_answer_at = self.first_answer_at or at
 
     def advance(self, span: Span, cursor: str | None, reached: datetime | None, is_last: bool) -> None:
-        """Count the span's rows down to `reached` as merged; after the last page the span is done."""
+        """Count the span's rows down to `reached` as merged; after the last page it is done."""
         with self.lock:
             span.cursor, span.reached = cursor, reached or span.reached
-            if is_last:
-                self._close(span, at_end=cursor is None)
+            if not is_last:
+                return
+            self.spans[:] = [other for other in self.spans if other is not span]
+            lowest = self.stops.get(span.order, span.reached)
+            if cursor is None or lowest is None or span.reached is None:
+                self.stops[span.order] = None
+            else:
+                self.stops[span.order] = min(lowest, span.reached)
 
     def replace(self, span: Span, sought: Iterable[Span]) -> None:
         """Read the sought spans instead of one from the newest row."""
@@ -105,15 +111,6 @@ class Position:
             )
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
-
-    def _close(self, span: Span, at_end: bool) -> None:
-        """Count a span as read, down to its last row, or to the list's end."""
-        self.spans[:] = [other for other in self.spans if other is not span]
-        lowest = self.stops.get(span.order, span.reached)
-        if at_end or lowest is None or span.reached is None:
-            self.stops[span.order] = None
-        else:
-            self.stops[span.order] = min(lowest, span.reached)
 
 
 def _with_moments(fields: dict[str, Any], *names: str) -> dict[str, Any]:

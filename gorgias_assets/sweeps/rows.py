@@ -154,12 +154,8 @@ def _only(kind: type) -> Callable[[list[Any]], list[Any]]:
     return convert
 
 
-def _datetimes(values: list[Any]) -> list[datetime | None]:
-    return [None if value is None else parse_datetime(value) for value in values]
-
-
-def _json_texts(values: list[Any]) -> list[str | None]:
-    return [None if value is None else _json_text(value) for value in values]
+def _each(convert: Callable[[Any], Any]) -> Callable[[list[Any]], list[Any]]:
+    return lambda values: [None if value is None else convert(value) for value in values]
 
 
 def _json_text(value: Any) -> str:
@@ -173,8 +169,8 @@ _CONVERTERS: dict[Kind, Callable[[list[Any]], list[Any]]] = {
     Kind.INTEGER: _only(int),
     Kind.BOOLEAN: _only(bool),
     Kind.STRING: _only(str),
-    Kind.DATETIME: _datetimes,
-    Kind.JSON: _json_texts,
+    Kind.DATETIME: _each(parse_datetime),
+    Kind.JSON: _each(_json_text),
 }
 
 assert _CONVERTERS.keys() == set(Kind), "a kind of column lacks its converter"
