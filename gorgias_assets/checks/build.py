@@ -45,52 +45,46 @@ def _step(
 
     @dg.multi_asset_check(
         name=f"{account.op_of(entity)}_{step}",
-        specs=[
-            dg.AssetCheckSpec(
-                check.name,
-                asset=asset,
-                description=check.description,
-                additional_deps=[account.key_of(other) for other in check.reads],
-            )
-            for check in checks
-        ],
+        specs=[check.spec(account, entity) for check in checks],
         can_subset=True,
         required_resource_keys={account.io_manager_key, account.name},
         pool=pool,
     )
     def gorgias_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        io_manager: MergingIOManager = getattr(context.resources, account.io_manager_key)
-        warehouse = io_manager.warehouse.billed_to(
-            {"asset": asset.to_user_string(), "check": context.op_def.name, "dagster_run_id": context.run.run_id}
-        )
+        tables = _tables(context, account, asset)
         checked = CheckContext(
             account=account,
             entity=entity,
-            tables={
-                other.name: Stored(warehouse, io_manager.table_of(account.key_of(other)), other)
-                for other in account.entities
-            },
+            tables=tables,
             connect=getattr(context.resources, account.name).client,
             instance=context.instance,
             days=_days(context, account, asset) if entity in account.by_date else {},
             now=datetime.now(UTC),
             late_after=late_after,
         )
-        selected = [
-            check for check in checks if dg.AssetCheckKey(asset, check.name) in context.selected_asset_check_keys
+        selected = context.selected_asset_check_keys
+        judged = [
+            (check, *_judged(check, checked)) for check in checks if dg.AssetCheckKey(asset, check.name) in selected
         ]
-        judged = [(check.name, *_judged(check, checked)) for check in selected]
-        for name, verdict, severity in judged:
+        for check, verdict, severity in judged:
             yield dg.AssetCheckResult(
                 asset_key=asset,
-                check_name=name,
+                check_name=check.name,
                 passed=verdict.passed,
                 severity=severity,
                 description=verdict.description,
-                metadata={**verdict.metadata, **warehouse.bill()},
+                metadata={**verdict.metadata, **tables[entity.name].warehouse.bill()},
             )
 
     return gorgias_checks
+
+
+def _tables(context: dg.AssetCheckExecutionContext, account: Account, asset: dg.AssetKey) -> dict[str, Stored]:
+    """Return the tables of the account by entity, in a warehouse with one bill for the step."""
+    io_manager: MergingIOManager = getattr(context.resources, account.io_manager_key)
+    labels = {"asset": asset.to_user_string(), "check": context.op_def.name, "dagster_run_id": context.run.run_id}
+    warehouse = io_manager.warehouse.billed_to(labels)
+    return {one.name: Stored(warehouse, io_manager.table_of(account.key_of(one)), one) for one in account.entities}
 
 
 def _judged(check: Check, context: CheckContext) -> tuple[Verdict, dg.AssetCheckSeverity]:

@@ -118,9 +118,13 @@ class Check:
     severity: dg.AssetCheckSeverity
     reads: Sequence[Entity[Any]]
 
-    @property
-    def description(self) -> str:
-        return f"{self.says}\n\nIf it fails: {self.advice}"
+    def spec(self, account: Account, entity: Entity[Any]) -> dg.AssetCheckSpec:
+        return dg.AssetCheckSpec(
+            self.name,
+            asset=account.key_of(entity),
+            description=f"{self.says}\n\nIf it fails: {self.advice}",
+            additional_deps=[account.key_of(other) for other in self.reads],
+        )
 
 
 def check(
