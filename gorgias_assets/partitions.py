@@ -21,7 +21,6 @@ def daily_partitions(start_date: str) -> dg.DailyPartitionsDefinition:
 
 
 def window_of(partitions: dg.TimeWindowPartitionsDefinition, key: str) -> Window:
-    """Return the window of the partition `key`."""
     return Window.of(*partitions.time_window_for_partition_key(key))
 
 

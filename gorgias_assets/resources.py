@@ -140,8 +140,7 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
 
         A full sweep reads the whole list, and so refreshes every stored row. A sweep that does not look back leaves out
         rows that were touched in the window and created before it. A window that is over is looked back from all the
-        same, since it counts as complete once it is read. `owned` are the entities whose rows are gone with a deleted
-        row of this one.
+        same, since it counts as complete once it is read.
         """
         is_over = end <= datetime.now(UTC)
         days = self.look_back_days.get(entity.name) if look_back or is_over else 0

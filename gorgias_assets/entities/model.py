@@ -99,7 +99,6 @@ class Entity(Generic[WayT]):
 
 
 def read_by(way: type[WayT], entities: Iterable[Entity[Any]]) -> list[Entity[WayT]]:
-    """Return the entities that are read in this way."""
     return [cast("Entity[WayT]", entity) for entity in entities if isinstance(entity.read, way)]
 
 

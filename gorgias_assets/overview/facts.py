@@ -46,7 +46,6 @@ class Facts:
     scored: pd.DataFrame
 
     def on(self, days: pd.DatetimeIndex) -> "Facts":
-        """Return the facts of these days."""
         frames = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(self, **{name: frame[frame["day"].isin(days)] for name, frame in frames.items()})
 

@@ -37,13 +37,11 @@ class Progress:
     complete: bool = False
 
     def count(self, request: Request) -> None:
-        """Count the calls of an answer."""
         self.calls += request.calls
         self.retries += request.calls - 1
         self.waited_seconds += request.waited
 
     def count_page(self, request: Request, rows: int) -> None:
-        """Count an answer of a list."""
         self.pages += 1
         self.rows_read += rows
         self.count(request)

@@ -63,7 +63,6 @@ class Sweep(Reader[ByDate]):
 
     @property
     def share_done(self) -> float:
-        """The share of the sweep that has been read, from 0 to 1, by time."""
         if self.progress.complete:
             return 1.0
         return self._readers.share_done if self._readers else 0.0

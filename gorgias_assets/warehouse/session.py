@@ -65,11 +65,9 @@ class Session(ABC):
         """Replace the table's rows that meet the condition by the rows of `source`, all at once."""
 
     def condition(self, table: Table, where: Slice) -> str:  # noqa: ARG002
-        """Return the condition that a row of the table is in the slice."""
         return self.dialect.condition(where)
 
     def count(self, table: Table) -> int:
-        """Return the number of rows in the table."""
         ((rows,),) = self.execute(f"SELECT COUNT(*) FROM {self.dialect.name_of(table)}")
         return int(rows)
 
