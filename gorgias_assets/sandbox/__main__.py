@@ -1,6 +1,6 @@
-"""`python -m gorgias_assets.sandbox`: a shop with a past, on loopback, that goes on living in real time until Ctrl-C.
+"""`python -m gorgias_assets.sandbox`: a shop with a past, on loopback, that lives on in real time until Ctrl-C.
 
-With `--run COMMAND …` it lives as long as the command, which finds the account in its environment.
+With `--run COMMAND …` it lives as long as the command, whose environment names the account.
 """
 
 import argparse
@@ -16,11 +16,11 @@ from gorgias_assets.sandbox.bucket import Bucket
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.sandbox.shop import Shop
 
-SCHEMA = "gorgias_demo"  # made-up rows stay out of the tables that real ones go to
+SCHEMA = "gorgias_demo"  # keeps made-up rows out of the tables of real ones
 
 
 def last_month() -> date:
-    """Its first day: an account that stays the same from one start to the next, for a month."""
+    """Return its first day. An account that opened then stays the same from one start to the next, for a month."""
     return (datetime.now(UTC).date().replace(day=1) - timedelta(days=1)).replace(day=1)
 
 
@@ -60,7 +60,7 @@ def main() -> int:
 
 
 def run(command: list[str], environment: dict[str, str]) -> int:
-    """The command's exit status; Ctrl-C reaches the command itself, and ends this only through it."""
+    """Return the command's exit status. Ctrl-C reaches the command itself, and ends this only through it."""
     sys.stdout.flush()
     with subprocess.Popen(command, env=os.environ | environment) as process:  # noqa: S603, the caller's own command
         signal.signal(signal.SIGINT, signal.SIG_IGN)

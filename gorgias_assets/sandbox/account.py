@@ -1,7 +1,7 @@
-"""The state of one Gorgias account, and what each change to it moves.
+"""The state of one Gorgias account, and the effects of each change to it.
 
-What bumps `updated_datetime`, what cascades and what leaves an event follows recordings of real accounts. Every change
-happens at `Account.now`, and that clock moves only when somebody moves it.
+Bumps of `updated_datetime`, cascades and events follow recordings of real accounts. Every change
+happens at `Account.now`, and that clock moves only when a caller moves it.
 """
 
 import heapq
@@ -55,7 +55,7 @@ class Account:
 
     @now.setter
     def now(self, later: datetime) -> None:
-        """What was due until then happens on the way, each at its own time; old events go at midnight."""
+        """Move the clock. Everything due until then happens at its own time; old events go at midnight."""
         with self.lock:
             if later < self._now:
                 raise ValueError(f"an account's clock does not go back, from {self._now} to {later}")
@@ -71,7 +71,7 @@ class Account:
         self.now = self._now + by
 
     def rows(self, kind: str) -> list[Row]:
-        """Every row as the list endpoint shows it now, in order of id."""
+        """Return every row as the list endpoint shows it now, in order of id."""
         with self.lock:
             return self._rows.select(KINDS[kind])
 
@@ -93,7 +93,7 @@ class Account:
             return self._rows.page(KINDS[kind], listing)
 
     def where(self, kind: str, field: str, value: int) -> list[Row]:
-        """Rows by a field that is worth an index (`objects.Kind.columns`)."""
+        """Return rows by a field that has an index (`objects.Kind.columns`)."""
         with self.lock:
             return self._rows.select(KINDS[kind], (f"{field} = ?", (value,)))
 
@@ -106,9 +106,9 @@ class Account:
             self._rows.put_many(KINDS[kind], (self._numbered(KINDS[kind], dict(row)) for row in rows))
 
     def create(self, kind: str, **fields: Any) -> Row:
-        """With a default for every documented field; datetimes may lie in the past, as those of an import do.
+        """Create with a default for every documented field; datetimes may lie in the past, as those of an import do.
 
-        A new ticket is processed 0.2 to 2 s later, which bumps it again; not one that comes with an `updated_datetime`.
+        A new ticket is processed 0.2 to 2 s later, which bumps it again, unless it comes with an `updated_datetime`.
         """
         with self.lock:
             of = KINDS[kind]
@@ -127,7 +127,7 @@ class Account:
             return _plain(self._found(of, row["id"]))
 
     def update(self, kind: str, row_id: int, **fields: Any) -> None:
-        """Bumps `updated_datetime` as Gorgias does; what changes nothing, bumps nothing."""
+        """Update, and bump `updated_datetime` as Gorgias does. An update that changes nothing bumps nothing."""
         with self.lock:
             of, row = KINDS[kind], self._found(KINDS[kind], row_id)
             changes = {
@@ -144,7 +144,7 @@ class Account:
                 self._tell(of, after, *_happened(of, row, after, changes), ("updated", None))
 
     def delete(self, kind: str, row_id: int) -> None:
-        """A ticket takes its messages along, and leaves its survey. A message leaves no event, and no bump."""
+        """Delete, with a ticket its messages too, but not its survey. A message leaves no event, and no bump."""
         with self.lock:
             of, row = KINDS[kind], self._found(KINDS[kind], row_id)
             self._rows.remove(of, row_id)
@@ -157,10 +157,10 @@ class Account:
                 self._tell(of, row, ("deleted", None))
 
     def merge(self, kind: str, source_id: int, into_id: int) -> Row:
-        """The source vanishes and redirects to the survivor, which takes its messages, or a customer's tickets.
+        """Merge: the source vanishes and redirects to the survivor, which takes its messages, or a customer's tickets.
 
-        A surviving ticket is bumped, a surviving customer is not. That tickets leave the events that customers were
-        seen to leave, with the deletion of the source first, is an inference.
+        A surviving ticket is bumped, a surviving customer is not. Customers were seen to leave these events, with the
+        deletion of the source first; that tickets do so too is an inference.
         """
         with self.lock:
             of = KINDS[kind]
@@ -187,7 +187,7 @@ class Account:
         self._rows.put(TICKETS, {**survivor, **changes, "updated_datetime": printed(self._now)})
 
     def _arrived(self, message: Row) -> None:
-        """A new message changes its ticket at once, and its ticket is processed again soon."""
+        """Change the new message's ticket at once, and have it processed again soon."""
         ticket = self._rows.get(TICKETS, message["ticket_id"] or 0)
         if ticket is None:
             return
@@ -205,7 +205,7 @@ class Account:
         self._excerpts[ticket_id] = excerpt
 
     def _settle(self, ticket_id: int) -> None:
-        """What Gorgias does after the fact: the language is recognised, the excerpt made, the ticket bumped."""
+        """Do as Gorgias does after the fact: recognise the language, make the excerpt, bump the ticket."""
         excerpt, ticket = self._excerpts.pop(ticket_id), self._rows.get(TICKETS, ticket_id)
         if ticket is not None:
             moment = {"updated_datetime": printed(self._now)}
@@ -224,7 +224,7 @@ class Account:
             self._rows.put(TICKETS, {**ticket, **counted})
 
     def _tell(self, kind: Kind, row: Row, *happened: tuple[str, object]) -> None:
-        """Events of one cause share a context."""
+        """Add events of one cause, which share a context."""
         if kind.noun is None:
             return
         first = self._next_id(EVENTS)
@@ -268,7 +268,7 @@ def _excerpt(message: Row) -> str:
 
 
 def _plain(fields: Mapping[str, Any]) -> Row:
-    """Fields as they are once stored: datetimes printed."""
+    """Return fields as they are once stored: datetimes printed."""
     plain: Row = json.loads(dumped(fields))
     return plain
 
@@ -286,7 +286,7 @@ def _latest(*printed_moments: str | None) -> str | None:
 
 
 def _happened(kind: Kind, before: Row, after: Row, changes: Row) -> Iterator[tuple[str, object]]:
-    """The events of an update, but for the plain `updated` that always ends them."""
+    """Yield the events of an update, except the plain `updated` that always ends them."""
     if kind is not TICKETS:
         return
     if "status" in changes:

@@ -1,4 +1,4 @@
-"""The leaky bucket of API calls that everybody who uses an account shares, in real time."""
+"""The leaky bucket of API calls that all users of an account share, in real time."""
 
 import math
 import threading
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Bucket:
-    """Holds `limit` calls and drains in `period` seconds when full."""
+    """A bucket that holds `limit` calls and, when full, drains in `period` seconds."""
 
     def __init__(self, limit: int = 40, period: float = 20.0, clock: Callable[[], float] = time.monotonic) -> None:
         self.limit, self.period = limit, period
@@ -17,7 +17,7 @@ class Bucket:
         self._lock = threading.Lock()
 
     def take(self, calls: int = 1) -> int:
-        """How many of these calls the bucket let in; the rest would be answered with 429."""
+        """Return how many of these calls the bucket let in; the rest would be answered with 429."""
         with self._lock:
             self._leak()
             taken = min(calls, math.floor(self.limit - self._level + 1e-9))
@@ -32,7 +32,7 @@ class Bucket:
 
     @property
     def retry_after(self) -> int:
-        """Whole seconds until one more call fits."""
+        """Return the whole seconds until one more call fits."""
         with self._lock:
             self._leak()
             return max(1, math.ceil((self._level + 1 - self.limit) * self.period / self.limit))

@@ -1,4 +1,4 @@
-"""Which path of the API answers what, as the account is now. GET only: the account is changed from Python."""
+"""The paths of the API, answered as the account is now. GET only: the account is changed from Python."""
 
 import json
 import re
@@ -19,7 +19,7 @@ NOT_IN_ONE_TICKET = ("excerpt", "messages_count", "integrations", "last_sent_mes
 
 @dataclass(frozen=True)
 class Answer:
-    """What is sent back: `sent` of the body before the connection breaks, and nothing at all if the status is 0."""
+    """An answer: `sent` of its body arrive before the connection breaks, and nothing at all if the status is 0."""
 
     status: int
     body: bytes = b""
@@ -34,7 +34,7 @@ class Answer:
 
 
 class ApiError(Exception):
-    """Ends in an answer in Gorgias's error envelope."""
+    """An error that is answered in Gorgias's error envelope."""
 
     def __init__(self, status: int, msg: str, data: Mapping[str, Sequence[str]] | None = None) -> None:
         super().__init__(msg)
@@ -52,7 +52,7 @@ class Asked:
 
     @property
     def uri(self) -> str:
-        """As a list echoes it."""
+        """Return it as a list echoes it."""
         return f"{self.path}?{urlencode(parse_qsl(self.query, keep_blank_values=True))}"
 
     @property
@@ -72,7 +72,7 @@ class Asked:
 
 
 def answer(account: Account, path: str, query: str) -> Answer:
-    """One consistent look at the account. A merged ticket or customer redirects, with everything under it."""
+    """Answer from one state of the account. A merged ticket or customer redirects, with everything under it."""
     asked = Asked(account, path.rstrip("/"), query)
     with account.lock:
         for pattern, answers in ROUTES:
@@ -116,7 +116,7 @@ def message_of_ticket(asked: Asked, ticket_id: int, row_id: int) -> Answer:
 
 
 def messages_of_ticket(asked: Asked, ticket_id: int) -> Answer:
-    """The deprecated list: pages by number, oldest first."""
+    """Answer the deprecated list: pages by number, oldest first."""
     if asked.account.row("tickets", ticket_id) is None:
         return gone(asked, TICKETS, ticket_id)
     asked.only("page", "limit")
@@ -129,7 +129,7 @@ def messages_of_ticket(asked: Asked, ticket_id: int) -> Answer:
 
 
 def view_items(asked: Asked, view_id: int) -> Answer:
-    """The tickets of a view, newest change first. A cursor includes the row it was made from, hence `ignored_item`."""
+    """Answer a view's tickets, newest change first. A cursor includes its own row, hence `ignored_item`."""
     if asked.account.row("views", view_id) is None:
         return gone(asked, VIEWS, view_id)
     asked.only("cursor", "direction", "ignored_item", "limit")
@@ -244,7 +244,7 @@ def one_ticket(account: Account, row: Row) -> Row:
 FOREVER = 2**62
 NOT_FOUND = ApiError(404, "Resource not found.")
 DETAILS = {"customers": one_customer, "tickets": one_ticket}
-"""What a single object shows that differs from its row in a list."""
+"""By kind, the function that makes the single object of its row in a list."""
 
 ROUTES: Sequence[tuple[str, Callable[..., Answer]]] = (
     (r"/api/account", account_itself),

@@ -1,4 +1,4 @@
-"""What goes wrong on demand: each fault turns the answer that was due into another one."""
+"""Faults on demand: each turns the answer that was due into another one."""
 
 import json
 import threading
@@ -24,19 +24,19 @@ ERRORS = {
     503: "An external service had an issue.",
     504: "Gateway timeout.",
 }
-"""Statuses and what Gorgias says with them."""
+"""Statuses, and Gorgias's messages with them."""
 
 HTML = b"<!doctype html><html><head><title>Gorgias</title></head><body><h1>Something went wrong</h1></body></html>"
 
 
 @dataclass(frozen=True, eq=False)
 class Fault:
-    """Befalls `times` requests (None: all) after the first `skip` of those whose path matches the pattern `path`.
+    """A fault of `times` requests (None: all) after the first `skip` of those whose path matches the pattern `path`.
 
     A request that an earlier fault of the list befell is not counted.
 
     `what` is a status of ERRORS or a name of EFFECTS. `retry_after` is the header of a 429 (None: it is left out),
-    `seconds` what a slow answer takes.
+    `seconds` the duration of a slow answer.
     """
 
     what: str | int
@@ -60,7 +60,7 @@ class Faults(list[Fault]):
         self._lock = threading.Lock()
 
     def befall(self, answer: Answer, path: str, sent: Mapping[str, str]) -> Answer:
-        """`sent` are the parameters of the request."""
+        """Return the answer after the faults. `sent` are the parameters of the request."""
         with self._lock:
             for fault in self:
                 if fnmatchcase(path, fault.path) and (fault.what not in NEED_A_CURSOR or "cursor" in sent):
@@ -91,7 +91,7 @@ class Case:
 
     @property
     def page(self) -> Row:
-        """The page that was due; nothing if the answer was to be none."""
+        """Return the page that was due, if the answer was to be one."""
         return dict(json.loads(self.due.body)) if self.due.is_page else {}
 
     def spoilt(self, **changes: Any) -> Answer:
@@ -101,7 +101,7 @@ class Case:
         return self.spoilt(meta=self.page.get("meta", {}) | {"next_cursor": cursor}, **changes)
 
     def emptied(self) -> Answer:
-        """An empty page whose cursor leads to the rows that were due, so that whoever goes on misses none."""
+        """Return an empty page whose cursor leads to the rows that were due: a client that goes on misses none."""
         if not self.page.get("data"):
             return self.due
         field, _, direction = self.sent.get("order_by", "created_datetime:desc").partition(":")

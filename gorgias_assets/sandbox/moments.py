@@ -7,7 +7,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 def microseconds(moment: datetime | str) -> int:
-    """Of an instant with or without an offset (then UTC), with or without a fraction. ValueError if it is none."""
+    """Parse an instant, with or without an offset (then UTC) or a fraction. ValueError if it is none."""
     if isinstance(moment, str):
         moment = datetime.fromisoformat(moment)
     if moment.tzinfo is None:
@@ -16,10 +16,10 @@ def microseconds(moment: datetime | str) -> int:
 
 
 def printed(moment: datetime) -> str:
-    """`2026-08-26T18:36:51.461517+00:00`; the fraction is left out when it is zero."""
+    """Return `2026-08-26T18:36:51.461517+00:00`; the fraction is left out if it is zero."""
     return moment.astimezone(UTC).isoformat()
 
 
 def naive(instant: int) -> str:
-    """Microseconds as a cursor carries them: UTC without an offset."""
+    """Return microseconds as a cursor carries them: UTC without an offset."""
     return (EPOCH + instant * MICROSECOND).replace(tzinfo=None).isoformat()

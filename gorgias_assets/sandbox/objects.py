@@ -1,4 +1,4 @@
-"""Every kind of object in an account: its fields when nothing is known, how its list is ordered and filtered.
+"""Every kind of object in an account: its default fields, how its list is ordered and filtered.
 
 The fields are those of the list endpoints, which are not always those of a single object (see `endpoints`).
 """
@@ -28,7 +28,7 @@ FIRST_VIEW = 9001
 
 @dataclass(frozen=True)
 class Filter:
-    """A query parameter of a list: a condition on the one value that `read` makes of what was sent (or ValueError)."""
+    """A query parameter of a list: a condition on the one value that `read` makes of the texts sent (or ValueError)."""
 
     condition: str
     read: Callable[[Sequence[str]], object] = lambda sent: sent[-1]
@@ -68,9 +68,9 @@ def view_condition() -> str:
 class Kind:
     """One kind of object.
 
-    `uri` is empty where the list shows none; `joins` are the fields that show another object as it is now, and what
-    they show (see `rows.JOINS`); `columns` are integers worth an index; a change of only `silent` fields leaves
-    `updated_datetime` where it was; `noun` is what events call it, if they tell of it.
+    `uri` is empty if the list shows none; `joins` are the fields that show another object as it is now (see
+    `rows.JOINS`); `columns` are integers worth an index; a change of only `silent` fields leaves `updated_datetime`
+    as it was; `noun` is its name in events, if it has any.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What the customers and agents of an invented clothes shop write to each other."""
+"""The letters that customers and agents of an invented clothes shop write to each other."""
 
 from dataclasses import dataclass
 from random import Random
@@ -23,7 +23,7 @@ SIZES = ("XS", "S", "M", "L", "XL")
 
 @dataclass(frozen=True)
 class Topic:
-    """One reason to write to a shop: the tag and team it ends up with, and what is said."""
+    """One reason to write to a shop: the tag and team it ends up with, and its sentences."""
 
     tag: str
     team: str
@@ -159,7 +159,7 @@ COMMENTS = {
 
 
 def particulars(random: Random) -> dict[str, str]:
-    """What one conversation is about: fills the gaps in a topic's sentences."""
+    """Return the subject of one conversation, which fills the gaps in a topic's sentences."""
     return {
         "order": f"#{random.randint(10_000, 99_999)}",
         "item": random.choice(ITEMS),
@@ -169,7 +169,7 @@ def particulars(random: Random) -> dict[str, str]:
 
 
 def letter(random: Random, opening: str, more: tuple[str, ...], greeting: str, signature: str) -> str:
-    """A message of one to several paragraphs, now and then a long one."""
+    """Return a message of one to several paragraphs, now and then a long one."""
     length = random.choice((0, 1, 1, 2, 2, 3, 5))
     return "\n\n".join([greeting, opening, *random.sample(more, min(length, len(more))), signature])
 

@@ -24,7 +24,7 @@ Stored = tuple[Any, ...]
 
 
 class Join(NamedTuple):
-    """What a row shows of another object: where that is looked for, and the fields with what stands for null."""
+    """The part of another object that a row shows: its possible kinds, and its fields with their values for null."""
 
     kinds: tuple[str, ...]
     fields: Mapping[str, object]
@@ -54,18 +54,18 @@ _ENCODE = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=
 
 
 def dumped(value: object) -> bytes:
-    """JSON as it is served; an aware datetime becomes what Gorgias prints."""
+    """Return JSON as it is served; an aware datetime is printed as Gorgias does."""
     return _ENCODE(value).encode()
 
 
 def id_of(shown: object) -> int | None:
-    """The id of an object shown in a row."""
+    """Return the id of an object shown in a row."""
     return shown["id"] if isinstance(shown, dict) else None
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """A position beside a row: base64 of `["next", <its sort key>, <its id>]`; times are naive UTC."""
+    """A position just before or after a row: base64 of `["next", <its sort key>, <its id>]`; times are naive UTC."""
 
     direction: str
     key: int | str
@@ -77,7 +77,7 @@ class Cursor:
 
     @staticmethod
     def parse(text: str, by_time: bool) -> "Cursor":
-        """Any position may be asked for, not only one that was handed out. ValueError if the text is none."""
+        """Parse any position, not only one that was handed out. ValueError if the text is none."""
         try:
             direction, key, row_id = json.loads(base64.b64decode(text, validate=True))
             if direction not in ("next", "prev") or not isinstance(key, str) or not 0 <= row_id < 2**63:
@@ -98,7 +98,7 @@ Condition = tuple[str, tuple[object, ...]]
 
 @dataclass(frozen=True)
 class Listing:
-    """What is asked of a list: the order, what the rows must be like, the position, the size of a page."""
+    """A request of a list: the order, the conditions on rows, the position, the size of a page."""
 
     order: str
     descending: bool
@@ -117,7 +117,7 @@ class Page:
 class Rows:
     """A table for each kind of object. Not for several threads at a time.
 
-    A row that is put waits, unencoded, until something but its id is asked for: what changes often is written once.
+    A row that is put waits, unencoded, until more than its id is requested: a row that changes often is written once.
     """
 
     def __init__(self) -> None:
@@ -152,14 +152,14 @@ class Rows:
         self._sql.execute(f"DELETE FROM {kind.name} WHERE created < ?", (created,))
 
     def repoint(self, join: str, old: int, new: int) -> None:
-        """Every row that showed one object shows another."""
+        """Make every row that showed one object show another."""
         for kind in KINDS.values():
             self._write(kind)
             for name in (name for name, joined in kind.joins.items() if joined == join):
                 self._sql.execute(f"UPDATE {kind.name} SET {name} = ? WHERE {name} = ?", (new, old))
 
     def get(self, kind: Kind, row_id: int) -> Row | None:
-        """Not to be changed: what it holds may be what is stored."""
+        """Return a row, which callers must not change: its values may be the stored ones."""
         if stored := self._waiting[kind.name].get(row_id):
             joins = zip(kind.joins.items(), stored[-1 - len(kind.joins) : -1], strict=True)
             shown = {name: _parsed(self._joined(join, ids)) for (name, join), ids in joins if ids is not None}
@@ -171,7 +171,7 @@ class Rows:
         return row_id in self._waiting[kind.name] or bool(self._read(kind, "id", False, [("id = ?", (row_id,))]))
 
     def select(self, kind: Kind, *conditions: Condition) -> list[Row]:
-        """Rows as the list endpoint shows them, in order of id."""
+        """Return rows as the list endpoint shows them, in order of id."""
         self._write(kind)
         return [
             json.loads(self._rendered(kind, stored).decode()) for stored in self._read(kind, "id", False, conditions)
@@ -207,7 +207,7 @@ class Rows:
     def _read(
         self, kind: Kind, key: str, descending: bool, conditions: Iterable[Condition], limit: int = -1
     ) -> list[Stored]:
-        """Each as id, sort key, an id for each join, JSON."""
+        """Return each row as id, sort key, an id for each join, JSON."""
         wanted = ", ".join(["id", key, *kind.joins, "body"])
         where = " AND ".join(["1", *(sql for sql, _ in conditions)])
         direction = "DESC" if descending else "ASC"
@@ -226,7 +226,7 @@ class Rows:
         waiting.clear()
 
     def _stored(self, kind: Kind, row: Row) -> Stored:
-        """The values of its table's columns, the last one still to be encoded."""
+        """Return the values of its table's columns, the last one still to be encoded."""
         self._forget(kind, row["id"])
         joins = {name: self._join(join, row.get(name)) for name, join in kind.joins.items()}
         body = dict(row)
@@ -237,7 +237,7 @@ class Rows:
         return row["id"], microseconds(created), updated and microseconds(updated), *columns, *joins.values(), body
 
     def _join(self, join: str, shown: object) -> int | str | None:
-        """What is stored for a field that shows one object, or several: id or ids, None if any is unknown here."""
+        """Return the id or ids to store for a field that shows one object, or several; None if any is unknown here."""
         ids = [id_of(one) for one in shown] if isinstance(shown, list) else [id_of(shown)]
         if not ids or any(one is None or self._show(join, one) is None for one in ids):
             return None
@@ -251,7 +251,7 @@ class Rows:
         return body
 
     def _joined(self, join: str, ids: int | str | bytes) -> bytes:
-        """What a field shows now; objects that are gone are null, or left out of a list."""
+        """Return a field as it is shown now; objects that are gone are null, or left out of a list."""
         if isinstance(ids, int):
             return self._show(join, ids) or b"null"
         return b"[%b]" % b",".join(shown for one in json.loads(ids) if (shown := self._show(join, one)))

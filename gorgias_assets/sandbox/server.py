@@ -31,7 +31,7 @@ UNLIMITED = "1/100000"
 
 @dataclass
 class Request:
-    """One request, in order of arrival. `status` is 0 until it is answered, and stays 0 if the connection was reset."""
+    """A request, in order of arrival. `status` is 0 until it is answered, and stays 0 if the connection was reset."""
 
     method: str
     path: str
@@ -41,7 +41,7 @@ class Request:
 
     @property
     def params(self) -> dict[str, str]:
-        """A parameter that was sent several times is joined with commas."""
+        """Return the parameters; one that was sent several times is joined with commas."""
         sent: dict[str, str] = {}
         for name, value in parse_qsl(self.query, keep_blank_values=True):
             sent[name] = f"{sent[name]},{value}" if name in sent else value
@@ -49,11 +49,11 @@ class Request:
 
 
 class Sandbox:
-    """Serves an account on a free port of loopback for as long as the `with` block lasts.
+    """A server of an account, on a free port of loopback for as long as the `with` block lasts.
 
     A `shop` makes the account follow real time: it lives on to the present before each request. Without one, time moves
-    only when somebody moves it. `after_page` is called when a page has been read and before it is sent, with no lock
-    held: what it changes, the next page sees and this one does not.
+    only when a caller moves it. `after_page` is called when a page has been read and before it is sent, with no lock
+    held: the next page shows its changes, and this one does not.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Sandbox:
         self._server.hang_up()
 
     def respond(self, request: Request, headers: Message) -> Answer:
-        """What is sent, after everything that can come between a request and its answer."""
+        """Return the answer, after everything that can come between it and the request."""
         self.requests.append(request)
         name = CALL_LIMIT.lower() if len(self.requests) % 2 else CALL_LIMIT
         if self.shop:
@@ -133,7 +133,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Connection)
 
     def server_bind(self) -> None:
-        """Without the look-up of a name, which http.server does here and which can take seconds."""
+        """Bind without http.server's look-up of a name, which can take seconds."""
         TCPServer.server_bind(self)
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -146,7 +146,7 @@ class Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def hang_up(self) -> None:
-        """A connection that a client keeps alive would outlive the server otherwise."""
+        """Close the connections that clients keep alive; they would outlive the server otherwise."""
         for opened in self._open.copy():
             with contextlib.suppress(OSError):
                 opened.shutdown(socket.SHUT_RDWR)
@@ -177,13 +177,13 @@ class Connection(BaseHTTPRequestHandler):
         body = due.body[: int(len(due.body) * due.sent)]
         self.wfile.write("\r\n".join([*lines, "", ""]).encode() + body)
 
-    do_GET = do_POST = do_PUT = do_DELETE = respond  # noqa: N815, the names that http.server asks for
+    do_GET = do_POST = do_PUT = do_DELETE = respond  # noqa: N815, http.server's names
 
     def log_message(self, *_: Any) -> None:
-        """Nothing on stderr: the log is `Sandbox.requests`."""
+        """Write nothing to stderr: the log is `Sandbox.requests`."""
 
     def _reset(self) -> None:
-        """Closed without lingering, so that the client sees a reset and not an end."""
+        """Close without lingering, so that the client sees a reset and not an end."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.rfile.close()
         self.connection.close()

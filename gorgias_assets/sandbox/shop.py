@@ -31,7 +31,7 @@ REOPENED, TRASHED, DELETED, ODD_JOB = 0.05, 0.01, 0.015, 0.08
 
 @dataclass(frozen=True)
 class Talk:
-    """A ticket as those who write in it know it."""
+    """A ticket as its writers know it."""
 
     ticket_id: int
     customer_id: int
@@ -41,7 +41,7 @@ class Talk:
 
 
 class Shop:
-    """Furnishes the account with agents, teams and tags; everything else comes with `live`."""
+    """A shop that gives the account agents, teams and tags; everything else comes with `live`."""
 
     def __init__(self, account: Account, seed: int = 1, tickets_per_day: float = 40) -> None:
         self.account, self.tickets_per_day = account, tickets_per_day
@@ -61,7 +61,7 @@ class Shop:
         self._after(self._until_next_ticket(), self._customer_writes_in)
 
     def live(self, until: datetime) -> None:
-        """Everything that happens up to then, each at its time. Nothing, if that is past already."""
+        """Let everything up to then happen, each at its time; nothing if that is past already."""
         with self.account.lock:
             while self._ahead and self._ahead[0][0] <= until:
                 moment, _, happening, about = heapq.heappop(self._ahead)
@@ -73,7 +73,7 @@ class Shop:
         heapq.heappush(self._ahead, (self.account.now + delay, next(self._order), happening, about))
 
     def _around(self, **median: float) -> timedelta:
-        """Sometimes much longer, never none."""
+        """Return a random duration: sometimes much longer, never none."""
         return self._random.lognormvariate(0, 0.8) * timedelta(**median)
 
     def _chance(self, probability: float) -> bool:
@@ -228,12 +228,12 @@ class Shop:
         self.account.create("messages", **about, created_datetime=long_ago, sent_datetime=long_ago, imported=True)
 
     def _change(self, talk: Talk, fields: dict[str, Any]) -> None:
-        """Unless the ticket is gone."""
+        """Update the ticket unless it is gone."""
         if self.account.has("tickets", talk.ticket_id):
             self.account.update("tickets", talk.ticket_id, **fields)
 
     def _edit(self, message_id: int, fields: dict[str, Any]) -> None:
-        """Unless the message is gone."""
+        """Update the message unless it is gone."""
         if self.account.has("messages", message_id):
             self.account.update("messages", message_id, **fields)
 
@@ -252,7 +252,7 @@ class Shop:
         self._after(self._around(seconds=4), self._edit, message, {"intents": intents})
 
     def _from_agent(self, talk: Talk, text: str, **fields: Any) -> int:
-        """The id of the message; 0 if there is no ticket any more."""
+        """Write it, and return the message's id; 0 if there is no ticket any more."""
         ticket = self.account.row("tickets", talk.ticket_id)
         if ticket is None:
             return 0
