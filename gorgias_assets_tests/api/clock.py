@@ -9,7 +9,7 @@ from gorgias_assets.api.budget import Clock
 
 
 class MovedClock(Clock):
-    """Stands still until somebody waits, and then jumps to the end of the first wait.
+    """A clock that stands still until somebody waits, and then jumps to the end of the first wait.
 
     Works of `run` take turns: one of them runs at a time, until it waits or ends. So their order depends on nothing but
     their waits. A wait is over at once if nobody else waits.
@@ -30,7 +30,7 @@ class MovedClock(Clock):
             turn.wait()
 
     def run(self, *works: Callable[[], object]) -> None:
-        """Run all of them, each in a thread of its own; what one raises is raised at the end."""
+        """Run all of them, each in a thread of its own; raise at the end what one of them raises."""
         errors: list[BaseException] = []
 
         def take_turns(work: Callable[[], object], turn: Event) -> None:

@@ -49,13 +49,13 @@ def pages(sandbox: Sandbox, clock: Clock, count: int, max_share: float = 0.8) ->
 
 
 def filled(bucket: Bucket, calls: int) -> Bucket:
-    """Fill a bucket with calls of somebody else's."""
+    """Fill a bucket with another user's calls."""
     assert bucket.take(calls) == calls
     return bucket
 
 
 class Callers:
-    """Threads that make one call after the other until `seconds` are over, on budgets that know nothing of each other.
+    """Threads that make one call after the other until `seconds` are over, on budgets that do not know each other.
 
     `calls` are the moments of their calls, `levels` those of the bucket then.
     """
@@ -105,7 +105,7 @@ def test_nothing_waits_while_there_is_room(account: Account, clock: MovedClock) 
         assert [page.waited for page in pages(sandbox, clock, 20)] == [0.0] * 20
 
 
-def test_a_plan_with_a_bigger_and_faster_bucket_is_used_without_being_told(account: Account, clock: MovedClock) -> None:
+def test_a_plan_with_a_bigger_and_faster_bucket_is_used_without_a_setting(account: Account, clock: MovedClock) -> None:
     with Sandbox(account, bucket=Bucket(2 * LIMIT, PERIOD / 40, clock.now)) as sandbox:
         pages(sandbox, clock, MANY_PAGES)
     assert clock.now() < 4  # in a bucket of 40 per 20 s the last 13 pages alone would take 6.5 s
@@ -116,7 +116,7 @@ def test_it_gives_way_when_somebody_else_fills_the_bucket(account: Account, cloc
     with Sandbox(account, bucket=bucket) as sandbox, reading(sandbox, clock) as read:
         assert next(read).waited == 0.0
         bucket.take(33)
-        assert next(read).waited == 0.0  # its answer tells: 35 of 40
+        assert next(read).waited == 0.0  # its answer reports 35 of 40
         before = clock.now()
         assert next(read).waited >= 1.5
         assert clock.now() - before >= 1.5
@@ -272,7 +272,7 @@ def test_the_machine_s_clock_goes_on_by_itself_and_a_wait_on_it_ends_when_it_is_
     assert clock.now() > started
 
 
-def test_one_call_at_a_time_until_answers_tell_how_full_the_bucket_is(clock: MovedClock) -> None:
+def test_one_call_at_a_time_until_answers_show_how_full_the_bucket_is(clock: MovedClock) -> None:
     budget = Budget(clock=clock)
     assert budget.acquire() == 0.0
     with pytest.raises(TimeoutError):

@@ -1,4 +1,4 @@
-"""The client over real HTTP: paging, authentication, every fault of the sandbox, and messages that tell no secrets."""
+"""The client over real HTTP: paging, authentication, every fault of the sandbox, and messages without secrets."""
 
 import base64
 import gzip
@@ -31,7 +31,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SURVEYS = "/satisfaction-surveys"
 NEWEST_FIRST = "created_datetime:desc"
 PATIENCE = 20.0
-A_MINUTE = 60.0  # within which whatever does not go on for ever has ended, however slow the machine is
+A_MINUTE = 60.0  # enough for everything that ends, however slow the machine is
 LETTER = "Dear shop, my private letter"
 
 
@@ -56,7 +56,7 @@ def sandbox(account: Account) -> Iterator[Sandbox]:
 
 @contextmanager
 def client_of(sandbox: Sandbox, patience: float = PATIENCE, clock: Clock | None = None) -> Iterator[GorgiasClient]:
-    """A client that waits by `clock`, or by one on which no wait takes any time."""
+    """Yield a client that waits by `clock`, or by one on which no wait takes any time."""
     uri, budget = GorgiasUri.parse(sandbox.uri), Budget(clock=clock or MovedClock())
     with closing(GorgiasClient(uri, api_url=sandbox.api_url, budget=budget, patience=patience)) as client:
         yield client
@@ -74,12 +74,12 @@ def ids(pages: Iterable[Page]) -> list[int]:
 
 
 @contextmanager
-def speaking(*answers: Iterable[bytes]) -> Iterator[tuple[str, list[tuple[int, str]]]]:
-    """A server that says exactly these chunks of bytes, the last answer again and again.
+def serving(*answers: Iterable[bytes]) -> Iterator[tuple[str, list[tuple[int, str]]]]:
+    """Serve exactly these chunks of bytes, the last answer again and again.
 
-    Gives its API URL, and a list to which each request is added: the number of its connection, and its head.
+    Yield the API URL, and a list to which each request is added: the number of its connection, and its head.
     """
-    heard: list[tuple[int, str]] = []
+    received: list[tuple[int, str]] = []
 
     def speak() -> None:
         for connection_number in range(1000):
@@ -89,9 +89,9 @@ def speaking(*answers: Iterable[bytes]) -> Iterator[tuple[str, list[tuple[int, s
                 return
             with connection, connection.makefile("rb") as requests:
                 while head := b"".join(takewhile(lambda line: line.strip(), requests)).decode():
-                    heard.append((connection_number, head))
+                    received.append((connection_number, head))
                     try:
-                        for chunk in answers[min(len(heard), len(answers)) - 1]:
+                        for chunk in answers[min(len(received), len(answers)) - 1]:
                             connection.sendall(chunk)
                     except OSError:
                         break
@@ -99,19 +99,19 @@ def speaking(*answers: Iterable[bytes]) -> Iterator[tuple[str, list[tuple[int, s
     listener = socket.create_server(("127.0.0.1", 0))
     Thread(target=speak, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/api", heard
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/api", received
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
 
 
-def spoken(body: bytes, *headers: str, status: str = "200 OK") -> list[bytes]:
+def http_response(body: bytes, *headers: str, status: str = "200 OK") -> list[bytes]:
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
     return ["\r\n".join(lines).encode() + body]
 
 
 def hung_up_after(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The chunks, and then the end of the connection."""
+    """Yield the chunks, and then end the connection."""
     yield from chunks
     raise ConnectionError
 
@@ -153,7 +153,7 @@ def ended(work: Callable[[], object]) -> object:
     return outcomes[0]
 
 
-def assert_tells_no_secret(error: BaseException, account: Account) -> None:
+def assert_holds_no_secret(error: BaseException, account: Account) -> None:
     message, everything = str(error), "".join([repr(error), *traceback.format_exception(error)])
     assert re.fullmatch(r"GET /[^\n]*\.", message)
     for word in ("http", "limit=", "order_by", NEWEST_FIRST, "cursor=", "?", "127.0.0.1", LETTER, "error", "data", "{"):
@@ -181,11 +181,11 @@ def test_rows_are_what_the_server_sent_with_nothing_changed(sandbox: Sandbox, ac
 
 def test_every_parameter_is_sent_again_with_each_cursor(sandbox: Sandbox) -> None:
     pages = pages_of(sandbox)
-    asked = {"limit": "100", "order_by": NEWEST_FIRST}
+    params = {"limit": "100", "order_by": NEWEST_FIRST}
     assert [request.params for request in sandbox.requests] == [
-        asked,
-        asked | {"cursor": pages[0].next_cursor},
-        asked | {"cursor": pages[1].next_cursor},
+        params,
+        params | {"cursor": pages[0].next_cursor},
+        params | {"cursor": pages[1].next_cursor},
     ]
     assert {(request.method, request.path) for request in sandbox.requests} == {("GET", "/api" + SURVEYS)}
 
@@ -196,7 +196,7 @@ def test_reading_begins_at_the_cursor_given(sandbox: Sandbox) -> None:
         assert ids(client.pages(SURVEYS, order_by=NEWEST_FIRST, cursor=cursor)) == list(range(101, 251))
 
 
-def test_nothing_is_requested_before_the_first_page_is_asked_for_nor_after_the_last(sandbox: Sandbox) -> None:
+def test_nothing_is_requested_before_the_first_page_is_needed_nor_after_the_last(sandbox: Sandbox) -> None:
     with client_of(sandbox) as client:
         pages = client.pages(SURVEYS, order_by=NEWEST_FIRST)
         assert len(sandbox.requests) == 0
@@ -213,11 +213,11 @@ def test_an_empty_list_is_one_empty_page(sandbox: Sandbox) -> None:
 
 def test_many_pages_take_one_connection_with_the_key_the_version_and_gzip_in_each_request() -> None:
     cursors = ["a", "b", "c", None]
-    answers = [spoken(page_body({"id": number}, next_cursor=cursor)) for number, cursor in enumerate(cursors)]
-    with speaking(*answers) as (api_url, heard):
+    answers = [http_response(page_body({"id": number}, next_cursor=cursor)) for number, cursor in enumerate(cursors)]
+    with serving(*answers) as (api_url, received):
         assert ids(read(api_url)) == [0, 1, 2, 3]
-    assert [connection for connection, _ in heard] == [0, 0, 0, 0]
-    for _, head in heard:
+    assert [connection for connection, _ in received] == [0, 0, 0, 0]
+    for _, head in received:
         headers = dict(line.split(": ", 1) for line in head.splitlines()[1:])
         assert headers["Authorization"] == "Basic " + base64.b64encode(b"ana@shop.example:7391840265917").decode()
         assert headers["User-Agent"] == f"gorgias-assets/{version('gorgias-assets')}"
@@ -228,9 +228,9 @@ def test_a_netrc_file_does_not_replace_the_key(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else\n")
     (tmp_path / "netrc").chmod(0o600)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    with speaking(spoken(page_body())) as (api_url, heard):
+    with serving(http_response(page_body())) as (api_url, received):
         read(api_url)
-    assert base64.b64encode(b"ana@shop.example:7391840265917").decode() in heard[0][1]
+    assert base64.b64encode(b"ana@shop.example:7391840265917").decode() in received[0][1]
 
 
 def test_plain_http_on_loopback_does_not_go_through_a_proxy(
@@ -289,26 +289,26 @@ def test_a_fault_that_passes_ends_in_the_same_rows(sandbox: Sandbox, fault: Faul
 
 
 def test_a_connection_that_the_server_closed_between_two_pages_is_opened_again() -> None:
-    first = spoken(page_body({"id": 1}, next_cursor="a"))
-    with speaking(hung_up_after(first), spoken(page_body({"id": 2}))) as (api_url, heard):
+    first = http_response(page_body({"id": 1}, next_cursor="a"))
+    with serving(hung_up_after(first), http_response(page_body({"id": 2}))) as (api_url, received):
         assert ids(read(api_url)) == [1, 2]
-    assert len(heard) == 2
+    assert len(received) == 2
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        spoken(b"this is no gzip", "Content-Encoding: gzip"),
-        spoken(gzip.compress(page_body({"id": 1}))[:-20], "Content-Encoding: gzip"),
-        spoken(page_body({"id": 1})[:-1]),
-        spoken(b""),
+        http_response(b"this is no gzip", "Content-Encoding: gzip"),
+        http_response(gzip.compress(page_body({"id": 1}))[:-20], "Content-Encoding: gzip"),
+        http_response(page_body({"id": 1})[:-1]),
+        http_response(b""),
     ],
     ids=["no gzip", "half a gzip", "half a json", "empty"],
 )
 def test_a_damaged_body_is_read_again(body: list[bytes]) -> None:
-    with speaking(body, spoken(page_body({"id": 1}))) as (api_url, heard):
+    with serving(body, http_response(page_body({"id": 1}))) as (api_url, received):
         assert ids(read(api_url)) == [1]
-    assert len(heard) == 2
+    assert len(received) == 2
 
 
 @pytest.mark.parametrize(
@@ -323,10 +323,10 @@ def test_a_damaged_body_is_read_again(body: list[bytes]) -> None:
     ],
     ids=["half a chunk", "bad chunk", "half a head", "no status", "no http", "nothing"],
 )
-def test_an_answer_that_ends_in_the_middle_is_asked_for_again(answer: bytes) -> None:
-    with speaking(hung_up_after([answer]), spoken(page_body({"id": 1}))) as (api_url, heard):
+def test_an_answer_that_ends_in_the_middle_is_requested_again(answer: bytes) -> None:
+    with serving(hung_up_after([answer]), http_response(page_body({"id": 1}))) as (api_url, received):
         assert ids(read(api_url)) == [1]
-    assert len(heard) == 2
+    assert len(received) == 2
 
 
 @pytest.mark.parametrize(
@@ -343,7 +343,7 @@ def test_an_answer_that_ends_in_the_middle_is_asked_for_again(answer: bytes) -> 
     ],
     ids=lambda value: str(value.what) if isinstance(value, Fault) else None,
 )
-def test_an_outage_longer_than_patience_is_unavailable_and_says_why(
+def test_an_outage_longer_than_patience_is_unavailable_and_the_error_names_the_cause(
     sandbox: Sandbox, account: Account, fault: Fault, reason: str
 ) -> None:
     sandbox.faults.append(fault)
@@ -353,7 +353,7 @@ def test_an_outage_longer_than_patience_is_unavailable_and_says_why(
     assert SURVEYS in str(caught.value)
     assert clock.now() <= PATIENCE
     assert len(sandbox.requests) > 1
-    assert_tells_no_secret(caught.value, account)
+    assert_holds_no_secret(caught.value, account)
 
 
 def test_a_server_that_is_not_there_is_unavailable(account: Account) -> None:
@@ -361,7 +361,7 @@ def test_a_server_that_is_not_there_is_unavailable(account: Account) -> None:
         gone = sandbox
     with pytest.raises(Unavailable, match="connection failed") as caught:
         ended(lambda: pages_of(gone))
-    assert_tells_no_secret(caught.value, account)
+    assert_holds_no_secret(caught.value, account)
 
 
 def test_pages_before_an_outage_are_given_first(sandbox: Sandbox) -> None:
@@ -396,7 +396,7 @@ def test_a_retry_after_beyond_patience_is_unavailable_and_not_waited_for(sandbox
 def test_a_level_that_would_take_hours_to_drain_does_not_outlast_patience() -> None:
     full = "X-Gorgias-Account-Api-Call-Limit: 100000/40"
     clock = MovedClock()
-    with speaking(spoken(b"", full, status="503 Unavailable")) as (api_url, _), pytest.raises(Unavailable):
+    with serving(http_response(b"", full, status="503 Unavailable")) as (api_url, _), pytest.raises(Unavailable):
         ended(lambda: read(api_url, clock))
     assert clock.now() <= PATIENCE
 
@@ -410,7 +410,7 @@ def test_a_body_that_drips_for_ever_does_not_outlast_patience() -> None:
             clock.wait(0.1)
             yield b" "
 
-    with speaking(drip()) as (api_url, _), pytest.raises(Unavailable, match="took too long"):
+    with serving(drip()) as (api_url, _), pytest.raises(Unavailable, match="took too long"):
         ended(lambda: read(api_url, clock))
 
 
@@ -432,14 +432,14 @@ def test_a_refusal_is_rejected_at_once_with_one_request_and_advice(
     with pytest.raises(Rejected, match=advice) as caught:
         pages_of(sandbox)
     assert len(sandbox.requests) == 1
-    assert_tells_no_secret(caught.value, account)
+    assert_holds_no_secret(caught.value, account)
 
 
 def test_a_wrong_key_is_rejected_at_once(sandbox: Sandbox, account: Account) -> None:
     with client_at(sandbox.api_url) as client, pytest.raises(Rejected, match="status 401; check the e-mail") as caught:
         next(client.pages(SURVEYS, order_by=NEWEST_FIRST))
     assert len(sandbox.requests) == 1
-    assert_tells_no_secret(caught.value, account)
+    assert_holds_no_secret(caught.value, account)
 
 
 def test_an_unknown_domain_is_rejected_at_once(account: Account) -> None:
@@ -447,7 +447,7 @@ def test_an_unknown_domain_is_rejected_at_once(account: Account) -> None:
         with pytest.raises(Rejected, match="'sandbox': status 404; check the domain") as caught:
             pages_of(sandbox)
         assert len(sandbox.requests) == 1
-    assert_tells_no_secret(caught.value, account)
+    assert_holds_no_secret(caught.value, account)
 
 
 def test_an_expired_cursor_is_rejected_after_the_pages_before_it(sandbox: Sandbox, account: Account) -> None:
@@ -458,7 +458,7 @@ def test_an_expired_cursor_is_rejected_after_the_pages_before_it(sandbox: Sandbo
         with pytest.raises(CursorRefused, match=r"rejected the cursor \(400\) and seeking failed too") as caught:
             next(pages)
     assert len(sandbox.requests) == 3
-    assert_tells_no_secret(caught.value, account)
+    assert_holds_no_secret(caught.value, account)
 
 
 def test_a_cursor_that_stands_still_is_untrusted(sandbox: Sandbox, account: Account) -> None:
@@ -466,7 +466,7 @@ def test_a_cursor_that_stands_still_is_untrusted(sandbox: Sandbox, account: Acco
     with pytest.raises(Untrusted, match="came again") as caught:
         pages_of(sandbox)
     assert len(sandbox.requests) == 2
-    assert_tells_no_secret(caught.value, account)
+    assert_holds_no_secret(caught.value, account)
 
 
 def test_empty_pages_without_end_are_untrusted(sandbox: Sandbox) -> None:
@@ -476,22 +476,22 @@ def test_empty_pages_without_end_are_untrusted(sandbox: Sandbox) -> None:
 
 
 def test_cursors_that_go_round_in_a_circle_are_untrusted() -> None:
-    circle = [spoken(page_body({"id": 1}, next_cursor="ab"[turn % 2])) for turn in range(10)]
-    with speaking(*circle) as (api_url, heard), pytest.raises(Untrusted):
+    circle = [http_response(page_body({"id": 1}, next_cursor="ab"[turn % 2])) for turn in range(10)]
+    with serving(*circle) as (api_url, received), pytest.raises(Untrusted):
         read(api_url)
-    assert len(heard) <= 4
+    assert len(received) <= 4
 
 
 def test_an_empty_cursor_neither_ends_the_list_nor_begins_it_again() -> None:
-    answers = [spoken(page_body({"id": number}, next_cursor=cursor)) for number, cursor in [(1, "a"), (2, "")]]
-    with speaking(*answers) as (api_url, heard), client_at(api_url) as client:
+    answers = [http_response(page_body({"id": number}, next_cursor=cursor)) for number, cursor in [(1, "a"), (2, "")]]
+    with serving(*answers) as (api_url, received), client_at(api_url) as client:
         pages = client.pages("/tickets", order_by=NEWEST_FIRST)
         assert ids([next(pages)]) == [1]
         with pytest.raises(Unavailable, match="no list"):
             next(pages)
-    assert "cursor=" not in heard[0][1]
-    assert len(heard) > 2
-    assert all("cursor=a " in head for _, head in heard[1:])
+    assert "cursor=" not in received[0][1]
+    assert len(received) > 2
+    assert all("cursor=a " in head for _, head in received[1:])
 
 
 @pytest.mark.parametrize(
@@ -529,32 +529,32 @@ def test_an_empty_cursor_neither_ends_the_list_nor_begins_it_again() -> None:
     ids=lambda body: body[:90].decode(errors="replace"),
 )
 def test_a_200_that_is_no_list_is_never_taken_for_the_end_of_the_rows(body: bytes) -> None:
-    with speaking(spoken(body)) as (api_url, _), pytest.raises((Unavailable, Untrusted)) as caught:
+    with serving(http_response(body)) as (api_url, _), pytest.raises((Unavailable, Untrusted)) as caught:
         read(api_url)
     assert LETTER not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "202 Accepted", "206 Partial Content", "418 Teapot", "413 Large"])
-def test_an_unexpected_status_is_rejected_and_asks_to_be_reported(status: str) -> None:
-    with speaking(spoken(b"", status=status)) as (api_url, heard):
+def test_an_unexpected_status_is_rejected_as_one_to_report(status: str) -> None:
+    with serving(http_response(b"", status=status)) as (api_url, received):
         with pytest.raises(Rejected, match=f"status {status[:3]}; .*report"):
             read(api_url)
-        assert len(heard) == 1
+        assert len(received) == 1
 
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"])
 def test_a_redirect_is_not_followed_so_the_key_goes_nowhere_else(sandbox: Sandbox, status: str) -> None:
     elsewhere = f"Location: {sandbox.api_url.replace('127.0.0.1', 'localhost')}/tickets"
-    with speaking(spoken(b"", elsewhere, status=status)) as (api_url, heard):
+    with serving(http_response(b"", elsewhere, status=status)) as (api_url, received):
         with pytest.raises(Rejected, match=f"status {status[:3]}") as caught:
             read(api_url)
-        assert len(heard) == 1
+        assert len(received) == 1
     assert sandbox.requests == []
     assert "localhost" not in str(caught.value)
 
 
 def test_a_lone_surrogate_in_one_row_does_not_cost_the_page() -> None:
-    with speaking(spoken(page_body({"id": 1, "excerpt": "cut \ud83d"}, {"id": 2}))) as (api_url, _):
+    with serving(http_response(page_body({"id": 1, "excerpt": "cut \ud83d"}, {"id": 2}))) as (api_url, _):
         assert ids(read(api_url)) == [1, 2]
 
 

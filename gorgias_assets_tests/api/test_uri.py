@@ -1,4 +1,4 @@
-"""The account's URI: what it accepts, what it refuses in one sentence, and that no error or repr shows the key."""
+"""The account's URI: accepted ones, ones refused in one sentence, and no key in any error or repr."""
 
 import re
 import traceback

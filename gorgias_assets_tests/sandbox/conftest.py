@@ -27,7 +27,7 @@ def sandbox(account: Account) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def get(sandbox: Sandbox) -> Iterator[Get]:
-    """GET a path below /api, as the account's user, without following redirects."""
+    """Return a function that GETs a path below /api as the account's user, without following redirects."""
     with requests.Session() as session:
         session.auth = (sandbox.account.email, sandbox.account.api_key)
 

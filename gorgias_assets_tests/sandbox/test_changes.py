@@ -1,4 +1,4 @@
-"""What moves when something happens to an account, and what does not."""
+"""The effects of each change to an account, and the absence of others."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,7 @@ def mara(account: Account) -> dict[str, Any]:
 
 @pytest.fixture
 def ticket(account: Account, mara: dict[str, Any]) -> dict[str, Any]:
-    """Of Mara's, with one message, processed; the clock is a minute later."""
+    """Create a ticket of Mara's with one message, processed; the clock is a minute later."""
     created = account.create("tickets", customer={"id": mara["id"]}, subject="Parcel")
     account.create("messages", ticket_id=created["id"], sender={"id": mara["id"]}, body_text="Where is it?")
     account.advance(MINUTE)
@@ -36,7 +36,7 @@ def row(account: Account, kind: str, row_id: int) -> dict[str, Any]:
     return found
 
 
-def told(account: Account) -> list[tuple[str, int]]:
+def events(account: Account) -> list[tuple[str, int]]:
     return [(event["type"], event["object_id"]) for event in account.rows("events")]
 
 
@@ -87,8 +87,8 @@ def test_a_changed_ticket_is_bumped(
 ) -> None:
     account.update("tickets", ticket["id"], **changes)
     assert row(account, "tickets", ticket["id"])["updated_datetime"] == "2026-03-01T08:01:00+00:00"
-    assert (event, ticket["id"]) in told(account)
-    assert told(account)[-1] == ("ticket-updated", ticket["id"])
+    assert (event, ticket["id"]) in events(account)
+    assert events(account)[-1] == ("ticket-updated", ticket["id"])
 
 
 def test_tags_bump_when_put_on_and_taken_off_and_not_when_renamed(account: Account, ticket: dict[str, Any]) -> None:
@@ -103,7 +103,7 @@ def test_tags_bump_when_put_on_and_taken_off_and_not_when_renamed(account: Accou
     assert renamed["updated_datetime"] == tagged["updated_datetime"]
     account.update("tickets", ticket["id"], tags=[])
     assert row(account, "tickets", ticket["id"])["updated_datetime"] > tagged["updated_datetime"]
-    assert [kind for kind, _ in told(account) if "tags" in kind] == ["ticket-tags-added", "ticket-tags-removed"]
+    assert [kind for kind, _ in events(account) if "tags" in kind] == ["ticket-tags-added", "ticket-tags-removed"]
 
 
 def test_closing_and_reopening_keep_the_closed_datetime(account: Account, ticket: dict[str, Any]) -> None:
@@ -111,28 +111,28 @@ def test_closing_and_reopening_keep_the_closed_datetime(account: Account, ticket
     assert row(account, "tickets", ticket["id"])["closed_datetime"] == "2026-03-01T08:01:00+00:00"
     account.update("tickets", ticket["id"], status="open")
     assert row(account, "tickets", ticket["id"])["closed_datetime"] is None
-    assert ("ticket-reopened", ticket["id"]) in told(account)
+    assert ("ticket-reopened", ticket["id"]) in events(account)
 
 
 @pytest.mark.parametrize("changes", [{"subject": "Parcel"}, {"custom_fields": {"3": {"id": 3, "value": "x"}}}, {}])
 def test_nothing_new_and_custom_fields_do_not_bump_a_ticket(
     account: Account, ticket: dict[str, Any], changes: dict[str, Any]
 ) -> None:
-    before = told(account)
+    before = events(account)
     account.update("tickets", ticket["id"], **changes)
     after = row(account, "tickets", ticket["id"])
     assert after == ticket | changes
-    assert told(account) == before
+    assert events(account) == before
 
 
 def test_editing_and_deleting_a_message_leave_no_trace_but_the_count(account: Account, ticket: dict[str, Any]) -> None:
-    before, message = told(account), account.rows("messages")[0]
+    before, message = events(account), account.rows("messages")[0]
     account.update("messages", message["id"], body_text="Rewritten", sent_datetime=MORNING - MINUTE)
     assert account.rows("messages")[0]["sent_datetime"] == "2026-03-01T07:59:00+00:00"
     assert row(account, "tickets", ticket["id"]) == ticket
     account.delete("messages", message["id"])
     assert row(account, "tickets", ticket["id"]) == ticket | {"messages_count": 0, "excerpt": None}
-    assert told(account) == before
+    assert events(account) == before
 
 
 def test_a_survey_moves_without_a_bump(account: Account, ticket: dict[str, Any]) -> None:
@@ -180,7 +180,7 @@ def test_whoever_is_unknown_is_shown_as_given_and_whoever_is_deleted_as_null(
     assert account.create("messages", sender=stranger)["sender"] == stranger
     account.delete("customers", mara["id"])
     assert row(account, "tickets", ticket["id"])["customer"] is None
-    assert told(account)[-1] == ("customer-deleted", mara["id"])
+    assert events(account)[-1] == ("customer-deleted", mara["id"])
 
 
 def test_deleting_a_ticket_takes_its_messages_and_leaves_its_survey(
@@ -190,7 +190,7 @@ def test_deleting_a_ticket_takes_its_messages_and_leaves_its_survey(
     account.delete("tickets", ticket["id"])
     assert account.rows("tickets") == account.rows("messages") == []
     assert account.rows("satisfaction_surveys")[0]["ticket_id"] == ticket["id"]
-    assert told(account)[-1] == ("ticket-deleted", ticket["id"])
+    assert events(account)[-1] == ("ticket-deleted", ticket["id"])
     assert get(f"/tickets/{ticket['id']}").status_code == 404
 
 
@@ -203,7 +203,7 @@ def test_merging_customers_redirects_and_moves_what_the_source_wrote(
     assert account.rows("customers") == [ida]
     assert row(account, "tickets", ticket["id"])["customer"]["name"] == "Ida"
     assert account.rows("messages")[0]["sender"]["id"] == ida["id"]
-    assert told(account)[-2:] == [("customer-deleted", mara["id"]), ("customer-merged", ida["id"])]
+    assert events(account)[-2:] == [("customer-deleted", mara["id"]), ("customer-merged", ida["id"])]
     assert account.rows("events")[-1]["data"] == {"source_customer_id": mara["id"]}
     answer = get(f"/customers/{mara['id']}")
     assert (answer.status_code, answer.text) == (301, "")

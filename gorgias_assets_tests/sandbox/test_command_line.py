@@ -1,4 +1,4 @@
-"""`python -m gorgias_assets.sandbox` says how to reach the shop it serves."""
+"""`python -m gorgias_assets.sandbox` prints how to reach the shop it serves."""
 
 import re
 import signal

@@ -1,4 +1,4 @@
-"""What the project's client relies on when it pages through a list."""
+"""The behaviour of lists on which the project's client relies."""
 
 import base64
 import json
@@ -34,7 +34,7 @@ def fill(account: Account, kind: str, moments: list[datetime]) -> None:
     )
 
 
-def walk(get: Get, path: str, **params: Any) -> list[list[int]]:
+def paged(get: Get, path: str, **params: Any) -> list[list[int]]:
     pages, following = [], None
     while True:
         page = get(path, **params, cursor=following).json()
@@ -47,14 +47,14 @@ def walk(get: Get, path: str, **params: Any) -> list[list[int]]:
 @pytest.mark.parametrize("path", LISTS)
 def test_a_list_is_newest_first_and_ends_with_a_null_cursor(account: Account, get: Get, path: str) -> None:
     fill(account, path.strip("/").replace("-", "_"), [seconds(n) for n in range(5)])
-    assert walk(get, path, limit=2) == [[5, 4], [3, 2], [1]]
-    assert walk(get, path, limit=5, order_by="created_datetime:asc") == [[1, 2, 3, 4, 5]]
+    assert paged(get, path, limit=2) == [[5, 4], [3, 2], [1]]
+    assert paged(get, path, limit=5, order_by="created_datetime:asc") == [[1, 2, 3, 4, 5]]
 
 
 @pytest.mark.parametrize("direction", ["asc", "desc"])
 def test_rows_of_the_same_microsecond_are_neither_lost_nor_repeated(account: Account, get: Get, direction: str) -> None:
     fill(account, "messages", [MORNING] * 7)
-    ids = [row for page in walk(get, "/messages", limit=3, order_by=f"created_datetime:{direction}") for row in page]
+    ids = [row for page in paged(get, "/messages", limit=3, order_by=f"created_datetime:{direction}") for row in page]
     assert ids == sorted(range(1, 8), reverse=direction == "desc")
 
 
@@ -137,7 +137,7 @@ def test_unknown_or_invalid_parameters_are_a_400(get: Get, params: dict[str, Any
     assert set(answer.json()["error"]["data"]) == set(params)
 
 
-def test_a_page_holds_thirty_rows_unless_told(account: Account, get: Get) -> None:
+def test_a_page_holds_thirty_rows_by_default(account: Account, get: Get) -> None:
     fill(account, "messages", [seconds(n) for n in range(101)])
     assert len(get("/messages").json()["data"]) == 30
     assert len(get("/messages", limit=100).json()["data"]) == 100
@@ -205,17 +205,17 @@ def test_events_have_a_time_filter(account: Account, get: Get) -> None:
     for n in range(6):
         account.create("events", id=n + 1, created_datetime=seconds(n), type="ab"[n % 2], user_id=n, object_id=7)
     window = {"created_datetime[gte]": seconds(1).isoformat(), "created_datetime[lt]": "2026-03-01T08:00:04"}
-    assert walk(get, "/events", limit=2, **window) == [[4, 3], [2]]
+    assert paged(get, "/events", limit=2, **window) == [[4, 3], [2]]
     narrow = {"created_datetime[gt]": seconds(1).isoformat(), "created_datetime[lte]": seconds(3).isoformat()}
-    assert walk(get, "/events", **narrow) == [[4, 3]]
-    assert walk(get, "/events", types=["a"]) == [[5, 3, 1]]
-    assert walk(get, "/events", types=["a", "b"], user_ids=[2, 3]) == [[4, 3]]
+    assert paged(get, "/events", **narrow) == [[4, 3]]
+    assert paged(get, "/events", types=["a"]) == [[5, 3, 1]]
+    assert paged(get, "/events", types=["a", "b"], user_ids=[2, 3]) == [[4, 3]]
 
 
 def test_events_are_kept_for_a_year(account: Account, get: Get) -> None:
     account.create("customers")
     account.advance(timedelta(days=365))
-    assert walk(get, "/events") != [[]]
+    assert paged(get, "/events") != [[]]
     account.create("customers")
     account.advance(timedelta(days=366))
-    assert walk(get, "/events") == [[]]
+    assert paged(get, "/events") == [[]]

@@ -1,4 +1,4 @@
-"""The HTTP around the account: who may call, how often, and what can go wrong."""
+"""The HTTP around the account: authentication, the bucket, faults and the log of requests."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ MORNING = datetime(2026, 3, 1, 8, tzinfo=UTC)
 Get = Callable[..., requests.Response]
 
 
-def test_the_uri_carries_what_the_api_url_asks_for() -> None:
+def test_the_uri_carries_everything_that_the_api_url_needs() -> None:
     account = Account(now=MORNING, email="a+b@shop.example", api_key="k/e y&=")
     with Sandbox(account) as sandbox:
         uri = urlsplit(sandbox.uri)
