@@ -1,7 +1,7 @@
 """`make bench`: messages from HTTP to a table, with an account that has no limit on calls.
 
-The simulated account serves from a process of its own, uncompressed, so that what is measured is this project: one
-materialisation through Dagster in a fresh process, from the first request to the last commit. With `--bigquery`, into
+The simulated account serves from a process of its own, uncompressed, so that only this project is measured: one
+materialization through Dagster in a fresh process, from the first request to the last commit. With `--bigquery`, into
 the emulator, whose own time is then in the rows per second.
 """
 
@@ -31,7 +31,7 @@ BODY_BYTES = 540  # in each of three bodies: rows of about 2.5 KB
 
 
 def messages(rows: int) -> Iterator[dict[str, Any]]:
-    """Messages spread evenly over the days, their bodies cut from one long random text."""
+    """Return messages spread evenly over the days, their bodies cut from one long random text."""
     chance = random.Random(1)
     text = " ".join("".join(chance.choices("etaoinshrdlu", k=chance.randint(2, 9))) for _ in range(100_000))
     for number in range(rows):
@@ -50,7 +50,7 @@ def messages(rows: int) -> Iterator[dict[str, Any]]:
 
 
 def serve(rows: int, pipe: Connection) -> None:
-    """Serve the account until the pipe says so, then send the number of requests."""
+    """Serve the account until the pipe sends a signal, then send the number of requests."""
     from gorgias_assets.sandbox.account import Account
     from gorgias_assets.sandbox.objects import KINDS
     from gorgias_assets.sandbox.server import Sandbox
@@ -65,7 +65,7 @@ def serve(rows: int, pipe: Connection) -> None:
 
 
 def materialize(uri: str, api_url: str, warehouse_uri: str, first_day: int) -> None:
-    """Materialise the days from `first_day` on and print what it took as JSON."""
+    """Materialize the days from `first_day` on and print the cost as JSON."""
     import dagster as dg
 
     from gorgias_assets.account import Account
@@ -102,7 +102,7 @@ def materialize(uri: str, api_url: str, warehouse_uri: str, first_day: int) -> N
 
 @contextmanager
 def warehouse(is_bigquery: bool) -> Iterator[str]:
-    """The URI of an empty one."""
+    """Yield the URI of an empty one."""
     if is_bigquery:
         with Emulator() as emulator:
             yield emulator.uri("gorgias")
@@ -112,7 +112,7 @@ def warehouse(is_bigquery: bool) -> Iterator[str]:
 
 
 def measure(rows: int, first_day: int, is_bigquery: bool = False) -> dict[str, Any]:
-    """One materialisation of the days from `first_day` on, of an account with this many messages."""
+    """Materialize the days from `first_day` on once, of an account with this many messages."""
     ours, theirs = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(target=serve, args=(rows, theirs), daemon=True)
     server.start()

@@ -1,8 +1,8 @@
-"""What several processes get out of one account's API calls, in real time.
+"""The shares of several processes in one account's API calls, in real time.
 
-Each process reads a list over and over with a budget that its threads share; the processes know nothing of each other.
+Each process reads a list over and over with a budget that its threads share; the processes do not know each other.
 The simulated account serves from a process of its own. Counting begins when the first burst has brought the level up to
-the share and 2 s have passed, or after 22 s where answers are too slow for that.
+the share and 2 s have passed, or after 22 s if answers are too slow for that.
 """
 
 import argparse
@@ -26,7 +26,7 @@ SETTLING_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Shares:
-    """`of_refill` is what was called while counting; `highest` and `refused` (429) are of the whole time."""
+    """`of_refill` counts calls while counting; `highest` and `refused` (429) are of the whole time."""
 
     of_refill: float
     highest: int
@@ -34,7 +34,7 @@ class Shares:
 
 
 def serve(limit: int, period: float, latency: float, seconds: float, pipe: Connection) -> None:
-    """Serve until there is something to send: the shares."""
+    """Serve until the shares are known, and send them."""
     from gorgias_assets.sandbox.account import Account
     from gorgias_assets.sandbox.bucket import Bucket
     from gorgias_assets.sandbox.server import Sandbox
@@ -61,7 +61,7 @@ def serve(limit: int, period: float, latency: float, seconds: float, pipe: Conne
 
 
 def read(uri: str, api_url: str, threads: int, everybody: Barrier) -> None:
-    """Read for ever, from the moment when everybody is there."""
+    """Read for ever, from the moment when all processes are ready."""
     from gorgias_assets.api.budget import Budget
     from gorgias_assets.api.client import GorgiasClient
     from gorgias_assets.api.uri import GorgiasUri
@@ -81,7 +81,7 @@ def read(uri: str, api_url: str, threads: int, everybody: Barrier) -> None:
 
 
 def shares(limit: int, period: float, latency: float, processes: int, threads: int, seconds: float) -> Shares:
-    """What so many processes got that began at the same moment on an empty bucket of `limit` calls per `period`."""
+    """Return the shares of so many processes that begin together on an empty bucket of `limit` calls per `period`."""
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
     server = spawn.Process(target=serve, args=(limit, period, latency, seconds, theirs), daemon=True)
@@ -103,7 +103,7 @@ def shares(limit: int, period: float, latency: float, processes: int, threads: i
 
 
 def share_of_one_sweep(limit: int, period: float, latency: float, seconds: float) -> Shares:
-    """What one sweep of one entity gets, which shares its list among readers where answers are slow."""
+    """Return the share of one sweep of one entity, which splits its list among readers if answers are slow."""
     from gorgias_assets.entities import TICKETS
     from gorgias_assets.resources import GorgiasResource
     from gorgias_assets.sandbox.account import Account

@@ -1,4 +1,4 @@
-"""What old days and interruptions cost in API calls, each against the least that is possible.
+"""The cost of old days and interruptions in API calls, each against the least that is possible.
 
 An account of 1,100 days with 150 tickets and 150 messages a day; a ticket is changed last two days after its creation.
 """
@@ -40,7 +40,7 @@ def pages_of(days: float) -> int:
 
 
 def calls_of_a_day(sandbox: Sandbox, entity: Entity, age: int, seek: bool) -> tuple[int, int, str]:
-    """Calls for the day that ended `age` days ago, the least possible, and what became of the seek."""
+    """Return the calls for the day that ended `age` days ago, the least possible, and the seek's outcome."""
     sandbox.requests.clear()
     resource = GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url, seek=seek)
     start = NOW - timedelta(days=age + 1)
@@ -52,7 +52,7 @@ def calls_of_a_day(sandbox: Sandbox, entity: Entity, age: int, seek: bool) -> tu
 
 
 def calls_of_an_interrupted_backfill(sandbox: Sandbox, share: float) -> tuple[int, int]:
-    """Calls of a backfill whose process is killed after that share of its pages, and of the run that ends it."""
+    """Return the calls of a backfill killed after that share of its pages and of the next run, and the least."""
     least = pages_of(BACKFILL_DAYS + TICKET_MESSAGES.read.look_back.days)
     first = (NOW - timedelta(days=BACKFILL_DAYS)).date().isoformat()
     sandbox.requests.clear()
@@ -75,7 +75,7 @@ def calls_of_an_interrupted_backfill(sandbox: Sandbox, share: float) -> tuple[in
 
 
 def backfill(uri: str, api_url: str, database: str, first: str) -> None:
-    """The days from `first` on, in the process that is killed."""
+    """Load the days from `first` on, in the process that is killed."""
     import dagster as dg
 
     from gorgias_assets.account import Account
@@ -102,12 +102,12 @@ def main() -> None:
     for kind in ("tickets", "messages"):
         account.insert_many(kind, rows(kind))
     with Sandbox(account, gzip=False) as sandbox:
-        print(f"{'one day of':<18}{'days ago':>10}{'seek':>12}{'calls':>8}{'least':>8}{'walked':>8}")
+        print(f"{'one day of':<18}{'days ago':>10}{'seek':>12}{'calls':>8}{'least':>8}{'paged':>8}")
         for entity in (TICKETS, TICKET_MESSAGES):
             for age in (10, 100, 1_000):
                 calls, least, seek = calls_of_a_day(sandbox, entity, age, seek=True)
-                walked, _, _ = calls_of_a_day(sandbox, entity, age, seek=False)
-                print(f"{entity.name:<18}{age:>10,}{seek:>12}{calls:>8,}{least:>8,}{walked:>8,}")
+                paged, _, _ = calls_of_a_day(sandbox, entity, age, seek=False)
+                print(f"{entity.name:<18}{age:>10,}{seek:>12}{calls:>8,}{least:>8,}{paged:>8,}")
         calls, least = calls_of_an_interrupted_backfill(sandbox, share=0.5)
         print(f"\nbackfill of {BACKFILL_DAYS} days, killed at half: {calls:,} calls, {least:,} at least")
 

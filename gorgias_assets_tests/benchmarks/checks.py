@@ -1,7 +1,7 @@
-"""`make bench`: what the checks cost on a warehouse of a million messages, in a DuckDB file as the project keeps it.
+"""`make bench`: the time of the checks on a warehouse of a million messages, in a DuckDB file as the project keeps it.
 
-The checks of each asset look at it in turn, as their step of a run does, but for Dagster's own part. What they ask of
-Gorgias is left out: that is a call per 100 events.
+The checks of each asset look at it in turn, as their step of a run does, but for Dagster's own part. Their requests of
+Gorgias are left out: that is a call per 100 events.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def rows_of(messages: int) -> dict[str, int]:
 
 
 def batches(entity: Entity, rows: int, tickets: int) -> Iterator[pa.Table]:
-    """Rows spread evenly over the days, read the day after."""
+    """Yield rows spread evenly over the days, read the day after."""
     values = {column.name: VALUES.get(column.name, "NULL") for column in entity.columns}
     values |= {"_extracted_at": f"TIMESTAMPTZ '{START + timedelta(days=DAYS + 1)}'", IS_TOUCHED: "TRUE"}
     selected = ", ".join(f"{value.format(rows=rows, tickets=tickets)} AS {name}" for name, value in values.items())
@@ -68,7 +68,7 @@ def batches(entity: Entity, rows: int, tickets: int) -> Iterator[pa.Table]:
 
 
 def fill(engine: DuckDBFile, instance: dg.DagsterInstance, entity: Entity, rows: int, tickets: int) -> None:
-    """Merge the rows, and have all of their days materialised."""
+    """Merge the rows, and record all of their days as materialized."""
     warehouse = engine.warehouse()
     for batch in batches(entity, rows, tickets):
         warehouse.merge(Table("gorgias", entity.name), entity.columns, batch)

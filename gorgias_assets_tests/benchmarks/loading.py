@@ -1,4 +1,4 @@
-"""What loading the code location takes, in a fresh process without settings: the shortest of several times."""
+"""The time to load the code location in a fresh process without settings: the shortest of several."""
 
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""`make test-bigquery PROJECT=…`: what only Google's own BigQuery can show, in a scratch dataset that it removes.
+"""`make test-bigquery PROJECT=…`: tests that need Google's own BigQuery, in a scratch dataset that it removes.
 
 Permissions, bytes that are billed, pruning, queues, Storage API. It merges some megabytes of made-up rows; the queries
 are billed for a few hundred megabytes, within the free tier of a month.
@@ -103,7 +103,7 @@ def marks_what_is_gone(account: Account) -> str:
 
 
 def lets_runs_merge_at_once(account: Account) -> str:
-    """Eight, two of them into each of four days: more than BigQuery runs at once on a table, so that some wait."""
+    """Merge in eight runs, two into each of four days: more than BigQuery runs at once on a table, so some wait."""
     started = monotonic()
 
     def run(number: int) -> int:
@@ -121,7 +121,7 @@ def lets_runs_merge_at_once(account: Account) -> str:
 
 
 def leaves_once_what_runs_add_at_once(account: Account) -> str:
-    """Four that only insert, and the same rows: these do not wait for each other."""
+    """Insert the same rows in four runs, which do not wait for each other."""
     added = tickets(range(DAYS, DAYS + 1), FIRST + DAYS * DAY)
 
     def run(_: int) -> int:
@@ -163,7 +163,7 @@ def stops_at_the_bytes_it_may_bill(account: Account) -> str:
 
 
 def gives_staging_tables_an_end(account: Account) -> str:
-    """Should a crash leave one behind; the load must not take the end away."""
+    """Give a staging table an expiration in case a crash leaves it behind; the load must not remove it."""
     rows = pa.table({"n": [1]})
     with (
         account.warehouse()._writing(account.dataset) as session,

@@ -60,22 +60,22 @@ Fault = Callable[[Request], Answer | None]
 
 
 def refused(status: int, reason: str, message: str = "Please try again.") -> Fault:
-    """Google's error instead of what was asked for."""
+    """Answer with Google's error."""
     errors = [{"reason": reason, "message": message, "domain": "global"}]
     return lambda _: Answer.of(status, {"error": {"code": status, "message": message, "errors": errors}})
 
 
 def cut_off(request: Request) -> None:
-    """The request does not arrive."""
+    """Break the connection before the request arrives."""
 
 
 def lost(request: Request) -> None:
-    """The request has its effect, and the answer does not arrive."""
+    """Let the request have its effect, but break the connection before the answer arrives."""
     assert request.answer.status < 500
 
 
 def hung(request: Request, until: float = 10) -> None:  # noqa: ARG001
-    """Nothing arrives for so many seconds."""
+    """Send nothing for so many seconds."""
     threading.Event().wait(until)
 
 
@@ -91,14 +91,14 @@ def altered(change: Callable[[Any], object]) -> Fault:
 
 
 def ended(reason: str, message: str = "It failed.") -> Fault:
-    """A query job that has ended in an error without having done anything; BigQuery does not know it."""
+    """Return a query job that has ended in an error without any effect; BigQuery does not know it."""
     error = {"reason": reason, "message": message}
     status = {"state": "DONE", "errorResult": error, "errors": [error]}
     return lambda request: Answer.of(200, request.json | {"status": status, "statistics": {"query": {}}})
 
 
 class FaultyBigQuery:
-    """Passes requests on while it is entered, but for those that `befall` names."""
+    """A proxy that passes requests on while it is entered, except those that `befall` names."""
 
     def __init__(self, api_endpoint: str) -> None:
         self._upstream = urlsplit(api_endpoint).netloc
@@ -107,21 +107,21 @@ class FaultyBigQuery:
         self.requests: list[Request] = []
 
     def befall(self, requests: str, fault: Fault, times: int | None = 1) -> None:
-        """The next `times` requests whose method, path and body the pattern is found in, or all."""
+        """Befall the next `times` requests, or all, in whose method, path and body the pattern is found."""
         self._faults.append((re.compile(requests, re.DOTALL), fault, None if times is None else [None] * times))
 
     def recover(self) -> None:
-        """No fault befalls a request any more."""
+        """Remove all faults."""
         with self._lock:
             self._faults.clear()
 
-    def asked(self, requests: str) -> list[Request]:
-        """The requests so far that the pattern is found in."""
+    def received(self, requests: str) -> list[Request]:
+        """Return the requests so far in which the pattern is found."""
         return [request for request in self.requests if re.search(requests, str(request), re.DOTALL)]
 
     @property
     def unused(self) -> list[str]:
-        """The patterns of faults that have not befallen as many requests as they should."""
+        """Return the patterns of faults that have not befallen as many requests as they should."""
         return [pattern.pattern for pattern, _, left in self._faults if left]
 
     @property

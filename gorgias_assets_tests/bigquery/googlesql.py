@@ -58,13 +58,13 @@ HEX_ID = re.compile(r"[0-9a-f]{8,}")
 
 
 def sent(jobs: Iterable[Any]) -> list[str]:
-    """The newest statement of each shape that succeeded, of these jobs from the oldest to the newest."""
+    """Return the newest successful statement of each shape, of these jobs from the oldest to the newest."""
     statements = [job.query for job in jobs if isinstance(job, QueryJob) and not job.error_result]
     return list({_shape(statement): statement for statement in statements}.values())
 
 
 def tables_of(client: bigquery.Client, jobs: Iterable[Any]) -> dict[str, list[SchemaField]]:
-    """The columns of all tables and views, and of those that these jobs loaded files into and that are gone."""
+    """Return the columns of all tables and views, and of the removed ones into which these jobs loaded files."""
     loaded = {str(job.destination): list(job.schema) for job in jobs if isinstance(job, LoadJob) and job.schema}
     listed = [item for dataset in client.list_datasets() for item in client.list_tables(dataset.reference)]
     there = [client.get_table(item) for item in listed]
@@ -81,7 +81,7 @@ def refusals(statements: Iterable[str], tables: Mapping[str, Sequence[SchemaFiel
 
 
 def _shape(statement: str) -> str:
-    """A statement without its values: texts are gone, but what looks like a date keeps the look."""
+    """Return a statement without its values: texts are removed, but a text that looks like a date still does."""
     sql = re.sub(r"\d", "0", HEX_ID.sub("0", statement))
     sql = QUOTED.sub(lambda text: "''" if re.search("[^-0-9T Z:.+'\"]", text[0]) else text[0], sql)
     return re.sub("0+", "0", sql)
@@ -102,7 +102,7 @@ def _refusals(statement: str, catalogue: int) -> Iterator[str]:
 
 
 def _parts(script: str) -> Iterator[str]:
-    """The statements of a script, parsed but not yet analyzed."""
+    """Yield the statements of a script, parsed but not yet analyzed."""
     from zetasql import types
 
     text, position = script.encode(), 0
@@ -154,7 +154,7 @@ def _catalogue(tables: Mapping[str, Sequence[SchemaField]]) -> Iterator[int]:
 
 
 def _described(field: SchemaField) -> dict[str, Any]:
-    """A column's type in the form that the REST API gives to types."""
+    """Return a column's type in the form that the REST API gives to types."""
     described: dict[str, Any] = {"type": field.field_type}
     if field.fields:
         described["structTypes"] = [{"name": inner.name, "type": _described(inner)} for inner in field.fields]
@@ -179,7 +179,7 @@ def _type(described: Mapping[str, Any]) -> Any:
 
 @cache
 def _language() -> Any:
-    """BigQuery, as far as features tell. Its names resolve as by default: "strict" would forbid an unqualified one."""
+    """Return BigQuery's features. Names resolve as by default: "strict" would forbid an unqualified one."""
     from zetasql import types
 
     return types.LanguageOptions(

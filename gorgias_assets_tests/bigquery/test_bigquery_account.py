@@ -1,4 +1,4 @@
-"""The script for a real account runs to its end on the emulator, which can show all of it but bytes."""
+"""The script for a real account runs to its end on the emulator, which shows all of its figures but bytes."""
 
 import subprocess
 import sys

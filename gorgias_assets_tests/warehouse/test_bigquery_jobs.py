@@ -1,4 +1,4 @@
-"""BigQuery when it, or the way to it, misbehaves: a passing fault is waited for, a lasting one is reported.
+"""BigQuery when it, or the network, misbehaves: a passing fault is waited for, a lasting one is reported.
 
 No row is lost, stored twice or quoted, and jobs show their costs and their run.
 """
@@ -90,7 +90,7 @@ EACH = [
 
 
 class FaultyProject(BigQueryProject):
-    """The emulator's project as it is seen through the faults; what a test asks it itself goes past them."""
+    """The emulator's project as it is seen through the faults; a test's own queries go past them."""
 
     def __init__(self, emulator: Emulator, faulty: FaultyBigQuery) -> None:
         super().__init__(emulator)
@@ -124,7 +124,7 @@ def warehouse(engine: FaultyProject) -> BigQueryWarehouse:
 
 @pytest.fixture(scope="module")
 def instance() -> Iterator[dg.DagsterInstance]:
-    """One for all tests of this file: making one takes as long as a run."""
+    """Yield one for all tests of this file: making one takes as long as a run."""
     with dg.DagsterInstance.ephemeral() as instance:
         yield instance
 
@@ -146,7 +146,7 @@ def merge(
 
 
 def letters(engine: BigQueryProject) -> dict[int, int]:
-    """The version of each letter by id."""
+    """Return the version of each letter by id."""
     rows = engine.query("SELECT id, text FROM shop.letters ORDER BY id")
     assert len(rows) == len({row[0] for row in rows}), "an id is in the table twice"
     return {row[0]: int(row[1].removeprefix(f"{PRIVATE}, ")) for row in rows}
@@ -211,7 +211,7 @@ def test_a_job_that_was_started_unseen_is_found_by_its_id_even_if_not_at_once(en
     faulty.befall(GET_JOB, refused(404, "notFound", "Not found: Job local:US.gorgias"))
     merge(warehouse)
     (job,) = loads(engine) if request_ is LOAD else jobs(engine, "MERGE INTO `local.shop.letters`")
-    assert len(faulty.asked(f"GET .*/jobs/{job.job_id}")) == 2
+    assert len(faulty.received(f"GET .*/jobs/{job.job_id}")) == 2
     assert letters(engine) == {1: 0, 2: 0, 3: 0}
 
 
@@ -232,14 +232,14 @@ def test_a_job_that_was_started_unseen_is_found_by_its_id_even_if_not_at_once(en
 def test_a_job_that_has_failed_for_now_is_run_again_under_another_id(engine, faulty, warehouse, reason, message):
     faulty.befall(MERGE, ended(reason, message))
     merge(warehouse)
-    first, second = [request.json["jobReference"]["jobId"] for request in faulty.asked(MERGE)]
+    first, second = [request.json["jobReference"]["jobId"] for request in faulty.received(MERGE)]
     assert first != second
     assert {first, second} < set(warehouse.bill()["bigquery_jobs"])
     assert letters(engine) == {1: 0, 2: 0, 3: 0}
 
 
 def has_failed(reason: str, message: str = "It failed.") -> Fault:
-    """The job has done its work, and reports that it failed."""
+    """Report a job as failed, though it has done its work."""
     error = {"reason": reason, "message": message}
     return altered(lambda job: job["status"].update(state="DONE", errorResult=error, errors=[error]))
 
@@ -262,18 +262,18 @@ def test_a_running_job_is_looked_at_until_it_has_ended(engine, faulty, warehouse
     faulty.befall(GET_JOB, refused(503, "backendError"))
     merge(warehouse)
     assert letters(engine) == {1: 0, 2: 0, 3: 0}
-    assert len(faulty.asked(GET_JOB)) == 7
+    assert len(faulty.received(GET_JOB)) == 7
     assert len(loads(engine)) == len(jobs(engine, "MERGE INTO `local.shop.letters`")) == 1
 
 
 def test_a_running_job_that_fails_for_now_is_run_again_at_once(engine, faulty, warehouse):
-    """Of a job that failed, an answer with its results would be an error too, as if the request had failed."""
+    """A request of a failed job's results would be answered with an error, as if the request itself had failed."""
     faulty.befall(MERGE, altered(is_running))
     faulty.befall(GET_JOB, has_failed("backendError"))
     faulty.befall(GET_RESULTS, refused(500, "backendError"), times=None)
     merge(warehouse)
     assert letters(engine) == {1: 0, 2: 0, 3: 0}
-    assert len(faulty.asked(MERGE)) == 2
+    assert len(faulty.received(MERGE)) == 2
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_an_error_that_stays_is_reported_at_once_without_a_value(faulty, warehou
     faulty.befall(request_, fault, times=None)
     message = failure(merge, warehouse)
     assert re.search(sentence, message), message
-    assert len(faulty.asked(request_)) == (2 if request_ == "/datasets" else 1)
+    assert len(faulty.received(request_)) == (2 if request_ == "/datasets" else 1)
 
 
 def test_a_value_that_bigquery_quotes_is_nowhere_in_the_run_s_log(engine, faulty, instance):
@@ -370,7 +370,7 @@ def test_a_job_that_fails_for_now_on_and_on_ends_when_patience_does(faulty, ware
     faulty.befall(MERGE, ended("invalidQuery", "Could not serialize access due to concurrent update"), times=None)
     message = failure(merge, replace(warehouse, patience=Patience(1)))
     assert "run fewer at once" in message
-    assert len(faulty.asked(MERGE)) > 1
+    assert len(faulty.received(MERGE)) > 1
 
 
 def test_a_request_that_is_never_answered_is_given_up_and_made_again(engine, faulty, warehouse):
@@ -478,7 +478,7 @@ def test_the_bill_sums_what_all_jobs_have_cost_failed_ones_too(engine, faulty, i
 
     (event,) = run(orders, engine.io_manager(), instance).get_asset_materialization_events()
     metadata = {name: value.value for name, value in event.materialization.metadata.items()}
-    failed, *_ = [request.json["jobReference"]["jobId"] for request in faulty.asked("POST .*/jobs[?].*MERGE INTO")]
+    failed, *_ = [request.json["jobReference"]["jobId"] for request in faulty.received("POST .*/jobs[?].*MERGE INTO")]
     done = [job for job in engine.jobs() if job.job_id.startswith("gorgias_")]
     queries = [job for job in done if job.job_type == "query"]
     assert sorted(metadata["bigquery_jobs"]) == sorted([failed, *(job.job_id for job in done)])
@@ -488,9 +488,9 @@ def test_the_bill_sums_what_all_jobs_have_cost_failed_ones_too(engine, faulty, i
 
 def test_the_most_bytes_that_may_be_billed_are_in_every_statement_or_in_none(faulty, warehouse):
     merge(replace(warehouse, maximum_bytes_billed=5_000_000))
-    with_limit = len(faulty.asked(QUERY))
+    with_limit = len(faulty.received(QUERY))
     assert warehouse.saved_position(LETTERS, "sweep") == POSITION
-    limits = [query.json["configuration"]["query"].get("maximumBytesBilled") for query in faulty.asked(QUERY)]
+    limits = [query.json["configuration"]["query"].get("maximumBytesBilled") for query in faulty.received(QUERY)]
     assert limits == ["5000000"] * with_limit + [None]
 
 
@@ -505,7 +505,7 @@ def test_runs_that_merge_into_one_new_table_at_once_all_succeed(engine, warehous
 
 @cache
 def key() -> dict[str, str]:
-    """A service account's key as Google gives it, but for a service account that there is not."""
+    """Return a service account's key as Google gives it, but for a service account that does not exist."""
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

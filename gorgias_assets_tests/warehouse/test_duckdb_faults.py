@@ -55,7 +55,7 @@ def merge(
 
 
 def read(database: Path) -> dict[int, int]:
-    """The version of each letter by id."""
+    """Return the version of each letter by id."""
     rows = DuckDBWarehouse(str(database), {}, 60).read(LETTERS, (), ["id", "_extracted_at", "text"]).to_pylist()
     versions = {row["id"]: (row["_extracted_at"] - datetime(2025, 3, 1, tzinfo=UTC)).seconds // 3600 for row in rows}
     assert len(versions) == len(rows), "an id is in the table twice"
@@ -98,7 +98,7 @@ def hold_as_reader(database: Path, seconds: float) -> None:
         time.sleep(0.001)
 
 
-def test_eight_writers_of_a_new_file_and_a_reader_that_holds_it_get_along(database):
+def test_eight_writers_of_a_new_file_and_a_reader_that_holds_it_all_succeed(database):
     with ProcessPoolExecutor(9, PROCESSES) as pool:
         start = time.time() + 1
         writers = [pool.submit(merge_batches, database, 10_000 * writer, 4, start) for writer in range(8)]
@@ -126,7 +126,7 @@ def test_writers_that_wait_in_vain_all_give_up_in_time_and_name_the_holder(datab
 
 
 def in_too_little_room(database: Path, give: Callable[[int | None], None], rooms: list[int], **config: Any) -> None:
-    """Merge where there is room for so many bytes more, or for any number; see that it is done whole or not at all."""
+    """Merge with room for so many bytes more, or for any number; see that it is done whole or not at all."""
     outcomes = set()
     for room in rooms:
         for size in (500, LARGE):
@@ -164,7 +164,7 @@ def limit_file_sizes(size: int | None) -> None:
 
 @pytest.mark.parametrize("config", [{}, {"checkpoint_threshold": "1KB"}], ids=["close", "commit"])
 def test_a_limit_on_file_sizes_loses_nothing_and_is_explained(database, config):
-    """As a full disk, but without one; a checkpoint is made when the file is closed, or when a batch is committed."""
+    """A limit stands for a full disk; a checkpoint is made when the file is closed, or when a batch is committed."""
     with ProcessPoolExecutor(1, PROCESSES) as pool:
         pool.submit(in_too_little_room, database, limit_file_sizes, ROOMS, **config).result()
 
@@ -229,7 +229,7 @@ def test_a_checkpoint_that_fails_after_the_commit_is_explained_and_loses_nothing
 
 @pytest.fixture
 def shared_folder() -> Iterator[Path]:
-    """A folder of which another user may be given something: pytest's own are closed."""
+    """Yield a folder that another user may be let into: pytest's own are closed."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o777)
@@ -237,8 +237,8 @@ def shared_folder() -> Iterator[Path]:
 
 
 def failure_of_an_ordinary_user(database: Path, modes: dict[Path, int]) -> str:
-    """Return the message of merging as an ordinary user, since these modes do not bind root."""
-    merge(database.parent / "other.duckdb")  # what is imported late may be closed to another user
+    """Return the message of merging as an ordinary user, since root may do all that file modes forbid."""
+    merge(database.parent / "other.duckdb")  # modules imported late may be closed to another user
     for path, mode in modes.items():
         path.chmod(mode)
     if os.geteuid() == 0:
@@ -377,7 +377,7 @@ def merge_on_and_on(database: Path, version: int, done: Connection) -> None:
 
 
 def test_a_kill_at_any_moment_leaves_whole_batches_and_all_that_were_reported(database):
-    """Also while the file is being created: every fourth kill meets a new one."""
+    """Kills come while the file is being created, too: every fourth meets a new one."""
     chance, version = random.Random(), 0
     for kill in range(32):
         if kill % 4 == 0:

@@ -32,7 +32,7 @@ LETTER = "Dear shop, my private letter"
 
 @cache
 def instance() -> dg.DagsterInstance:
-    """One for all tests of this file: making one takes as long as a run."""
+    """Return one for all tests of this file: making one takes as long as a run."""
     return dg.DagsterInstance.ephemeral()
 
 
@@ -54,7 +54,7 @@ def run(
 
 
 def orders(rows: object, **settings: Any) -> dg.AssetsDefinition:
-    """The asset `shop/orders`, which returns `rows`, and whose table is `shop.orders`."""
+    """Return the asset `shop/orders`, which returns `rows`, and whose table is `shop.orders`."""
 
     @dg.asset(**{"key": ["shop", "orders"], **settings})
     def orders() -> Any:
@@ -301,7 +301,7 @@ def test_a_frame_of_whole_floats_fits_an_integer_column(engine):
     bigquery=["large integer into float", "new field into struct"],
 )
 def test_a_value_is_never_changed_to_fit_a_column(engine, values):
-    """Kept as it is, in a wider column for example, or refused: nothing in between."""
+    """A value is kept as it is, in a wider column for example, or refused: nothing in between."""
     first, then = values
     store(engine, pd.DataFrame({"v": first}))
     before = table(engine)
@@ -435,7 +435,7 @@ def test_loading_as_something_else_is_refused_with_a_sentence(engine):
 
 
 @on_each_warehouse_in_time
-def test_loading_reads_only_the_columns_asked_for_and_in_that_order(engine):
+def test_loading_reads_only_the_requested_columns_and_in_that_order(engine):
     store(engine, pd.DataFrame({"a": [1], "b": [2], "c d": [3]}))
     assert load(engine, columns=["c d", "a"]).to_dict("records") == [{"c d": 3, "a": 1}]
 
@@ -465,7 +465,7 @@ def test_an_asset_may_be_built_on_its_own_day_before(engine):
 
 
 @on_each_warehouse_in_time
-def test_a_replaced_day_says_what_it_wrote_and_where(engine):
+def test_a_replaced_day_reports_what_it_wrote_and_where(engine):
     store(engine, frame(FIRST, 1, 2), FIRST, **DAILY)
     result = store(engine, frame(SECOND, 3), SECOND, **DAILY)
     (event,) = result.get_asset_materialization_events()
@@ -486,7 +486,7 @@ def test_rows_come_back_as_they_were_from_a_zone_that_is_no_utc(engine):
 
 
 @cases_on_each_warehouse("other", {"no schema": False, "no table": True}, bigquery=["no schema", "no table"])
-def test_loading_a_table_that_is_not_there_says_so(engine, other):
+def test_loading_a_table_that_does_not_exist_is_reported_as_missing(engine, other):
     if other:
         store(engine, pd.DataFrame({"n": [1]}), key=["shop", "others"])
     with pytest.raises(WarehouseError, match=r"There is no table shop\.orders .*materialize its asset first"):
@@ -505,7 +505,7 @@ def test_loading_a_table_that_is_not_there_says_so(engine, other):
 def test_in_bigquery_a_table_of_days_is_partitioned_by_them_and_a_day_is_compared_without_a_cast(
     bigquery, day, literal
 ):
-    """So that BigQuery reads the partition that is written, and no other."""
+    """BigQuery then reads only the partition that is written."""
     for n in (1, 2):
         store(bigquery, pd.DataFrame({"day": [day], "n": [n]}), FIRST, **DAILY)
     assert [n for _, n in table(bigquery)] == [2]

@@ -106,7 +106,7 @@ def json_nested(levels: int) -> list[Any]:
 
 
 @on_each_warehouse
-def test_a_table_is_made_with_every_column_described_and_beside_it_a_view_of_what_lives(engine):
+def test_a_table_is_made_with_every_column_described_and_a_view_of_living_rows(engine):
     merge(engine, read_at(FIRST))
     described = engine.descriptions("post", "letters")
     assert described == {column.name: column.description for column in (*COLUMNS, *ADDED_COLUMNS)}
@@ -235,7 +235,7 @@ def test_in_bigquery_a_table_is_partitioned_by_day_of_creation_and_clustered_by_
 
 
 def test_in_bigquery_a_merge_names_the_days_of_its_rows_as_constants(bigquery):
-    """So that no other day is read; the emulator reads all and reports 0 bytes."""
+    """No other day is then read; the emulator reads all and reports 0 bytes."""
     days = [NOON, NOON + HOUR, NOON + DAY, NOON - 40 * DAY]
     merge(bigquery, read_at(FIRST, *(letter(i, day) for i, day in enumerate(days))))
     (statement,) = merge_statements(bigquery)
@@ -284,7 +284,7 @@ def test_in_bigquery_a_row_without_a_day_is_looked_for_on_all_days(bigquery):
 
 
 def test_in_bigquery_a_row_that_two_runs_have_added_at_once_is_left_once_in_its_newest_state(bigquery):
-    """As are two merges that only insert; the emulator runs one after the other, so that a user's hand adds it."""
+    """Two merges that only insert can do so at once; the emulator never does, so the test adds the row by hand."""
     rows = read_at(FIRST, letter(1, text="old", data={"a": 1}), letter(2, None), letter(3), letter(4, text="other"))
     merge(bigquery, rows)
     bigquery.execute(

@@ -22,7 +22,7 @@ def missing() -> str | None:
 
 
 class Emulator:
-    """Serves an empty project on loopback while it is entered; what was stored is gone with it."""
+    """A server of an empty project on loopback while it is entered; the stored data is gone with it."""
 
     project = "local"
 

@@ -1,7 +1,7 @@
-"""Serves local-bigquery on loopback, from the environment that `requirements.txt` describes.
+"""Serve local-bigquery on loopback, from the environment that `requirements.txt` describes.
 
 It prints its two ports, REST and gRPC, once it can be reached. SIGTERM ends it, and so does the end of its standard
-input, so that it does not outlive whoever started it.
+input, so that it does not outlive the process that started it.
 """
 
 import argparse
@@ -25,7 +25,7 @@ ROUND = re.compile(r", wide_number_mode\s*=>\s*'round'")
 
 
 def install(extension: ModuleType, home: Path) -> None:
-    """A link to a package's own file where DuckDB looks for what it has downloaded; it still checks the signature."""
+    """Link a package's own file into DuckDB's folder of downloads; DuckDB still checks the signature."""
     (file,) = Path(extension.__file__ or "").parent.glob("extensions/*/*.duckdb_extension")
     with duckdb.connect() as connection:
         version, platform = connection.execute(
@@ -41,7 +41,7 @@ def install(extension: ModuleType, home: Path) -> None:
 class Cursor:
     """A cursor that refuses a transaction within a transaction by itself.
 
-    The emulator's MERGE asks whether a transaction is open by beginning one. DuckDB's refusal aborts the open one, and
+    The emulator's MERGE begins a transaction to find out if one is open. DuckDB's refusal aborts the open one, and
     with it every script that merges between BEGIN and COMMIT.
     """
 
