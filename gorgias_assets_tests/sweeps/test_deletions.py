@@ -34,7 +34,7 @@ MARKER = "my-private-letter"
 
 
 def create(account: Account, entity: Entity, rows: int = 1, moment: datetime = NOON, **fields: Any) -> list[int]:
-    """Rows created a second apart, without an event; their ids, oldest first."""
+    """Create rows a second apart, without an event; return their ids, oldest first."""
     kind = entity.path.removeprefix("/").replace("-", "_")
     moments = (
         ("created_datetime", "updated_datetime") if "updated_datetime" in KINDS[kind].blank else ("created_datetime",)
@@ -49,7 +49,7 @@ def create(account: Account, entity: Entity, rows: int = 1, moment: datetime = N
 
 
 def newer_page(account: Account, entity: Entity, **fields: Any) -> None:
-    """So many newer rows that the next day's sweep does not come to the older ones."""
+    """Create so many newer rows that the next day's sweep does not reach the older ones."""
     create(account, entity, 100, NOON + timedelta(days=12), **fields)
 
 
@@ -65,7 +65,7 @@ def configure(project: Project, **settings: Any) -> None:
 
 
 def gone(project: Project, entity: Entity) -> dict[int, int | None]:
-    """What the rows that are marked were merged into, by id."""
+    """Return the marked ids, each with the id it was merged into, if any."""
     return dict(project.query(f"SELECT id, _merged_into FROM gorgias.{entity.name} WHERE _deleted_at IS NOT NULL"))
 
 
@@ -78,7 +78,7 @@ def noted(project: Project) -> list[int]:
 
 
 def lookups(sandbox: Sandbox) -> list[int]:
-    """The ids that were looked for, one by one, in order."""
+    """Return the ids that were looked for, one by one, in order."""
     return [int(found[1]) for request in sandbox.requests if (found := re.search(r"/(\d+)$", request.path))]
 
 
@@ -87,7 +87,7 @@ def events_calls(sandbox: Sandbox) -> int:
 
 
 def counts(result: dg.ExecuteInProcessResult, entity: Entity) -> tuple[int, ...]:
-    """deletions_checked, rows_gone, rows_cascaded, deletions_pending"""
+    """Return deletions_checked, rows_gone, rows_cascaded, deletions_pending."""
     metadata = result.asset_materializations_for_node(f"gorgias__{entity.name}")[0].metadata
     names = ("deletions_checked", "rows_gone", "rows_cascaded", "deletions_pending")
     return tuple(metadata[name].value for name in names)
@@ -97,7 +97,7 @@ def counts(result: dg.ExecuteInProcessResult, entity: Entity) -> tuple[int, ...]
 
 
 @pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
-def test_a_first_backfill_and_its_replay_look_for_nothing_and_ask_for_no_event(project, account, sandbox, entity):
+def test_a_first_backfill_and_its_replay_look_for_nothing_and_request_no_event(project, account, sandbox, entity):
     create(account, entity, 250)
     for _ in range(2):
         result = project.materialize(DAY, "2025-03-12", select=[entity.name])
@@ -105,23 +105,23 @@ def test_a_first_backfill_and_its_replay_look_for_nothing_and_ask_for_no_event(p
     assert {request.path for request in sandbox.requests} == {f"/api{entity.path}"}
 
 
-def test_a_later_day_asks_once_for_events_of_tickets_and_customers_and_never_for_other_rows(project, account, sandbox):
+def test_a_later_day_requests_once_events_of_tickets_and_customers_and_never_for_other_rows(project, account, sandbox):
     for entity in ENTITIES:
         create(account, entity)
         newer_page(account, entity)
     project.materialize(DAY)
     project.materialize("2025-03-31")
-    asked = [request.params for request in sandbox.requests if request.path == "/api/events"]
-    assert sorted(params["types"] for params in asked) == [
+    sent = [request.params for request in sandbox.requests if request.path == "/api/events"]
+    assert sorted(params["types"] for params in sent) == [
         "customer-deleted,customer-merged",
         "ticket-deleted,ticket-merged",
     ]
-    assert {params["created_datetime[gte]"] for params in asked} == {"2025-03-31T00:00:00+00:00"}
-    assert {params["created_datetime[lt]"] for params in asked} == {"2025-04-01T00:00:00+00:00"}
+    assert {params["created_datetime[gte]"] for params in sent} == {"2025-03-31T00:00:00+00:00"}
+    assert {params["created_datetime[lt]"] for params in sent} == {"2025-04-01T00:00:00+00:00"}
 
 
 def test_rows_older_or_newer_than_the_interval_are_not_looked_for(project, account, sandbox):
-    """Neither in a window that is walked to, nor in one that is sought."""
+    """Neither if the list is paged to the window, nor if the window is sought."""
     for days in (0, 2, 4):
         create(account, TICKETS, 20, NOON + timedelta(days=days))
     create(account, TICKETS, 1500, NOON + timedelta(days=8))
@@ -150,7 +150,7 @@ def test_an_attempt_that_resumes_does_not_look_for_what_the_first_one_has_read(p
     assert counts(result, TICKET_MESSAGES) == (3, 3, 0, 0)
 
 
-# What is noticed
+# Rows that are noticed
 
 
 @pytest.mark.parametrize("entity", [TICKET_MESSAGES, SATISFACTION_SURVEYS, TICKETS], ids=lambda entity: entity.name)
@@ -209,7 +209,7 @@ def test_events_of_many_deletions_are_read_to_the_end(project, account):
 
 
 @pytest.mark.parametrize("entity", [TICKETS, CUSTOMERS], ids=lambda entity: entity.name)
-def test_a_merged_row_says_into_which_row_it_was_merged(project, account, entity):
+def test_a_merged_row_names_the_row_it_was_merged_into(project, account, entity):
     ids = create(account, entity, 3)
     project.materialize(DAY, select=[entity.name])
     account.merge(entity.name, ids[0], ids[1])
@@ -219,7 +219,7 @@ def test_a_merged_row_says_into_which_row_it_was_merged(project, account, entity
     assert counts(result, entity)[1:] == (1, 0, 0)
 
 
-def test_a_chain_of_merges_is_told_link_by_link(project, account):
+def test_a_chain_of_merges_is_stored_link_by_link(project, account):
     first, second, third = create(account, CUSTOMERS, 3)
     project.materialize(DAY, select=["customers"])
     account.merge("customers", first, second)
@@ -248,7 +248,7 @@ def test_a_row_that_events_name_and_the_table_never_had_costs_no_look_up(project
     assert events_calls(sandbox) == 1
 
 
-# What is never marked
+# Rows that are never marked
 
 
 def test_a_ticket_that_is_edited_during_the_sweep_and_so_not_read_is_looked_for_and_lives(project, account, sandbox):
@@ -268,7 +268,7 @@ def test_a_ticket_that_is_edited_during_the_sweep_and_so_not_read_is_looked_for_
 
 
 @pytest.mark.parametrize("status", [500, 403, 401, 400, 429])
-def test_an_answer_that_says_nothing_of_the_row_marks_nothing_and_a_later_run_does(project, account, sandbox, status):
+def test_an_answer_without_evidence_of_the_row_marks_nothing_and_a_later_run_does(project, account, sandbox, status):
     configure(project)
     ids = create(account, TICKETS, 3)
     project.materialize(DAY, select=["tickets"])
@@ -298,7 +298,7 @@ def test_a_404_that_is_not_gorgias_s_own_marks_nothing(project, account, sandbox
 
 
 @pytest.mark.parametrize("what", ["html", "broken_json", "truncated", "reset"])
-def test_an_unusable_answer_to_a_look_up_is_asked_for_again(project, account, sandbox, what):
+def test_an_unusable_answer_to_a_look_up_is_requested_again(project, account, sandbox, what):
     (ticket,) = create(account, TICKETS)
     project.materialize(DAY, select=["tickets"])
     remove(account, TICKETS, [ticket])
@@ -336,7 +336,7 @@ def test_a_message_that_moved_with_its_merged_ticket_is_not_gone(project, accoun
 
 
 def looked_for_where_they_were(project: Project, account: Account, merges: int) -> list[int]:
-    """Two stored messages whose ticket was merged, into one that was merged, … since, noted as candidates.
+    """Store two messages whose ticket has since been merged, into one that was merged, …; note them as candidates.
 
     They are noted by hand: the messages' list hides none that lives.
     """
@@ -466,10 +466,10 @@ def test_a_row_that_reappears_is_alive_again(project, account, day):
     assert living(project, CUSTOMERS) == {source, survivor}
 
 
-# What goes along
+# Cascades
 
 
-def test_a_deleted_ticket_takes_its_stored_messages_along_and_leaves_its_survey(project, account, sandbox):
+def test_a_deleted_ticket_takes_its_stored_messages_with_it_and_leaves_its_survey(project, account, sandbox):
     deleted, other = create(account, TICKETS, 2)
     its, others = (create(account, TICKET_MESSAGES, 3, ticket_id=ticket) for ticket in (deleted, other))
     (survey,) = create(account, SATISFACTION_SURVEYS, ticket_id=deleted)
@@ -527,7 +527,7 @@ def test_messages_in_another_schema_are_found_to_be_gone_by_their_own_sweep(proj
 
 
 def test_the_view_of_living_rows_can_be_read_in_a_file_named_as_the_schema_is(sandbox, account, tmp_path):
-    """As both are by default."""
+    """Both have this name by default."""
     ids = create(account, TICKETS, 2)
     project = Project(sandbox, tmp_path / "gorgias.duckdb")
     project.materialize(DAY, select=["tickets"])
@@ -608,7 +608,7 @@ def tick(start_date: str, at: datetime) -> Any:
     return schedule.evaluate_tick(dg.build_schedule_context(scheduled_execution_time=at))
 
 
-def test_the_schedule_of_the_full_sweep_is_off_and_asks_once_a_month_for_all_days_in_one_run():
+def test_the_schedule_of_the_full_sweep_is_off_and_requests_all_days_in_one_run_once_a_month():
     schedule = full_sweep_schedule(shop(FIRST_DAY))
     assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 3 1 * *", "UTC")
@@ -665,15 +665,15 @@ def test_a_full_sweep_repairs_what_gorgias_does_not_show_as_a_change_and_marks_a
     assert counts(result, TICKETS)[:2] == (2, 2)
 
 
-def test_a_full_sweep_asks_for_no_event_and_reads_each_list_once(project, account, sandbox):
+def test_a_full_sweep_requests_no_event_and_reads_each_list_once(project, account, sandbox):
     for entity in ENTITIES:
         create(account, entity, 250)
     project.materialize(DAY)
     sandbox.requests.clear()
     project.materialize("2025-03-31", full=True)
-    asked = [request for request in sandbox.requests if "cursor" not in request.params]
+    first_pages = [request for request in sandbox.requests if "cursor" not in request.params]
     assert events_calls(sandbox) == 0
-    assert {request.params["order_by"] for request in asked} <= {"created_datetime:desc", "created_datetime:asc"}
+    assert {request.params["order_by"] for request in first_pages} <= {"created_datetime:desc", "created_datetime:asc"}
     assert len(sandbox.requests) == len(ENTITIES) * 4  # three pages, and a look at the list's end
 
 
@@ -702,7 +702,7 @@ def test_rows_read_on_the_way_refresh_stored_rows_and_add_none(project, account)
     assert project.table(TICKET_MESSAGES)[stored]["body_text"] == "rewritten"
 
 
-# What is told
+# Logs and metadata
 
 
 def test_nothing_private_of_a_row_that_is_looked_for_is_in_a_log_or_an_event(project, account, sandbox, caplog):
@@ -718,7 +718,7 @@ def test_nothing_private_of_a_row_that_is_looked_for_is_in_a_log_or_an_event(pro
         results = [project.materialize(DELETED_ON)]
         sandbox.faults.append(Fault(403, path="/api/events", times=None))
         results.append(project.materialize(DAY))
-    told = "\n".join(serialize_value(entry) for result in results for entry in project.log(result)) + caplog.text
+    logged = "\n".join(serialize_value(entry) for result in results for entry in project.log(result)) + caplog.text
     assert gone(project, TICKETS) == {ids[0]: None, ids[1]: None, ids[2]: ids[3]}
-    assert "rows_cascaded" in told
-    assert [secret for secret in (MARKER, account.api_key, account.email) if secret in told] == []
+    assert "rows_cascaded" in logged
+    assert [secret for secret in (MARKER, account.api_key, account.email) if secret in logged] == []

@@ -45,7 +45,7 @@ def pages_of(sandbox: Sandbox, patience: float = 20) -> Iterator[Iterator[Page]]
 
 
 def settled(sandbox: Sandbox) -> int:
-    """How many requests there are when no more come."""
+    """Return the number of requests when no more come."""
     seen = -1
     while len(sandbox.requests) != seen:
         seen = len(sandbox.requests)
@@ -63,7 +63,7 @@ def requested(sandbox: Sandbox, count: int) -> int:
 
 
 def left(reading: Callable[[], None]) -> None:
-    """Do what leaves a block; fail if that takes a minute, for an hour's wait goes on then."""
+    """Leave a block; fail if that takes a minute, since it then waits for an hour."""
     thread = threading.Thread(target=reading, daemon=True)
     thread.start()
     thread.join(60)
@@ -177,7 +177,7 @@ def test_leaving_during_an_outage_makes_no_further_attempt_once_the_client_is_cl
     assert settled(sandbox) <= made + 1
 
 
-def test_leaving_while_gorgias_says_to_wait_does_not_wait_once_the_client_is_closed(sandbox: Sandbox) -> None:
+def test_leaving_while_gorgias_has_it_wait_does_not_wait_once_the_client_is_closed(sandbox: Sandbox) -> None:
     sandbox.faults.append(Fault(429, skip=1, times=1, retry_after=3600))
 
     def leave_early() -> None:

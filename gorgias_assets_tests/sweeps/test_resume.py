@@ -52,12 +52,12 @@ MOST_CALLS = 400  # of an attempt in these tests; more is a loop
 
 
 def kind(entity: Entity) -> str:
-    """What the sandbox calls an entity's objects."""
+    """Return the sandbox's name of an entity's objects."""
     return entity.path.removeprefix("/").replace("-", "_")
 
 
 def insert(account: Account, entity: Entity, moments: Iterator[datetime], first_id: int = 1) -> None:
-    """Rows that were created, and last updated, then."""
+    """Insert rows that were created, and last updated, then."""
     blank = KINDS[kind(entity)].blank
     account.insert_many(
         kind(entity),
@@ -74,7 +74,7 @@ def insert(account: Account, entity: Entity, moments: Iterator[datetime], first_
 
 
 class Killed(Exception):
-    """The process has died."""
+    """The death of a process."""
 
 
 class MortalWarehouse(DuckDBWarehouse):
@@ -141,7 +141,7 @@ class Desk:
         return sweep
 
     def interrupted(self, *faults: Fault, batches: int | None = None) -> Sweep | GorgiasError:
-        """An attempt that these faults befall, or that ends after so many batches."""
+        """Attempt with these faults, or to the end of so many batches."""
         self.sandbox.faults[:] = faults
         try:
             return self.attempt(batches)
@@ -156,7 +156,7 @@ class Desk:
             return connection.execute(sql).fetchall()
 
     def rows(self) -> dict[int, dict[str, Any]]:
-        """The table by id, what a test changes and what a touch is."""
+        """Return the table by id: the fields that a test changes, and those of touches."""
         if not self.database.exists():
             return {}
         names = ["id", *self.shown]
@@ -165,7 +165,7 @@ class Desk:
         return {row[0]: dict(zip(names, row, strict=True)) for row in rows}
 
     def live(self) -> dict[int, dict[str, Any]]:
-        """The account's rows in the form of `rows`."""
+        """Return the account's rows in the form of `rows`."""
         return {
             row["id"]: {
                 name: parse_datetime(value) if name.endswith("_datetime") and value else value
@@ -187,10 +187,10 @@ class Desk:
         return any(self.start <= row[name] < self.end for name in self.entity.read.touch_fields if row[name])
 
     def assert_converged(self) -> None:
-        """What was touched in the window is in the table as it is in the account, every id once."""
+        """Assert that each row touched in the window is in the table once, as it is in the account."""
         table, live = self.rows(), self.live()
         wanted = {row_id: row for row_id, row in live.items() if self.is_touched(row)}
-        if self.entity is SATISFACTION_SURVEYS:  # which no list shows by change: what came after the window is later's
+        if self.entity is SATISFACTION_SURVEYS:  # no list has these by change: later rows are a later window's
             wanted = {
                 i: row
                 for i, row in wanted.items()
@@ -207,7 +207,7 @@ def desk_of(entity: Entity, now: datetime, latency: float = 0.0, **settings_of_d
 
 
 class Meddler:
-    """What people do to an account while it is read: all of it at the account's time, which moves on."""
+    """Users who change an account while it is read, each time at the account's clock, which moves on."""
 
     def __init__(self, desk: Desk, seed: int) -> None:
         self.desk, self.chance = desk, Random(seed)
@@ -368,7 +368,7 @@ def test_a_window_that_readers_share_converges_whatever_interrupts_its_sweep_and
 
 
 def tickets(account: Account, pages: int) -> None:
-    """So many pages of tickets in the window."""
+    """Insert so many pages of tickets in the window."""
     insert(account, TICKETS, (START + SECOND * number for number in range(pages * 100)))
 
 
@@ -378,7 +378,7 @@ def refused(project: Project, seek: bool = True) -> None:
     )
 
 
-def told(project: Project, result: dg.ExecuteInProcessResult) -> str:
+def log_of(project: Project, result: dg.ExecuteInProcessResult) -> str:
     return "\n".join(entry.user_message for entry in project.log(result))
 
 
@@ -394,7 +394,7 @@ def told(project: Project, result: dg.ExecuteInProcessResult) -> str:
     ],
     ids=["cursor", "cursor_no_seek", "expired", "expired_and_no_such_seek", "expired_no_seek", "refused_no_seek"],
 )
-def test_a_run_goes_on_where_the_interrupted_one_was_and_says_from_where(
+def test_a_run_goes_on_where_the_interrupted_one_was_and_logs_from_where(
     project, account, sandbox, seek, faults_then, seek_then, calls
 ):
     tickets(account, 5)
@@ -412,7 +412,7 @@ def test_a_run_goes_on_where_the_interrupted_one_was_and_says_from_where(
     assert metadata["began_at"] > resumed_at.timestamp(), "what has happened since is read again"
     reached = START + SECOND * 200
     assert metadata["resumed_from"] == reached.isoformat()
-    assert f"it had read back to {reached:%Y-%m-%d %H:%M:%S} UTC, and this one resumes there" in told(project, result)
+    assert f"it had read back to {reached:%Y-%m-%d %H:%M:%S} UTC, and this one resumes there" in log_of(project, result)
     assert (metadata["seek"], metadata["api_calls"], len(sandbox.requests)) == (seek_then, calls, calls)
     assert "resumed_from" not in project.metadata(project.materialize(DAY, select=["tickets"]), TICKETS)
 
@@ -421,7 +421,7 @@ def test_a_run_goes_on_where_the_interrupted_one_was_and_says_from_where(
 def test_a_run_that_failed_after_everything_was_read_reads_only_the_head_the_next_time(project, account, sandbox):
     tickets(account, 3)
     project.materialize(DAY, select=["tickets"])
-    account.delete("tickets", 150)  # so that there is something to look for
+    account.delete("tickets", 150)  # leaves a row to look for
     refused(project)
     sandbox.faults.append(Fault(503, path="*/events", times=None))
     assert not project.materialize(DAY, select=["tickets"], raise_on_error=False).success
@@ -607,7 +607,7 @@ def test_readers_that_share_a_slow_list_leave_several_spans_to_another_attempt_w
 
 
 def test_a_quiet_account_is_not_read_again_when_its_window_had_ended_before(project, account, sandbox):
-    """The newest survey is older than the window's end; the clock of the first answer tells that it is over."""
+    """The newest survey is older than the window's end; the clock of the first answer shows that it is over."""
     insert(account, SATISFACTION_SURVEYS, (START + SECOND * number for number in range(6_000)))
     refused(project)
     sandbox.faults.append(Fault(503, skip=50, times=None))
@@ -633,7 +633,7 @@ def test_a_batch_that_ends_within_a_page_is_followed_by_the_rest_of_that_page():
 
 
 def unread(position: str) -> int:
-    """Of rows a second apart from START on, how many are older than the position, at least."""
+    """Return how many rows, a second apart from START on, are older than the position, at least."""
     (reached,) = [span["reached"] for span in json.loads(position)["spans"] if not span["is_again"]] or [
         START.isoformat()
     ]
@@ -731,13 +731,13 @@ def test_another_window_entity_or_kind_of_sweep_begins_at_its_own_beginning(proj
         (DAY, None, "customers"),
     ):
         result = project.materialize(first, last, select=[name])
-        assert "this one resumes there" not in told(project, result)
+        assert "this one resumes there" not in log_of(project, result)
     assert len(project.query("SELECT * FROM gorgias._sweep_positions")) == 1
 
 
 @pytest.mark.parametrize("order", ["abab", "abba"])
 def test_two_attempts_side_by_side_end_in_the_account_s_rows(order):
-    """They commit in turns; then both are killed, and a third goes on from whichever position was saved last."""
+    """They commit in turns; then both are killed, and a third goes on from the position that was saved last."""
     with desk_of(TICKETS, END - timedelta(hours=1)) as desk:
         tickets(desk.account, 8)
         warehouse, both = desk.warehouse, {name: desk.sweep() for name in "ab"}
@@ -798,7 +798,7 @@ FAULTS = [400, 401, 429, 503, *sorted(EFFECTS.keys() - {"slow", "no_location"})]
 def test_a_fault_at_any_request_ends_in_the_same_table_or_in_one_clear_sentence_with_everything_before_it_kept(
     what, requests
 ):
-    """Of a sweep from the newest row, or of one that goes on after so many requests and reads the head."""
+    """The sweep begins at the newest row, or goes on after so many requests and reads the head."""
     with desk_of(TICKETS, END, batch_rows=250) as desk:
         tickets(desk.account, 4)
         for first, second in requests:
@@ -870,11 +870,11 @@ def test_a_cursor_that_leads_to_nothing_is_no_end_while_the_oldest_row_is_in_dou
         insert(desk.account, TICKETS, (END + SECOND * number for number in range(150)))
         with closing(desk.sweep().connect()) as client:
 
-            def ask(order_by: str, cursor: str | None) -> Page:
+            def request(order_by: str, cursor: str | None) -> Page:
                 return client.page("/tickets", order_by=order_by, cursor=cursor)
 
-            sought = seeks.seek(ask, "updated_datetime", END)
+            sought = seeks.seek(request, "updated_datetime", END)
             assert sought is not None
             assert sought.page.rows == []
             desk.sandbox.faults[:] = [Fault("empty_page", skip=1)]
-            assert seeks.seek(ask, "updated_datetime", END) is None
+            assert seeks.seek(request, "updated_datetime", END) is None

@@ -1,4 +1,4 @@
-"""JSON values to typed columns: what fits is typed, what does not is kept in `_extra`, and nothing is lost."""
+"""JSON values to typed columns: values that fit are typed, others are kept in `_extra`, and nothing is lost."""
 
 import json
 from collections import Counter
@@ -41,7 +41,7 @@ def typed(*rows: Row) -> TypedRows:
 
 
 def only(row: Row) -> Row:
-    """The one row, as it came out."""
+    """Return the only row, as it came out."""
     (out,) = typed(row).table.to_pylist()
     return dict(out)
 
@@ -52,7 +52,7 @@ def extra(row: Row) -> Any:
 
 
 def exactly(value: object) -> str:
-    """Equal for the same JSON value only: 1, 1.0 and true differ."""
+    """Return a text that is equal for the same JSON value only: 1, 1.0 and true differ."""
     return json.dumps(value, sort_keys=True)
 
 
@@ -83,7 +83,7 @@ def test_a_datetime_is_read_as_utc_in_every_form_gorgias_writes(text: str, expec
     "text", ["", "soon", "2026-13-01T00:00:00", "2026-08-26T24:30:00", "0001-01-01T00:00:00+14:00", "1787769411"]
 )
 def test_what_is_no_datetime_raises_a_value_error_and_is_kept_in_extra(text: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - whatever datetime says
+    with pytest.raises(ValueError):  # noqa: PT011 - the message is datetime's own
         parse_datetime(text)
     assert only({"id": 1, "at": text})["at"] is None
     assert extra({"id": 1, "at": text}) == {"at": text}

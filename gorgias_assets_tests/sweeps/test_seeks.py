@@ -1,4 +1,4 @@
-"""Seeking: an old day costs the calls of that day, holds every row of it, and on any doubt the list is walked."""
+"""Seeking: an old day costs the calls of that day, holds every row of it, and on any doubt the list is paged."""
 
 import base64
 import json
@@ -38,7 +38,7 @@ each_entity = pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: ent
 
 @pytest.fixture(scope="module")
 def season() -> Account:
-    """Ten weeks of a shop, closed since; nobody changes it."""
+    """Return ten weeks of a shop, closed since; nobody changes it."""
     account = Account(now=OPENED)
     Shop(account, seed=5, tickets_per_day=30).live(until=CLOSED)
     return account
@@ -51,16 +51,16 @@ def shop(season: Account, tmp_path: Path) -> Iterator[Project]:
 
 
 def kind(entity: Entity) -> str:
-    """What the sandbox calls an entity's objects."""
+    """Return the sandbox's name of an entity's objects."""
     return entity.path.removeprefix("/").replace("-", "_")
 
 
-def walking(sandbox: Sandbox) -> GorgiasResource:
+def without_seeking(sandbox: Sandbox) -> GorgiasResource:
     return GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url, seek=False)
 
 
 def touched_on(project: Project, entity: Entity, day: str) -> dict[int, dict[str, Any]]:
-    """The account's rows that something happened to on that day."""
+    """Return the account's rows that were touched on that day."""
     return {
         row_id: row
         for row_id, row in project.live_rows(entity).items()
@@ -69,7 +69,7 @@ def touched_on(project: Project, entity: Entity, day: str) -> dict[int, dict[str
 
 
 def calls_of_the_day(project: Project, entity: Entity, day: str) -> int:
-    """Pages of the day and its look-back and look-ahead, in each order that the day is read in."""
+    """Return the pages of the day and its look-back and look-ahead, in each order in which the day is read."""
     start = datetime.fromisoformat(day).replace(tzinfo=UTC)
     pages = 0
     for order in {entity.read.order, entity.read.creation_order}:
@@ -110,7 +110,7 @@ def test_a_row_that_was_created_on_an_old_day_and_edited_since_is_in_that_day_s_
 
 
 @each_entity
-def test_yesterday_is_walked_since_that_is_cheaper(shop, entity):
+def test_yesterday_is_paged_since_that_is_cheaper(shop, entity):
     metadata = shop.metadata(shop.materialize("2025-05-09", select=[entity.name]), entity)
     assert metadata["seek"] == "not needed"
     assert not any("prev" in cursor_of(request) for request in shop.sandbox.requests)
@@ -122,7 +122,7 @@ def cursor_of(request: Any) -> str:
 
 @each_entity
 def test_the_switch_turns_it_off_and_the_rows_are_the_same(shop, entity):
-    shop.resources["gorgias"] = walking(shop.sandbox)
+    shop.resources["gorgias"] = without_seeking(shop.sandbox)
     metadata = shop.metadata(shop.materialize(OLD_DAY, select=[entity.name]), entity)
     assert metadata["seek"] == "off"
     assert shop.table(entity) == touched_on(shop, entity, OLD_DAY)
@@ -140,7 +140,7 @@ def test_a_day_before_the_first_row_is_empty_for_a_few_calls(shop):
         assert len(shop.sandbox.requests) <= 5, entity.name
 
 
-def test_ties_at_the_end_of_a_day_are_divided_as_the_half_open_window_says(project, account):
+def test_ties_at_the_end_of_a_day_are_divided_as_the_half_open_window_is(project, account):
     """150 surveys in the last microsecond of the day, 150 in the first of the next, 2,000 after that."""
     account.now = datetime(2025, 8, 1, tzinfo=UTC)
     end = datetime(2025, 3, 11, tzinfo=UTC)
@@ -169,7 +169,7 @@ def test_what_precedes_its_creation_by_less_than_the_look_ahead_is_found_on_the_
 
 
 class OtherCursors(Sandbox):
-    """An account to which a cursor that it has not given means something else: `mean` says what."""
+    """An account that takes a cursor that it has not given for the one that `mean` returns."""
 
     def __init__(self, account: Account, mean: Callable[[datetime], datetime | str | None]) -> None:
         super().__init__(account)
@@ -198,7 +198,7 @@ DOUBTS: dict[str, Callable[[datetime], datetime | str | None]] = {
 
 @each_entity
 @pytest.mark.parametrize("mean", DOUBTS.values(), ids=list(DOUBTS))
-def test_on_any_doubt_the_list_is_walked_and_no_row_is_lost(season, tmp_path, entity, mean):
+def test_on_any_doubt_the_list_is_paged_and_no_row_is_lost(season, tmp_path, entity, mean):
     with OtherCursors(season, mean) as sandbox:
         project = Project(sandbox, tmp_path / "warehouse.duckdb")
         metadata = project.metadata(project.materialize("2025-03-05", select=[entity.name]), entity)
@@ -217,7 +217,7 @@ def test_a_fault_at_any_request_of_a_seek_costs_a_call_and_no_row(shop, what, sk
 
 
 def swept(sandbox: Sandbox, clock: Clock) -> tuple[Sweep, set[int]]:
-    """A sweep of all messages of the season, which measures answers by a clock, and their ids."""
+    """Return a sweep of all messages of the season, which measures answers by a clock, and their ids."""
     resource = GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url)
     connect = partial(resource.client, budget=Budget(clock=clock))
     sweep = Sweep(TICKET_MESSAGES, Window(OPENED, CLOSED), connect, timedelta(0))

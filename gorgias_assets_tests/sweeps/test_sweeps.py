@@ -1,4 +1,4 @@
-"""A sweep over real HTTP: how many calls it makes, when it stops, what it refuses, and what is kept when it breaks."""
+"""A sweep over real HTTP: its calls, its end, the answers it refuses, and the rows kept when it breaks."""
 
 import json
 import logging
@@ -40,7 +40,7 @@ URI = "gorgias://shop?api_key=key&email=ana@shop.example"
 
 
 def kind(entity: Entity) -> str:
-    """What the sandbox calls an entity's objects."""
+    """Return the sandbox's name of an entity's objects."""
     return entity.path.removeprefix("/").replace("-", "_")
 
 
@@ -64,7 +64,7 @@ def survey_sweep(sandbox: Sandbox, look_back_days: int = 0) -> Sweep:
 
 @contextmanager
 def listing(pages: list[list[tuple[int, datetime]]]) -> Iterator[str]:
-    """An API whose every list is these pages of ids and creations, whatever their order, on loopback."""
+    """Serve an API on loopback whose every list is these pages of ids and creations, in any order."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -90,7 +90,7 @@ def sweep_of(api_url: str) -> Sweep:
 
 
 def ids(batches: Iterator[Batch]) -> list[int]:
-    """Of the rows of the window."""
+    """Return the ids of the window's rows."""
     return [row_id for batch in batches for row_id in touched(batch)["id"].to_pylist()]
 
 
@@ -99,7 +99,7 @@ def stored(project: Project) -> dict[int, Mapping[str, Any]]:
 
 
 def count_from_outside(project: Project, table: str, at_least: int) -> int:
-    """How many rows another connection sees, as soon as there are so many, or after a minute."""
+    """Return how many rows another connection sees, as soon as there are so many, or after a minute."""
     rows, until = 0, time.monotonic() + 60
     while rows < at_least and time.monotonic() < until:
         try:
@@ -109,7 +109,7 @@ def count_from_outside(project: Project, table: str, at_least: int) -> int:
     return rows
 
 
-def test_nothing_is_requested_before_batches_are_asked_for(sandbox):
+def test_nothing_is_requested_before_batches_are_read(sandbox):
     sweep = survey_sweep(sandbox)
     assert sandbox.requests == []
     assert ids(sweep.batches()) == []
@@ -135,7 +135,7 @@ def test_a_week_of_a_long_history_does_not_read_what_is_older(sandbox, account):
     assert len(sandbox.requests) == 1
 
 
-def test_the_walk_ends_at_the_first_page_that_reaches_behind_the_window(sandbox, account):
+def test_paging_ends_at_the_first_page_that_reaches_behind_the_window(sandbox, account):
     """Pages of 100: two of the window, whose last row lies just behind it; 200 more could follow."""
     insert_surveys(account, (START + SECOND for _ in range(199)), first_id=1000)
     insert_surveys(account, iter([START - MICROSECOND]), first_id=900)
@@ -144,7 +144,7 @@ def test_the_walk_ends_at_the_first_page_that_reaches_behind_the_window(sandbox,
     assert len(sandbox.requests) == 2
 
 
-def test_the_walk_goes_on_while_the_last_row_lies_exactly_on_the_border(sandbox, account):
+def test_paging_goes_on_while_the_last_row_lies_exactly_on_the_border(sandbox, account):
     """300 ties at the window's start: the first two pages end on the border, and all of the third belongs to it."""
     insert_surveys(account, (START for _ in range(300)), first_id=1000)
     insert_surveys(account, (START - MICROSECOND for _ in range(200)))
@@ -230,7 +230,7 @@ def test_a_batch_is_committed_while_the_sweep_goes_on(project, account, sandbox)
     assert len(stored(project)) == 2 * ROW_GROUP_ROWS
 
 
-def test_what_was_read_before_an_outage_is_kept_as_the_error_says(project, account, sandbox):
+def test_what_was_read_before_an_outage_is_kept_as_the_error_reports(project, account, sandbox):
     insert_surveys(account, (START + SECOND * i for i in range(500)))
     project.resources["gorgias"] = GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url, patience_minutes=0.01)
     sandbox.faults.append(Fault(503, skip=3, times=None))
@@ -289,7 +289,7 @@ def test_a_fault_that_passes_ends_in_the_same_table(project, account, sandbox, f
     assert stored(project) == project.live_rows(SATISFACTION_SURVEYS)
     metadata = project.metadata(result, SATISFACTION_SURVEYS)
     assert metadata["api_calls"] == len(sandbox.requests)
-    refused = fault.what in ("expired_cursor", 400)  # by which the same rows are reached in another way, not again
+    refused = fault.what in ("expired_cursor", 400)  # these reach the same rows in another way, not again
     assert metadata["retries"] == len(sandbox.requests) - metadata["pages"] - refused
     assert metadata["retries"] == (0 if refused or fault.what in ("slow", "empty_page") else 1)
 
@@ -322,12 +322,12 @@ def test_a_rejected_run_fails_at_once_with_one_clear_sentence_and_no_retry(proje
     assert failure.error.message.count("\n") <= 1
     with pytest.raises(dg.Failure) as raised:
         project.materialize("2025-03-10", select=["satisfaction_surveys"])
-    assert raised.value.__suppress_context__  # said once, without the frames of the client
+    assert raised.value.__suppress_context__  # reported once, without the frames of the client
     assert raised.value.allow_retries is False
-    told = "\n".join(map(serialize_value, project.log(result)))
-    assert account.api_key not in told
-    assert account.email not in told
-    assert "cursor=" not in told
+    logged = "\n".join(map(serialize_value, project.log(result)))
+    assert account.api_key not in logged
+    assert account.email not in logged
+    assert "cursor=" not in logged
 
 
 @pytest.mark.parametrize(("status", "attempts"), [(401, 1), (403, 1), (503, 3)])
@@ -365,12 +365,12 @@ def test_the_log_and_the_events_of_a_failed_run_hold_no_letter(project, account,
                 uri=sandbox.uri, api_url=sandbox.api_url, patience_minutes=0.001
             )
             result = project.materialize("2025-03-10", select=["ticket_messages"], raise_on_error=False)
-            told = "\n".join(map(serialize_value, project.log(result))) + caplog.text
-            assert "private letter" not in told, fault
-            assert account.api_key not in told, fault
+            logged = "\n".join(map(serialize_value, project.log(result))) + caplog.text
+            assert "private letter" not in logged, fault
+            assert account.api_key not in logged, fault
 
 
-def test_progress_counts_what_was_read_and_says_when_it_is_complete(sandbox, account):
+def test_progress_counts_what_was_read_and_logs_when_it_is_complete(sandbox, account):
     insert_surveys(account, (START - timedelta(hours=1) + SECOND * 36 * i for i in range(250)))
     sweep = survey_sweep(sandbox)
     shares = []
