@@ -46,14 +46,14 @@ def key(days_ago: int) -> str:
 
 
 def day(days_ago: int, days: int = 1) -> dict[str, str]:
-    """Tags of a run of one day, or of several in a row."""
+    """Return the tags of a run of one day, or of several in a row."""
     ends = key(days_ago), key(days_ago - days + 1)
     return dict(zip(("dagster/asset_partition_range_start", "dagster/asset_partition_range_end"), ends, strict=True))
 
 
 @pytest.fixture(scope="module")
 def shop() -> Iterator[Sandbox]:
-    """Three tickets of two messages and a survey on each of six days, the last of which has just ended."""
+    """Serve three tickets of two messages and a survey on each of six days, the last of which has just ended."""
     account = SandboxAccount(now=TODAY - 6 * DAY + 12 * HOUR)
     for _ in range(6):
         for _ in range(3):
@@ -70,7 +70,7 @@ def shop() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def stored(shop: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Five of those days, materialized and checked in one run of the job."""
+    """Materialize and check five of those days in one run of the job."""
     project = Project(shop, tmp_path_factory.mktemp("stored") / "warehouse.duckdb")
     run(project, "gorgias", tags=day(5, days=5))
     return project
@@ -78,7 +78,7 @@ def stored(shop: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def spoilt(stored: Project, tmp_path: Any) -> Project:
-    """The same, in a file that can be spoilt, and with the same history."""
+    """Return the same, in a file that can be spoilt, and with the same history."""
     copy = Project(stored.sandbox, shutil.copy(stored.database, tmp_path / "warehouse.duckdb"))
     copy.instance = stored.instance
     return copy
@@ -152,12 +152,12 @@ def test_a_full_sweep_is_complete_when_it_has_come_to_the_end_of_the_list(spoilt
     assert [made[entity.name, "sweep_complete"].passed for entity in ENTITIES] == [True] * 4
 
 
-def test_freshness_has_a_job_of_its_own_that_asks_nothing_of_gorgias_or_the_warehouse(shop: Sandbox, tmp_path) -> None:
-    project, asked = Project(shop, tmp_path / "none.duckdb"), len(shop.requests)
+def test_freshness_has_a_job_of_its_own_that_uses_neither_gorgias_nor_the_warehouse(shop: Sandbox, tmp_path) -> None:
+    project, requested = Project(shop, tmp_path / "none.duckdb"), len(shop.requests)
     made = evaluations(run(project, "gorgias_freshness"))
     assert sorted(made) == sorted((entity.name, "fresh") for entity in ENTITIES)
     assert not any(one.passed for one in made.values())
-    assert len(shop.requests) == asked
+    assert len(shop.requests) == requested
 
 
 def test_checks_without_a_table_or_a_day_report_what_to_materialize(shop: Sandbox, tmp_path) -> None:
@@ -421,7 +421,7 @@ def test_many_ids_are_looked_for_in_statements_that_no_engine_refuses(spoilt: Pr
 
 
 def history(project: Project, entity: Entity, *made: tuple[int, Mapping[str, Any]]) -> dg.DagsterInstance:
-    """An instance with materializations of days ago, each as a real one but for some of its metadata."""
+    """Return an instance with materializations of days ago, each as a real one but for some of its metadata."""
     real = newest_materializations(project.instance, GORGIAS.key_of(entity), [key(2)])[key(2)]
     instance = dg.DagsterInstance.ephemeral()
     for days_ago, changed in made:
@@ -437,7 +437,7 @@ def read_at(moment: datetime) -> dict[str, Any]:
 
 
 def read(required: str | None, *read_to: str | None) -> dict[str, Any]:
-    """The coverage of the order: none if `read_to` is left out."""
+    """Return the coverage of the order; none if `read_to` is left out."""
     return {"coverage": {ORDER: dict(zip(("required", "read_to"), (required, *read_to), strict=False))}}
 
 
@@ -581,7 +581,7 @@ def test_no_day_is_late_before_the_first_one_has_to_be_there(stored: Project) ->
 
 @pytest.fixture
 def listed(shop: Sandbox, tmp_path) -> Project:
-    """Customers that are read whole, once."""
+    """Read the customers whole, once."""
     project = Project(shop, tmp_path / "listed.duckdb", [LISTED])
     dg.materialize(project.assets, instance=project.instance, resources=project.resources, run_config=QUIET)
     return project

@@ -36,7 +36,7 @@ def key(days_ago: int) -> str:
 
 
 def living() -> SandboxAccount:
-    """A dozen tickets of one message each on each of three days, the last of which has just ended."""
+    """Serve a dozen tickets of one message each on each of three days, the last of which has just ended."""
     account = SandboxAccount(now=TODAY - 3 * DAY)
     for days_ago in (3, 2, 1):
         account.now = TODAY - days_ago * DAY + timedelta(hours=12)
@@ -64,7 +64,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 @pytest.fixture
 def stored(kept: Project, tmp_path: Path) -> Project:
-    """The three days, in a file that can be spoilt, and with a history that ends with them."""
+    """Materialize the three days, in a file that can be spoilt, and with a history that ends with them."""
     copy = Project(kept.sandbox, Path(shutil.copy(kept.database, tmp_path / "warehouse.duckdb")))
     copy.instance = dg.DagsterInstance.ephemeral()
     for entity in KINDS.values():

@@ -24,7 +24,7 @@ LETTER = "Dear shop, my private letter"
 
 @pytest.fixture
 def settings(sandbox: Sandbox, tmp_path: Path) -> dict[str, str]:
-    """An environment with an account, a warehouse and a history of its own; some of it from `.env`."""
+    """Yield an environment with an account, a warehouse and a history of its own; some of it from `.env`."""
     (tmp_path / ".env").write_text("GORGIAS_START_DATE=2025-03-01\nWAREHOUSE_URI=duckdb:///shop.duckdb\n")
     shutil.copy(REPOSITORY / "deploy" / "dagster.yaml", tmp_path)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GORGIAS_", "WAREHOUSE_"))}
@@ -55,12 +55,12 @@ def run(settings: dict[str, str], *words: str) -> tuple[int, str]:
 
 
 def columns(output: str) -> dict[str, Sequence[str]]:
-    """The words of each line that begins with a table's name."""
+    """Return the words of each line that begins with a table's name."""
     found = [line.split() for line in output.splitlines() if re.match(r"gorgias\.\w+ +[\d,]+ ", line)]
     return {table: words for table, *words in found}
 
 
-def test_a_backfill_tells_its_progress_and_then_status_shows_what_is_there_and_missing(settings, account):
+def test_a_backfill_prints_its_progress_and_then_status_shows_what_is_there_and_missing(settings, account):
     for day in (3, 4, 20):
         moment = datetime(2025, 3, day, 12, tzinfo=UTC)
         ticket = account.create("tickets", created_datetime=moment, updated_datetime=moment, subject=LETTER)
@@ -84,7 +84,7 @@ def test_a_backfill_tells_its_progress_and_then_status_shows_what_is_there_and_m
 
 
 @pytest.mark.soak
-def test_a_backfill_that_fails_says_why_in_a_sentence(settings, account):
+def test_a_backfill_that_fails_prints_why_in_a_sentence(settings, account):
     settings["GORGIAS_URI"] = settings["GORGIAS_URI"].replace(account.api_key, "wr0ng")
     code, output = run(settings, "backfill", "2025-03-02", "2025-03-10")
     assert code == 1
@@ -123,10 +123,10 @@ def test_a_backfill_that_is_interrupted_goes_on_where_it_stopped(settings, accou
     assert command.returncode == 130, output
     assert output.endswith("Stopped.\n")
     assert "Traceback" not in output
-    asked = len(sandbox.requests)
+    before = len(sandbox.requests)
     code, output = run(settings, "backfill", "2025-03-02", "2025-03-10")
     assert code == 0, output
     assert "this one resumes there" in output
-    assert len(sandbox.requests) - asked < 250
+    assert len(sandbox.requests) - before < 250
     with duckdb.connect(str(Path(settings["DAGSTER_HOME"]) / "shop.duckdb"), read_only=True) as connection:
         assert connection.execute("SELECT count(*) FROM gorgias.satisfaction_surveys").fetchall() == [(30_000,)]

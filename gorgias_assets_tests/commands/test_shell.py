@@ -16,7 +16,7 @@ CSV = ("-csv", "-noheader")
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A warehouse of the default names, the schema's being the file's."""
+    """Return a warehouse of the default names: schema and file have the same."""
     path = tmp_path / "gorgias.duckdb"
     with duckdb.connect(path) as connection:
         connection.execute("CREATE SCHEMA gorgias")
@@ -50,7 +50,7 @@ def test_what_is_changed_in_it_stays_there(file):
 
 
 def test_what_a_crash_left_in_the_log_is_there_too(tmp_path, capfd):
-    """A process that is killed leaves what it has committed in a file beside the other."""
+    """A process that is killed leaves its committed rows in a file next to the warehouse's."""
     file = tmp_path / "gorgias.duckdb"
     program = f"""
 import duckdb, os
@@ -72,6 +72,6 @@ os.kill(os.getpid(), 9)
         ("duckdb:///{folder}/gorgias.duckdb", "There is no schema other in .*/gorgias.duckdb yet; materialize"),
     ],
 )
-def test_where_there_is_nothing_to_open_it_is_said_why(file, uri, sentence):
+def test_if_there_is_nothing_to_open_the_reason_is_printed(file, uri, sentence):
     with pytest.raises(WarehouseError, match=sentence):
         shell(io_manager_from_uri(uri.format(folder=file.parent), "other"))

@@ -1,4 +1,4 @@
-"""Anybody's own assets in a DuckDB file: what is replaced, what is kept, what is refused, and who waits for whom."""
+"""A user's own assets in a DuckDB file: rows replaced, kept and refused, and writers that wait for each other."""
 
 import os
 import subprocess
@@ -50,7 +50,7 @@ def database(engine: DuckDBFile) -> Path:
 
 @contextmanager
 def held(database: Path, read_only: bool) -> Iterator[int]:
-    """Another process that has the file open; its PID."""
+    """Have another process hold the file open; yield its PID."""
     code = (
         f"import duckdb, sys; connection = duckdb.connect({str(database)!r}, read_only={read_only}); "
         "print('open', flush=True); sys.stdin.read()"
@@ -150,10 +150,10 @@ def test_an_asset_that_returns_nothing_needs_no_table(engine, database):
     def side_effect() -> None: ...
 
     @dg.asset
-    def told() -> dg.MaterializeResult:
+    def only_metadata() -> dg.MaterializeResult:
         return dg.MaterializeResult(metadata={"rows": 1})
 
-    assert run([side_effect, told], engine).success
+    assert run([side_effect, only_metadata], engine).success
     assert not database.exists()
 
 
@@ -227,7 +227,7 @@ def test_a_reader_elsewhere_does_not_keep_from_loading(engine, database):
         assert load(engine)["n"].tolist() == [1]
 
 
-def test_a_connection_of_this_very_process_is_waited_for_and_said_to_be_so(engine, database):
+def test_a_connection_of_this_very_process_is_waited_for_and_reported(engine, database):
     store(engine, pd.DataFrame({"n": [1]}))
     with duckdb.connect(str(database)), pytest.raises(WarehouseError, match="a connection of this process"):
         store(engine, pd.DataFrame({"n": [2]}))

@@ -38,8 +38,8 @@ def test_every_setting_can_be_in_the_uri_percent_encoded_or_not():
     }
 
 
-def test_a_schema_that_is_asked_for_goes_before_the_dataset_of_the_uri():
-    """So that a demo's made-up rows never go to the dataset of a real account."""
+def test_a_schema_that_is_set_goes_before_the_dataset_of_the_uri():
+    """A demo's made-up rows then never go to the dataset of a real account."""
     assert bigquery("bigquery://my-project?dataset=gorgias", "gorgias_demo")["dataset"] == "gorgias_demo"
     assert io_manager_from_uri("duckdb:///a.duckdb").schema_ == "gorgias"
     assert io_manager_from_uri("duckdb:///a.duckdb", "demo").schema_ == "demo"

@@ -41,7 +41,7 @@ class Desk:
         self.ann, self.bob = (account.create("users", name=name)["id"] for name in ("Ann", HOSTILE))
 
     def ticket(self, created: datetime, agent: int | None = None, **fields: Any) -> int:
-        """A ticket that a customer has begun, with the first letter in it."""
+        """Create a ticket that a customer has begun, with the first letter in it."""
         assigned = {"assignee_user": {"id": agent or self.ann}}
         shown = {"customer": {"id": self.customer}, "subject": LETTER, "excerpt": LETTER}
         ticket = self.account.create("tickets", created_datetime=created, **shown, **assigned, **fields)["id"]
@@ -193,7 +193,7 @@ def png_of(markdown: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def month(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, dg.ExecuteInProcessResult, Path]]:
-    """All situations materialized in one run, and the overview of all their days in another."""
+    """Materialize all situations in one run, and the overview of all their days in another."""
     folder = tmp_path_factory.mktemp("overview")
     account = SandboxAccount(now=datetime(2025, 4, 1, tzinfo=UTC))
     desk = Desk(account)
