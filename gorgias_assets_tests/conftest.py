@@ -30,12 +30,12 @@ FIRST_DAY = "2025-03-01"
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: many tests wait, for a slow answer, a budget, a lock or an emulator."""
+    """Return one more than there are cores: many tests wait, for a slow answer, a budget, a lock or an emulator."""
     return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first, so that no worker is alone with one at the end."""
+    """Begin with long files, so that no worker is alone with one at the end."""
     items.sort(key=lambda item: item.path.name not in {"test_frames.py", "test_resume.py", "test_warehouse.py"})
 
 
@@ -71,7 +71,7 @@ class Project:
         raise_on_error: bool = True,
         full: bool = False,
     ) -> dg.ExecuteInProcessResult:
-        """Materialise the day `first`, or the days to `last` in one run, of the named entities or all."""
+        """Materialize the day `first`, or the days to `last` in one run, of the named entities or all."""
         selected = select or [asset.key.path[-1] for asset in self.assets]
         days = (
             {"partition_key": first}
@@ -92,19 +92,19 @@ class Project:
         )
 
     def metadata(self, result: dg.ExecuteInProcessResult, entity: Entity) -> dict[str, Any]:
-        """The metadata of the materialization of one day."""
+        """Return the metadata of the materialization of one day."""
         (materialization,) = result.asset_materializations_for_node(f"gorgias__{entity.name}")
         return {name: value.value for name, value in materialization.metadata.items()}
 
     def log(self, result: dg.ExecuteInProcessResult) -> list[dg.EventLogEntry]:
-        """Everything that Dagster has recorded of a run: log lines and events, with their metadata and errors."""
+        """Return everything that Dagster has recorded of a run: log lines and events, with metadata and errors."""
         return list(self.instance.all_logs(result.run_id))
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         return self.engine.query(sql)
 
     def table(self, entity: Entity) -> dict[int, Row]:
-        """The rows of an entity's table by id, as the API would show them: JSON decoded, added columns left out."""
+        """Return an entity's stored rows by id, as the API would show them: JSON decoded, added columns left out."""
         names = [column.name for column in entity.columns]
         json_names = {column.name for column in entity.columns if column.kind is Kind.JSON}
         rows = self.query(f"SELECT {', '.join(names)} FROM gorgias.{entity.name}")
@@ -118,7 +118,7 @@ class Project:
         }
 
     def live_rows(self, entity: Entity) -> dict[int, Row]:
-        """The account's rows by id, in the form of `table`."""
+        """Return the account's rows by id, in the form of `table`."""
         datetimes = {column.name for column in entity.columns if column.kind is Kind.DATETIME}
         return {
             row["id"]: {
@@ -134,18 +134,18 @@ class Project:
 
 
 def touched(batch: Batch) -> pa.Table:
-    """The rows of a batch that belong to the window."""
+    """Return the rows of a batch that belong to the window."""
     return batch.rows.filter(batch.rows[IS_TOUCHED])
 
 
 def _kind(entity: Entity) -> str:
-    """What the sandbox calls an entity's objects."""
+    """Return the sandbox's name of an entity's objects."""
     return entity.path.removeprefix("/").replace("-", "_")
 
 
 @pytest.fixture
 def account() -> SandboxAccount:
-    """An empty account whose clock stands at the end of March 2025."""
+    """Return an empty account whose clock stands at the end of March 2025."""
     return SandboxAccount(now=datetime(2025, 4, 1, tzinfo=UTC))
 
 
@@ -166,7 +166,7 @@ def emulator() -> Iterator[Emulator]:
 
 @pytest.fixture
 def bigquery(emulator: Emulator) -> Iterator[BigQueryProject]:
-    """The emulator, empty; at the end Google's analyzer judges what was sent to it."""
+    """Yield the emulator, empty; at the end, Google's analyzer judges the statements sent to it."""
     project = BigQueryProject(emulator)
     yield project
     refused = project.refused()
@@ -176,7 +176,7 @@ def bigquery(emulator: Emulator) -> Iterator[BigQueryProject]:
 
 @pytest.fixture
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
-    """A DuckDB file, or what `on_each_warehouse` says."""
+    """A DuckDB file, or the warehouse of `on_each_warehouse`."""
     if getattr(request, "param", "duckdb") == "bigquery":
         return request.getfixturevalue("bigquery")
     return DuckDBFile(tmp_path / "warehouse.duckdb")
