@@ -65,7 +65,7 @@ PARTITIONS = """query ($assetKey: AssetKeyInput!) {
 
 
 class Deployment:
-    """Runs for as long as the `with` block lasts, with its home, its log and its DuckDB file in a folder.
+    """A deployment that runs as long as the `with` block lasts, with its home, log and DuckDB file in a folder.
 
     Its GraphQL operations are those that the web app sends, with their variables.
     """

@@ -32,7 +32,7 @@ on_each_warehouse_in_time = pytest.mark.parametrize(
 
 
 def cases_on_each_warehouse(name: str, cases: dict[str, Any], *, bigquery: Collection[str]) -> pytest.MarkDecorator:
-    """Cases by name, all of them on DuckDB and some on BigQuery, the others there with `make soak`."""
+    """Parametrize by named cases: all on DuckDB, some on BigQuery; `make soak` runs the others there, too."""
     params = [pytest.param("duckdb", value, id=f"{case}-duckdb") for case, value in cases.items()]
     params += [
         pytest.param("bigquery", value, id=f"{case}-bigquery", marks=() if case in bigquery else pytest.mark.soak)
@@ -160,7 +160,7 @@ class BigQueryProject(Engine):
                 client.delete_dataset(dataset.reference, delete_contents=True)
 
     def jobs(self) -> list[Any]:
-        """All jobs of the test, the oldest first."""
+        """Return all jobs of the test, the oldest first."""
         with self.client() as client:
             return sorted(client.list_jobs(min_creation_time=self._entered_at), key=lambda job: job.created)
 

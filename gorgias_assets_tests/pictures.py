@@ -1,4 +1,4 @@
-"""Draws the README's picture of the overview: four weeks of a shop, as a PNG file."""
+"""Draw the README's picture of the overview: four weeks of a shop, as a PNG file."""
 
 import argparse
 import tempfile

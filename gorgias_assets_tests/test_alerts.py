@@ -1,4 +1,4 @@
-"""Alerts of failed runs and of checks that found an error: what they hold, and what they never do."""
+"""Alerts of failed runs and of checks that found an error: their contents, and what they never contain."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ LETTER = "Dear shop, my private letter"
 
 
 class Webhook(HTTPServer):
-    """Keeps the texts that are posted to it, and answers with `status`."""
+    """A server that keeps the texts posted to it, and answers with `status`."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

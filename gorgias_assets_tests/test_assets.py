@@ -1,4 +1,4 @@
-"""The four assets as Dagster shows them: what they say of themselves, and what each run says of what it did."""
+"""The four assets as Dagster shows them: their descriptions, and the metadata and log of each run."""
 
 import logging
 import re
@@ -47,7 +47,7 @@ OF_A_RUN = {
 
 
 def kind(entity: Entity) -> str:
-    """What the sandbox calls an entity's objects."""
+    """Return the sandbox's name of an entity's objects."""
     return entity.path.removeprefix("/").replace("-", "_")
 
 
@@ -116,7 +116,7 @@ def test_partitions_are_days_in_utc_from_the_start_date_to_today_and_a_backfill_
 
 
 @pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
-def test_a_run_says_what_it_did(project, account, sandbox, entity):
+def test_a_run_reports_what_it_did(project, account, sandbox, entity):
     create(account, entity, 250)
     account.delete(kind(entity), 1)
     project.materialize(DAY, select=[entity.name])
@@ -158,7 +158,7 @@ def test_a_run_counts_the_seconds_that_it_waited_for_the_budget(account, tmp_pat
     assert metadata["retries"] == 0
 
 
-def test_a_run_that_finds_nothing_says_so_and_shows_no_preview(project):
+def test_a_run_that_finds_nothing_reports_so_and_shows_no_preview(project):
     for entity in ENTITIES:
         metadata = project.metadata(project.materialize(DAY, select=[entity.name]), entity)
         assert (metadata["rows_merged"], metadata["dagster/row_count"], metadata["pages"]) == (0, 0, 1)
@@ -195,7 +195,7 @@ def test_a_year_is_one_run_whose_events_stay_small(project, account):
 
 
 def letters(entity: Entity) -> dict[str, Any]:
-    """A row whose every private field and every JSON field holds the marker, in keys and values."""
+    """Return a row whose every private field and every JSON field holds the marker, in keys and values."""
     texts = {column.name: MARKER for column in entity.columns if column.private and column.kind is Kind.STRING}
     nested = {
         column.name: {"id": 1, MARKER: [MARKER, {"text": MARKER}]}
@@ -218,9 +218,9 @@ def test_nothing_that_a_customer_or_an_agent_wrote_is_in_a_log_or_an_event(proje
     filled = " AND ".join(f"{name} IS NOT NULL" for name in letters(entity))
     ((stored,),) = project.query(f"SELECT count(*) FROM gorgias.{entity.name} WHERE {filled}")
     assert stored == 250
-    told = "\n".join(map(serialize_value, project.log(result)))
-    assert '"preview"' in told
-    assert MARKER not in told
+    logged = "\n".join(map(serialize_value, project.log(result)))
+    assert '"preview"' in logged
+    assert MARKER not in logged
     assert MARKER not in caplog.text
 
 
@@ -233,12 +233,12 @@ def test_the_key_and_the_e_mail_are_in_no_log_and_no_event(tmp_path, caplog):
         sandbox.faults.append(Fault(401, times=None))
         results.append(project.materialize(DAY, select=["tickets"], raise_on_error=False))
         secrets = [account.api_key, "s3cr3t", "ana+s", "ana%2Bs", sandbox.uri]
-    told = "\n".join(serialize_value(entry) for result in results for entry in project.log(result)) + caplog.text
-    assert "status 401" in told
-    assert [secret for secret in secrets if secret in told] == []
+    logged = "\n".join(serialize_value(entry) for result in results for entry in project.log(result)) + caplog.text
+    assert "status 401" in logged
+    assert [secret for secret in secrets if secret in logged] == []
 
 
-def test_a_slow_sweep_says_in_the_run_s_log_how_far_it_has_come(project, account, sandbox):
+def test_a_slow_sweep_logs_how_far_it_has_come(project, account, sandbox):
     """Seven seconds: the log has a line every five."""
     account.insert_many(
         "messages",

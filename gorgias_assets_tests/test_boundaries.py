@@ -38,17 +38,17 @@ ODD_TEXTS = {
 
 
 def kind(entity: Entity) -> str:
-    """What the sandbox calls an entity's objects."""
+    """Return the sandbox's name of an entity's objects."""
     return entity.path.removeprefix("/").replace("-", "_")
 
 
 def insert(account: Account, entity: Entity, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Rows as they are given, over what Gorgias sends when nothing is known."""
+    """Insert rows as they are given, over Gorgias's values for fields that are not known."""
     account.insert_many(kind(entity), ({**KINDS[kind(entity)].blank, **row} for row in rows))
 
 
 def touched_at(entity: Entity, field: str, moment: datetime) -> dict[str, Any]:
-    """A row that nothing happened to on any day near `DAY`, except at `moment` in `field`."""
+    """Return a row that was touched on no day near `DAY`, except at `moment` in `field`."""
     far = {"created_datetime": moment - timedelta(days=2)}
     if "updated_datetime" in entity.read.touch_fields:
         far["updated_datetime"] = moment + timedelta(days=2)
@@ -160,7 +160,7 @@ def test_datetimes_of_every_form_are_stored_as_one_moment(project, account):
 
 
 @on_each_warehouse
-def test_unknown_fields_and_misfits_are_kept_in_extra_and_only_their_names_are_told(project, account, caplog):
+def test_unknown_fields_and_misfits_are_kept_in_extra_and_only_their_names_are_logged(project, account, caplog):
     odd = {
         "id": 7,
         "created_datetime": START,
@@ -187,12 +187,12 @@ def test_unknown_fields_and_misfits_are_kept_in_extra_and_only_their_names_are_t
     warnings = [entry.message for entry in project.log(result) if entry.level == logging.WARNING]
     assert len(warnings) == 1
     assert all(name in warnings[0] for name in counts)
-    told = "\n".join(map(serialize_value, project.log(result))) + caplog.text
-    assert "labels" in told
-    assert "private letter" not in told
+    logged = "\n".join(map(serialize_value, project.log(result))) + caplog.text
+    assert "labels" in logged
+    assert "private letter" not in logged
 
 
-def test_a_run_without_oddities_says_nothing_of_extra(project, account):
+def test_a_run_without_oddities_reports_nothing_of_extra(project, account):
     account.create("tickets", created_datetime=START, updated_datetime=START)
     assert "fields_in_extra" not in project.metadata(project.materialize(DAY, select=["tickets"]), TICKETS)
 
@@ -291,7 +291,7 @@ def test_a_message_opened_two_days_after_it_was_created_is_in_both_partitions(pr
 
 
 def survey_scored_after(account: Account, days: int) -> None:
-    """Survey 7, scored on `DAY`, with 250 newer surveys above it so that a page does not show it by chance."""
+    """Insert survey 7, scored on `DAY`, with 250 newer surveys above it so that a page does not show it by chance."""
     created = START - timedelta(days=days)
     fill = ({"id": i, "created_datetime": created + timedelta(minutes=i)} for i in range(100, 350))
     scored = {"id": 7, "created_datetime": created, "score": 5, "scored_datetime": START + timedelta(hours=9)}
@@ -315,10 +315,10 @@ def test_a_survey_scored_46_days_later_is_not_seen_until_look_back_days_says_so(
     assert ids(project, SATISFACTION_SURVEYS) == [7]
 
 
-def test_a_day_that_is_over_is_read_with_its_look_back_whatever_is_asked_for(project):
+def test_a_day_that_is_over_is_read_with_its_look_back_whatever_is_requested(project):
     start = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     resource = project.resources["gorgias"]
-    for days_ago, days in ((0, 0), (1, 45)):  # so that a refresh of today that begins after midnight completes the day
+    for days_ago, days in ((0, 0), (1, 45)):  # a refresh of today that begins after midnight then completes the day
         window = start - timedelta(days=days_ago), start - timedelta(days=days_ago - 1)
         sweep = resource.sweep(SATISFACTION_SURVEYS, *window, look_back=False)
         assert sweep.coverage == {"created_datetime": {"required": window[0] - timedelta(days=days)}}

@@ -44,7 +44,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def deployment(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """With a month that was backfilled."""
+    """Yield a deployment with a month that was backfilled."""
     folder = tmp_path_factory.mktemp("deployment")
     with Deployment(folder, sandbox, GORGIAS_START_DATE=str(OPENED)) as deployment:
         backfill = deployment.backfill(DAYS)
@@ -54,7 +54,7 @@ def deployment(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture(scope="module")
 def page(deployment: Deployment) -> Iterator[Page]:
-    """A browser whose user has declined Dagster's newsletter."""
+    """Yield a browser whose user has declined Dagster's newsletter."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(

@@ -1,4 +1,4 @@
-"""The table converges: whatever was materialised, in whatever order and however often, it ends as the account is."""
+"""The table converges: materialized in any order, any number of times, it ends as the account is."""
 
 import tempfile
 from datetime import UTC, date, datetime, timedelta
@@ -38,7 +38,7 @@ def day(offset: int) -> str:
 
 
 def assert_table_is_account(project: Project) -> None:
-    """One row per id, equal in every field to the account's, for all that was created since the first partition."""
+    """Assert one row per id, equal in every field to the account's, for all created since the first partition."""
     for entity in ENTITIES:
         table = project.table(entity)
         live = {i: row for i, row in project.live_rows(entity).items() if row["created_datetime"].date() >= FIRST}
@@ -85,7 +85,7 @@ def live_and_materialize(
     cuts: set[int],
     last_pass: Random,
 ) -> None:
-    """Materialise ranges of days while a shop lives on, then every day once more, and compare."""
+    """Materialize ranges of days while a shop lives on, then every day once more, and compare."""
     account = Account(now=OPENED)
     shop = Shop(account, seed=seed, tickets_per_day=25)
     with Sandbox(account) as sandbox:

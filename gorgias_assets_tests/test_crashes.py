@@ -73,7 +73,7 @@ def finishes_before_it_is_killed(project: Project, days: int, random: Random) ->
 
 
 def position(project: Project) -> tuple[int, datetime]:
-    """How many pages are committed, and the moment down to which they are; the file opens."""
+    """Return how many pages are committed, and the moment down to which they are; the file opens."""
     if not project.database.exists() or not project.query("FROM duckdb_tables() WHERE table_name = '_sweep_positions'"):
         return 0, NOT_YET
     spans = [span for (text,) in project.query(POSITION) for span in json.loads(text)["spans"]]
@@ -88,7 +88,7 @@ def position(project: Project) -> tuple[int, datetime]:
 
 
 def begins_at_or_below(request: Request, reached: datetime) -> bool:
-    """Whether the page asked for lies behind what is committed."""
+    """Return True if the requested page lies behind the committed ones."""
     cursor = request.params.get("cursor")
     if cursor is None:
         return reached is NOT_YET
@@ -96,7 +96,7 @@ def begins_at_or_below(request: Request, reached: datetime) -> bool:
 
 
 def main(uri: str, api_url: str, database: str, first: str, last: str) -> None:
-    """One run, in the process that will be killed."""
+    """Run once, in the process that will be killed."""
     from gorgias_assets.account import Account
     from gorgias_assets.assets import build_assets
     from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager

@@ -1,4 +1,4 @@
-"""The code location: what loading it does and does not do, and what its settings mean."""
+"""The code location: the effects of loading it, and the meaning of its settings."""
 
 import json
 import os
@@ -75,7 +75,7 @@ for name, value in json.loads(sys.stdin.read()):
 
 @pytest.fixture(scope="module")
 def tracebacks(tmp_path_factory) -> dict[tuple[str, str], str]:
-    """What loading ends in with each setting that is refused, one after the other in one process."""
+    """Return the traceback of loading with each refused setting, one after the other in one process."""
     cases = [(name, value) for name, value, _ in REFUSED]
     result = load(tmp_path_factory.mktemp("refused"), LOAD_WITH_EACH, json.dumps(cases))
     return dict(zip(cases, map(json.loads, result.stdout.splitlines()), strict=True))

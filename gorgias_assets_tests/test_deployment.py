@@ -28,7 +28,7 @@ SETTINGS = {variable for variable, _, _ in Settings.documented()}
 
 @pytest.fixture(scope="module")
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
-    """With the settings of `dagster.yaml`."""
+    """Yield an instance with the settings of `dagster.yaml`."""
     home = tmp_path_factory.mktemp("home")
     (home / "dagster.yaml").write_text((REPOSITORY / "deploy" / "dagster.yaml").read_text())
     with dg.DagsterInstance.from_config(str(home)) as instance:

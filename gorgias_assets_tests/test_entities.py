@@ -1,4 +1,4 @@
-"""The declarations: their fields are Gorgias's, and what a living account sends fits them."""
+"""The declarations: their fields are Gorgias's, and the rows of a living account fit them."""
 
 from collections.abc import Iterator
 from contextlib import closing

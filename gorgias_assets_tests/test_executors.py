@@ -1,4 +1,4 @@
-"""Where the steps of a run are carried out."""
+"""The executors of a run's steps."""
 
 import sys
 
@@ -20,7 +20,7 @@ def test_a_step_has_a_process_or_a_pod_of_its_own_or_none():
     assert executor_named("kubernetes").name == "k8s"
 
 
-def test_without_the_package_for_kubernetes_it_is_said_what_to_install(monkeypatch):
+def test_without_the_package_for_kubernetes_the_error_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "dagster_k8s", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'gorgias-assets\[deployment\]'\.$"):
         executor_named("kubernetes")

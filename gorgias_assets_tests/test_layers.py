@@ -1,4 +1,4 @@
-"""Which module may import which: the layout in rules that can be broken by one line, and here are not."""
+"""The imports that each module may have: rules of the layout, which one line can break."""
 
 import ast
 import graphlib
@@ -63,13 +63,13 @@ def test_the_warehouse_knows_neither_dagster_nor_gorgias() -> None:
     of_ours = tuple(f"gorgias_assets.{name}" for name in ("warehouse", "columns", "windows"))
     modules = [module for module in SOURCES if is_in(module, "warehouse")]
     assert offences(iter(modules), ("gorgias_assets",), of_ours) == []
-    words = [
+    mentions = [
         f"{module}: {line.strip()}"
         for module in modules
         for line in SOURCES[module].splitlines()
         if re.search("gorgias", line.replace("gorgias_assets", ""), re.IGNORECASE)
     ]
-    assert words == []
+    assert mentions == []
 
 
 def test_what_reads_and_what_merges_knows_no_dagster() -> None:

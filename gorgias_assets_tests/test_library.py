@@ -91,7 +91,7 @@ def database(tmp_path: Path) -> str:
 
 @pytest.fixture
 def account(account: Account) -> Account:
-    """With tickets: five on the 10th, four on the 11th and three on the 12th; channels take turns."""
+    """Return an account with tickets: five on the 10th, four on the 11th, three on the 12th; channels take turns."""
     for day, count in enumerate((5, 4, 3)):
         account.insert_many(
             "tickets",

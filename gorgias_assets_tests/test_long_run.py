@@ -49,7 +49,7 @@ reaches, and some that are not marked, gone when it was over.
 
 PASSING = [500, 502, 503, 429, "reset", "truncated", "html", "broken_json", "null_data", "empty_page", "expired_cursor"]
 ENDING = ["wrong_order", "stuck_cursor", 400, 403]
-NO_EVENTS = "/api/[!e]*"  # where events are refused, the run goes on, and that day's deletions wait for a full sweep
+NO_EVENTS = "/api/[!e]*"  # if events are refused, the run goes on, and that day's deletions wait for a full sweep
 
 RUN = "from gorgias_assets_tests.test_long_run import run_alone; run_alone()"
 
@@ -71,7 +71,7 @@ def run_alone() -> None:
 
 
 class Mischief:
-    """Changes to rows of any age that a shop does not make by itself."""
+    """Changes to rows of any age, which a shop does not make by itself."""
 
     def __init__(self, account: Account, random: Random) -> None:
         self.account, self._random = account, random

@@ -1,4 +1,4 @@
-"""The resource in Dagster: what it says when it is set up wrongly, and that the key is nowhere to be seen."""
+"""The resource in Dagster: its errors if it is set up wrongly, and the key, which is nowhere to be seen."""
 
 import logging
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture(params=["string", "EnvVar"])
 def given_as(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """How a URI is given to the resource: as it is, or through an environment variable."""
+    """Return a function that gives the resource a URI: as it is, or through an environment variable."""
 
     def give(uri: str) -> Any:
         if request.param == "string":
@@ -62,7 +62,7 @@ def materialized(gorgias: GorgiasResource, instance: dg.DagsterInstance) -> dg.E
 
 
 def everything_stored(instance: dg.DagsterInstance) -> str:
-    """Every run with its configuration and snapshots, and every event and log entry, as Dagster stores them."""
+    """Return every run with its configuration and snapshots, and every event and log entry, as Dagster stores them."""
     kept: list[str] = []
     for run in instance.get_runs():
         kept.append(dg.serialize_value(run))
@@ -183,7 +183,7 @@ def test_the_code_location_loads_while_the_variable_is_not_set(monkeypatch: pyte
     assert VARIABLE not in str(RepositorySnap.from_def(defs.get_repository_def()).asset_nodes)
 
 
-def test_the_account_can_be_asked_for_and_says_what_is_wrong(given_as: Any) -> None:
+def test_the_account_can_be_requested_and_reports_what_is_wrong(given_as: Any) -> None:
     assert GorgiasResource(uri=given_as(URI)).account().domain == "mycompany"
     with pytest.raises(InvalidUri, match="must begin with gorgias://"):
         GorgiasResource(uri=given_as("mycompany")).account()
@@ -225,10 +225,10 @@ def rows_read(gorgias: GorgiasResource, entity: Entity, end: datetime) -> int:
 def test_a_look_back_of_ones_own_finds_what_was_touched_later(
     sandbox: Sandbox, look_back_days: dict[str, int], rows: int
 ) -> None:
-    asked, answered = NOW - timedelta(days=70), NOW - timedelta(hours=2)
-    sandbox.account.create("satisfaction_surveys", created_datetime=asked, scored_datetime=answered, score=5)
+    created, answered = NOW - timedelta(days=70), NOW - timedelta(hours=2)
+    sandbox.account.create("satisfaction_surveys", created_datetime=created, scored_datetime=answered, score=5)
     for day in range(150, 0, -1):
-        sandbox.account.create("satisfaction_surveys", created_datetime=asked + timedelta(hours=day))
+        sandbox.account.create("satisfaction_surveys", created_datetime=created + timedelta(hours=day))
     gorgias = GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url, look_back_days=look_back_days)
     assert rows_read(gorgias, SATISFACTION_SURVEYS, NOW) == rows
 

@@ -1,4 +1,4 @@
-"""Schedules: when a run starts, which days and assets it reads, and skipped ticks."""
+"""Schedules: the time of a run, its days and assets, and skipped ticks."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
@@ -32,7 +32,7 @@ TICK = datetime(2025, 4, 1, 0, 30, tzinfo=UTC)
 
 @pytest.fixture
 def project(sandbox: Sandbox, engine: Engine, tmp_path: Path) -> Iterator[Project]:
-    """With a list that is read whole. A schedule's context takes only an instance that is kept in files."""
+    """Yield one with a list that is read whole. A schedule's context takes only an instance that is kept in files."""
     project = Project(sandbox, engine, GORGIAS.entities)
     with dg.DagsterInstance.local_temp(str(tmp_path)) as project.instance:
         yield project

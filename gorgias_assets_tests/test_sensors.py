@@ -1,4 +1,4 @@
-"""Sensors: which runs they request, and when they request none."""
+"""Sensors: the runs they request, and the reasons to request none."""
 
 import json
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ def account() -> SandboxAccount:
 
 @pytest.fixture
 def outage(project: Project) -> None:
-    """Gorgias answers 503, and ticks give up soon."""
+    """Have Gorgias answer 503, and ticks give up soon."""
     project.sandbox.faults.append(Fault(503, times=None))
     project.resources["gorgias"] = GorgiasResource(
         uri=project.sandbox.uri, api_url=project.sandbox.api_url, patience_minutes=1 / 100
@@ -67,7 +67,7 @@ def changes(project: Project, cursor: str | None = None) -> Any:
 
 
 def gaps(project: Project, horizon: int = 5, late_after: timedelta = timedelta(0)) -> list[tuple[str, str, list[str]]]:
-    """The gaps that are requested, each with the names of its assets."""
+    """Return the requested gaps, each with the names of its assets."""
     return requested(tick(project, gaps_sensor(GORGIAS, horizon, late_after)))
 
 
@@ -80,7 +80,7 @@ def names(request: dg.RunRequest) -> list[str]:
 
 
 def running(project: Project, first: str, last: str, assets: Sequence[str] = ALL, **tags: str) -> dg.DagsterRun:
-    """A run that has not ended."""
+    """Add a run that has not ended."""
     selection = {dg.AssetKey(["gorgias", name]) for name in assets}
     job = definitions(project).resolve_job_def("gorgias").get_subset(asset_selection=selection)
     return project.instance.create_run_for_job(
@@ -92,7 +92,7 @@ def running(project: Project, first: str, last: str, assets: Sequence[str] = ALL
 
 
 def fail(project: Project, run: dg.DagsterRun, ago: timedelta = timedelta(0)) -> None:
-    """The run has failed, so long ago."""
+    """Let the run have failed, so long ago."""
     failure = DagsterEvent(dg.DagsterEventType.RUN_FAILURE.value, run.job_name)
     moment = (datetime.now(UTC) - ago).timestamp()
     project.instance.handle_new_event(

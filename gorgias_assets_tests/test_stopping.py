@@ -1,4 +1,4 @@
-"""Stopping a run: however it is interrupted, it ends as canceled within seconds, and no day of it counts as failed."""
+"""Stopping a run: after any interruption it ends as canceled within seconds, and no day of it counts as failed."""
 
 import json
 import os
@@ -50,7 +50,7 @@ TERMINATE = """mutation ($runId: String!) {
 
 @pytest.fixture
 def sandbox(account: Account) -> Iterator[Sandbox]:
-    """An account that takes minutes to read, after the first few answers."""
+    """Serve an account that takes minutes to read, after the first few answers."""
     blank, created = KINDS["satisfaction_surveys"].blank, datetime(2025, 3, 3, tzinfo=UTC)
     account.insert_many(
         "satisfaction_surveys", ({**blank, "id": number, "created_datetime": created} for number in range(15_000))
@@ -61,7 +61,7 @@ def sandbox(account: Account) -> Iterator[Sandbox]:
 
 @contextmanager
 def started(command: list[str | Path], folder: Path, **settings: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process in a session of its own, as from a terminal, with `folder` as its instance; its output is in `out`."""
+    """Start a process in its own session, as from a terminal, with `folder` as its instance. It prints to `out`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
     instance = {"DAGSTER_HOME": str(folder), "DAGSTER_DISABLE_TELEMETRY": "yes", "VIRTUAL_ENV": sys.prefix}
     with (
@@ -172,7 +172,7 @@ def retried() -> None:
 
 @dg.asset(pool="full")
 def queued() -> None:
-    """Wait for a place that nobody gives back."""
+    """Wait for a place in a pool that nobody gives back."""
 
 
 @dg.asset
@@ -193,7 +193,7 @@ def asleep(context: dg.AssetExecutionContext) -> None:
 
 @dg.asset
 def unbegun() -> None:
-    """Not begin after an interruption."""
+    """Never begin after an interruption."""
 
 
 defs = dg.Definitions(

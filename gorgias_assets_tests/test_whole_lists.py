@@ -47,7 +47,7 @@ def test_its_table_is_the_list(project, account):
     assert metadata["coverage"] == {"created_datetime": {"required": None, "read_to": None}}
 
 
-def test_a_row_that_the_list_lacks_is_gone_once_its_own_path_says_so(project, account, sandbox):
+def test_a_row_that_the_list_lacks_is_gone_once_its_own_path_confirms_it(project, account, sandbox):
     kept, deleted = (account.create("tags", name=name)["id"] for name in ("kept", "deleted"))
     snapshot(project)
     account.delete("tags", deleted)
@@ -60,7 +60,7 @@ def test_a_row_that_the_list_lacks_is_gone_once_its_own_path_says_so(project, ac
     assert sandbox.requests[-1].path.endswith(f"/tags/{deleted}")
 
 
-def test_it_has_a_place_in_the_job_and_checks_beside_entities_that_are_read_by_date(sandbox, account, tmp_path):
+def test_it_has_a_place_in_the_job_and_checks_among_entities_that_are_read_by_date(sandbox, account, tmp_path):
     account.create("tags", name="vip")
     settings = Settings(
         start_date="2025-03-01", warehouse_uri=f"duckdb:///{tmp_path}/warehouse.duckdb", api_url=sandbox.api_url
