@@ -1,5 +1,5 @@
-# The code location: a gRPC server that the webserver, the daemon and the runs ask. Runs and steps use the same image, and
-# so can the webserver and the daemon (`dagster-webserver`, `dagster-daemon run`).
+# The code location: a gRPC server for the webserver, the daemon and the runs. Runs and steps use the same image, and so
+# can the webserver and the daemon (`dagster-webserver`, `dagster-daemon run`).
 FROM python:3.11-slim
 
 WORKDIR /opt/gorgias_assets
@@ -8,7 +8,7 @@ COPY gorgias_assets gorgias_assets
 ARG PACKAGES=""
 RUN pip install --no-cache-dir --disable-pip-version-check -c constraints.txt '.[deployment]' $PACKAGES
 
-# Whoever keeps DuckDB's file or Dagster's storage here mounts a volume; on more than one node neither can be.
+# DuckDB's file or Dagster's storage, if kept here, needs a volume. Neither can be shared by several nodes.
 RUN useradd --uid 10001 --user-group --create-home dagster && install -d -o dagster -g dagster /data /opt/dagster/dagster_home
 COPY --chown=dagster:dagster deploy/dagster.yaml /opt/dagster/dagster_home/
 ENV DAGSTER_HOME=/opt/dagster/dagster_home PYTHONUNBUFFERED=1

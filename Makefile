@@ -1,12 +1,12 @@
-# `make demo` and `make test` need only Python 3.11 or newer, git and make; the rest they install into .venv.
+# `make demo` and `make test` need only Python 3.11 or newer, git and make; they install the rest into .venv.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-# Any of these that runs and is 3.13 or newer; a pyenv shim can be on the PATH and not run.
+# The first of these that runs and is 3.13 or newer; a pyenv shim can be on the PATH and not run.
 PYTHON_BIGQUERY ?= python3.13 python3.14 $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/python)
 BIN := .venv/bin
 SANDBOX := $(BIN)/python -m gorgias_assets.sandbox
 SOURCES := gorgias_assets gorgias_assets_tests
-# As after `. .venv/bin/activate`; else `dg` warns of another environment than the project's.
+# As `. .venv/bin/activate` sets it; `dg` warns if its environment is not the project's.
 export VIRTUAL_ENV := $(CURDIR)/.venv
 HAS_ACCOUNT := [ -n "$$GORGIAS_URI" ] || grep -qs '^GORGIAS_URI=.' .env
 
@@ -15,7 +15,7 @@ HAS_ACCOUNT := [ -n "$$GORGIAS_URI" ] || grep -qs '^GORGIAS_URI=.' .env
 demo: .venv/installed  ## materialize the last days of a simulated account into warehouse.duckdb and query them
 	$(SANDBOX) --port 0 --run $(BIN)/python -m gorgias_assets.sandbox.demo
 
-# Runs a command on GORGIAS_URI when it is set (here or in .env), else on a simulated account, each with a history.
+# Run a command on GORGIAS_URI's account if it is set (here or in .env), else on a simulated one, each with a history.
 ON_ACCOUNT = @mkdir -p .dagster/real .dagster/simulated; \
 	for home in .dagster/real .dagster/simulated; do cp deploy/dagster.yaml $$home/; done; \
 	if $(HAS_ACCOUNT); then \

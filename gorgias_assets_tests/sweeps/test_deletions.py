@@ -105,7 +105,7 @@ def test_a_first_backfill_and_its_replay_look_for_nothing_and_request_no_event(p
     assert {request.path for request in sandbox.requests} == {f"/api{entity.path}"}
 
 
-def test_a_later_day_requests_once_events_of_tickets_and_customers_and_never_for_other_rows(project, account, sandbox):
+def test_a_later_day_requests_events_of_tickets_and_customers_once_and_none_of_other_rows(project, account, sandbox):
     for entity in ENTITIES:
         create(account, entity)
         newer_page(account, entity)
