@@ -141,7 +141,7 @@ def test_a_failed_check_explains_why(page, deployment, folder):
     page.goto("/assets/gorgias/tickets?view=checks")
     page.get_by_text("ids_unique").first.click()
     page.get_by_role("button", name="Execute all").click()
-    expect(page.get_by_text("1 with the id of another")).to_be_visible()
+    expect(page.get_by_text("1 with a repeated id")).to_be_visible()
     expect(page.get_by_text("Failed", exact=True).first).to_be_visible()
     expect(page.get_by_text("In Progress")).to_have_count(0)
     expect(page.get_by_text("Launched run")).to_be_hidden()
