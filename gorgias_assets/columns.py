@@ -8,7 +8,7 @@ import pyarrow as pa
 
 
 class Kind(Enum):
-    """What a column holds. Each warehouse derives its own type from `arrow_type`, the type of the column's values."""
+    """The kind of a column's values. Each warehouse derives its own type from `arrow_type`, the type in Arrow."""
 
     INTEGER = "integer, 64 bits", pa.int64()
     BOOLEAN = "boolean", pa.bool_()

@@ -109,7 +109,7 @@ def is_interruption(event: dg.DagsterEvent) -> bool:
 class _Waiting(InstanceConcurrencyContext):
     """The places in pools of one run, which notices interrupts while its steps wait for a place or for a retry.
 
-    Dagster asks it how long to sleep if any step waits for a place, and gets zero, which is a busy loop.
+    If any step waits for a place, Dagster requests the time to sleep and gets zero, which is a busy loop.
     """
 
     def __init__(self, instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:

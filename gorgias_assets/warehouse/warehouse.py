@@ -69,7 +69,7 @@ class Warehouse(ABC):
     def merge(self, table: Table, columns: Sequence[Column], rows: pa.Table, saved: Saved | None = None) -> Merged:
         """Merge `rows`, unique by `id`, into the table by `id`: the one with the newer `_extracted_at` stays.
 
-        `rows` have the column `_is_touched`; rows where it is false update stored rows and are never inserted. The
+        `rows` have the column `_is_touched`; rows with False update stored rows and are never inserted. The
         position is `saved` once the rows are merged. The table and a view of its living rows are created with `columns`
         and the added ones, or the table gets those that it lacks; columns of a user's own are left alone.
         """

@@ -49,7 +49,7 @@ def test_it_ends_when_whoever_started_it_is_killed(tmp_path):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=Path(__file__).parents[2],
-        env=os.environ | {"TMPDIR": str(tmp_path)},  # where the data stays that nobody removes
+        env=os.environ | {"TMPDIR": str(tmp_path)},  # keeps the data that nobody removes
     ) as starter:
         assert starter.stdout is not None
         process_id = int(starter.stdout.readline())

@@ -10,7 +10,7 @@ from google.cloud.bigquery import SchemaField
 
 from gorgias_assets.warehouse.tables import WarehouseError
 
-# The names of BigQuery's tables API, and those of its SQL where they differ.
+# The names of BigQuery's tables API, and those of its SQL if they differ.
 _SQL_NAMES = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL", "RECORD": "STRUCT"}
 ARROW_TYPES = {
     "INT64": pa.int64(),
