@@ -40,11 +40,11 @@ class Pager:
     """
 
     def __init__(self, entity: Entity[ByDate], position: Position, progress: Progress, can_seek: bool) -> None:
+        self.entity = entity
+        self.position = position
+        self.progress = progress
         self.can_seek = can_seek
         self.oldest: dict[str, datetime] = {}
-        self._entity = entity
-        self._position = position
-        self._progress = progress
 
     def pages(self, client: GorgiasClient, span: Span, first: Page | None = None) -> Iterator[OrderedPage]:
         """Yield pages from where the span stands, or from `first`, to the list's end.
@@ -73,12 +73,12 @@ class Pager:
         if not self.can_seek:
             return None
         sought = seek(partial(self._request, client), order, moment)
-        with self._position.lock:
+        with self.position.lock:
             if sought is None:
                 self.can_seek = False
-                self._progress.seek = "rejected (paged instead)"
+                self.progress.seek = "rejected (paged instead)"
                 return None
-            self._progress.seek = "used"
+            self.progress.seek = "used"
             if sought.oldest:
                 self.oldest[order] = sought.oldest
         return sought
@@ -89,23 +89,23 @@ class Pager:
         keys = moments(page.rows, order)
         if not keys and (page.rows or page.next_cursor is not None):
             return datetime.min.replace(tzinfo=UTC)
-        with self._position.lock:
+        with self.position.lock:
             return self.oldest.setdefault(order, min(keys, default=datetime.max.replace(tzinfo=UTC)))
 
     def _ordered(self, page: Page, order: str, reached: datetime | None) -> OrderedPage:
         """Type the page's rows, and verify that they continue the order below `reached`."""
-        rows = type_rows(page.rows, self._entity.columns, page.requested_at)
+        rows = type_rows(page.rows, self.entity.columns, page.requested_at)
         keys = rows.table[order].combine_chunks().drop_null()
         first, last = (keys[0].as_py(), keys[-1].as_py()) if len(keys) else (None, None)
         if not _is_descending(keys) or (reached and first and first > reached):
             raise Untrusted(
-                f"GET {self._entity.path}: rows are not in the order of {order}, newest first, so rows could be missed."
+                f"GET {self.entity.path}: rows are not in the order of {order}, newest first, so rows could be missed."
                 " Nothing was lost; try again, and report it if it stays."
             )
-        with self._position.lock:
-            self._progress.rows_in_order += len(keys)
-            self._progress.rows_without_order += len(page.rows) - len(keys)
-            self._progress.extra_fields += rows.extra_fields
+        with self.position.lock:
+            self.progress.rows_in_order += len(keys)
+            self.progress.rows_without_order += len(page.rows) - len(keys)
+            self.progress.extra_fields += rows.extra_fields
         return OrderedPage(page, rows, first, last)
 
     def _first(self, client: GorgiasClient, span: Span) -> Page:
@@ -138,9 +138,9 @@ class Pager:
         if span.bottom is None:
             self.find_oldest(client, span.order)
         page = self._request(client, f"{span.order}:desc", None)
-        with self._position.lock:
+        with self.position.lock:
             span.top = None
-            self._progress.newest = self._progress.newest or next(iter(moments(page.rows, span.order)), None)
+            self.progress.newest = self.progress.newest or next(iter(moments(page.rows, span.order)), None)
         return page
 
     def _following(self, client: GorgiasClient, order: str, cursor: str | None) -> Iterator[Page]:
@@ -148,7 +148,7 @@ class Pager:
         if cursor is None:
             return
         try:
-            for page in client.pages(self._entity.path, order_by=f"{order}:desc", cursor=cursor):
+            for page in client.pages(self.entity.path, order_by=f"{order}:desc", cursor=cursor):
                 self._count(page)
                 yield page
         except CursorRefused as refused:
@@ -157,7 +157,7 @@ class Pager:
 
     def _request(self, client: GorgiasClient, order_by: str, cursor: str | None) -> Page:
         try:
-            page = client.page(self._entity.path, order_by=order_by, cursor=cursor)
+            page = client.page(self.entity.path, order_by=order_by, cursor=cursor)
         except CursorRefused as refused:
             self._count_refusal(refused)
             raise
@@ -165,14 +165,14 @@ class Pager:
         return page
 
     def _count(self, page: Page) -> None:
-        with self._position.lock:
-            self._position.answered(page.answered_at)
-            self._progress.count_page(page, len(page.rows))
+        with self.position.lock:
+            self.position.answered(page.answered_at)
+            self.progress.count_page(page, len(page.rows))
 
     def _count_refusal(self, refused: CursorRefused) -> None:
-        with self._position.lock:
-            self._progress.calls += refused.calls
-            self._progress.retries += refused.calls - 1
+        with self.position.lock:
+            self.progress.calls += refused.calls
+            self.progress.retries += refused.calls - 1
 
 
 def _is_descending(keys: pa.Array) -> bool:

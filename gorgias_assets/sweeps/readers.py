@@ -12,10 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gorgias_assets.api.client import GorgiasClient, Page
-from gorgias_assets.entities.model import ByDate, Entity
 from gorgias_assets.sweeps.pager import OrderedPage, Pager
-from gorgias_assets.sweeps.position import Position, Span
-from gorgias_assets.sweeps.progress import Progress
+from gorgias_assets.sweeps.position import Span
 from gorgias_assets.sweeps.read_ahead import Ahead
 from gorgias_assets.sweeps.rows import is_touched, is_within
 from gorgias_assets.warehouse.tables import IS_TOUCHED
@@ -62,22 +60,12 @@ class _Course:
 class Readers:
     """The threads of a sweep. They share its position and progress, under the position's lock."""
 
-    def __init__(
-        self,
-        entity: Entity[ByDate],
-        window: Window,
-        position: Position,
-        progress: Progress,
-        connect: Callable[[], GorgiasClient],
-        can_seek: bool,
-    ) -> None:
+    def __init__(self, pager: Pager, window: Window, connect: Callable[[], GorgiasClient]) -> None:
         self.ahead: Ahead[TypedPage] | None = None
-        self._pager = Pager(entity, position, progress, can_seek)
-        self._lock = position.lock
-        self._entity = entity
+        self._pager = pager
+        self._lock = pager.position.lock
+        self._position = pager.position
         self._window = window
-        self._position = position
-        self._progress = progress
         self._connect = connect
         self._courses: dict[Span, _Course] = {}
         self._sought: dict[Span, Page] = {}  # first pages that a seek has read
@@ -149,8 +137,8 @@ class Readers:
     def _typed(self, span: Span, ordered: OrderedPage, course: _Course) -> TypedPage:
         touched, page = self._is_touched(span, ordered), ordered.page
         with self._lock:
-            self._progress.rows_touched += pc.sum(touched).as_py() or 0
-            self._progress.reached = course.last or self._progress.reached
+            self._pager.progress.rows_touched += pc.sum(touched).as_py() or 0
+            self._pager.progress.reached = course.last or self._pager.progress.reached
         rows = ordered.rows.table.append_column(IS_TOUCHED, touched)
         return TypedPage(span, rows, page.next_cursor, course.last, course.is_over, page.size)
 
@@ -160,7 +148,7 @@ class Readers:
         In a window that was sought in two orders, rows created in it are read, and so counted, by creation. Rows that
         are read again have come after that.
         """
-        read = self._entity.read
+        read = self._pager.entity.read
         touched = is_touched(ordered.rows, read.touch_fields, self._window)
         if self._position.was_sought and not span.is_again and span.order != read.creation_order:
             created = is_within(ordered.rows.table[read.creation_order], self._window)
@@ -169,7 +157,7 @@ class Readers:
 
     def _seek_window(self, client: GorgiasClient, span: Span, course: _Course) -> bool:
         """Replace a span from the newest row by sought ones if that saves calls. Return True if it did."""
-        read, window = self._entity.read, self._window
+        read, window = self._pager.entity.read, self._window
         is_from_newest = span.top is None and not span.is_again and span.order == read.order
         if not is_from_newest or span.bottom is None or self._is_shared or not self._pager.can_seek:
             return False

@@ -14,6 +14,7 @@ from gorgias_assets.api.client import GorgiasClient
 from gorgias_assets.entities.model import ByDate, Entity
 from gorgias_assets.sweeps.batches import Pages, Reader
 from gorgias_assets.sweeps.deletions import named_gone
+from gorgias_assets.sweeps.pager import Pager
 from gorgias_assets.sweeps.position import Position, Span
 from gorgias_assets.sweeps.read_ahead import read_ahead
 from gorgias_assets.sweeps.readers import Readers
@@ -111,9 +112,8 @@ class Sweep(Reader[ByDate]):
         return named_gone(client, self.entity, self.window, self.progress)
 
     def _pages(self, on_page: Callable[[], object]) -> Pages:
-        readers = self._readers = Readers(
-            self.entity, self.window, self.position, self.progress, self.connect, self._can_seek
-        )
+        pager = Pager(self.entity, self.position, self.progress, self._can_seek)
+        readers = self._readers = Readers(pager, self.window, self.connect)
         with read_ahead(readers.pages(), READ_AHEAD_BYTES) as ahead, closing(readers):
             readers.ahead = ahead
             for page in ahead:

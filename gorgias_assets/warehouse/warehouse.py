@@ -9,15 +9,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from gorgias_assets.columns import ADDED_COLUMNS, DELETED_AT, EXTRACTED_AT, Column
-from gorgias_assets.warehouse.bookkeeping import (
-    CANDIDATES,
-    POSITIONS,
-    cascade_marks,
-    drop_candidates,
-    ensured,
-    mark,
-    save_position,
-)
+from gorgias_assets.warehouse import bookkeeping
 from gorgias_assets.warehouse.dialect import Dialect
 from gorgias_assets.warehouse.frames import cast_columns
 from gorgias_assets.warehouse.session import Session
@@ -77,7 +69,7 @@ class Warehouse(ABC):
             _ensure_table(session, table, (*columns, *ADDED_COLUMNS))
             merged = session.merge(table, rows) if rows.num_rows else Merged()
             if saved:
-                save_position(session, table, saved)
+                bookkeeping.save_position(session, table, saved)
         return merged
 
     def leave_one_of_each_id(self, table: Table) -> None:  # noqa: B027, most engines have nothing to do
@@ -88,7 +80,7 @@ class Warehouse(ABC):
 
     def saved_position(self, table: Table, key: str) -> str | None:
         """Return the position that a sweep of this key saved with its last batch, unless it is too old."""
-        positions, dialect = Table(table.schema, POSITIONS), self.dialect
+        positions, dialect = Table(table.schema, bookkeeping.POSITIONS), self.dialect
         oldest = dialect.moment(datetime.now(UTC) - POSITION_KEPT)
         with self._reading_table(table) as session:
             if session is None or not session.columns_of(positions):
@@ -104,8 +96,9 @@ class Warehouse(ABC):
         dialect = self.dialect
         oldest = dialect.moment(datetime.now(UTC) - POSITION_KEPT)
         with self._writing(table.schema) as session:
+            positions = bookkeeping.ensured(session, table, bookkeeping.POSITIONS)
             session.execute(
-                f"DELETE FROM {ensured(session, table, POSITIONS)} WHERE (table_name = {dialect.literal(table.name)} "
+                f"DELETE FROM {positions} WHERE (table_name = {dialect.literal(table.name)} "
                 f"AND sweep = {dialect.literal(key)}) OR saved_at < {oldest}"
             )
 
@@ -135,7 +128,7 @@ class Warehouse(ABC):
         name, now = dialect.literal(table.name), dialect.moment(datetime.now(UTC))
         with self._writing(table.schema) as session:
             session.execute(
-                f"MERGE INTO {ensured(session, table, CANDIDATES)} AS target "
+                f"MERGE INTO {bookkeeping.ensured(session, table, bookkeeping.CANDIDATES)} AS target "
                 f"USING (SELECT id, {EXTRACTED_AT} AS read_at, {DELETED_AT} IS NOT NULL AS is_gone, "
                 f"({missing}) IS TRUE AS is_missing FROM {dialect.name_of(table)}) AS source "
                 f"ON target.id = source.id AND target.table_name = {name} "
@@ -151,7 +144,7 @@ class Warehouse(ABC):
 
         `limit` is at least 1.
         """
-        noted, dialect = Table(table.schema, CANDIDATES), self.dialect
+        noted, dialect = Table(table.schema, bookkeeping.CANDIDATES), self.dialect
         with self._reading_table(table) as session:
             if session is None or not session.columns_of(noted):
                 return Candidates([], 0)
@@ -176,10 +169,12 @@ class Warehouse(ABC):
         deleted = {tombstone.id: tombstone.found_at for tombstone in gone if not tombstone.is_merged}
         with self._writing(table.schema) as session:
             # These first: once the row itself is marked, nothing looks for them again.
-            cascaded = sum(cascade_marks(session, other, field, deleted) for other, field in cascade.items())
+            cascaded = sum(
+                bookkeeping.cascade_marks(session, other, field, deleted) for other, field in cascade.items()
+            )
             if gone:
-                mark(session, table, gone)
-            drop_candidates(session, table, looked_at)
+                bookkeeping.mark(session, table, gone)
+            bookkeeping.drop_candidates(session, table, looked_at)
         return cascaded
 
     def counts(self, table: Table, touch_fields: Sequence[str], windows: Sequence[Window]) -> Counts:
