@@ -27,6 +27,7 @@ from gorgias_assets_tests.bigquery.emulator import Emulator, missing
 from gorgias_assets_tests.engines import BigQueryProject, DuckDBFile, Engine
 
 FIRST_DAY = "2025-03-01"
+LONG_FILES = {"test_frames.py", "test_resume.py", "test_stopping.py", "test_warehouse.py"}
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -36,7 +37,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with long files, so that no worker is alone with one at the end."""
-    items.sort(key=lambda item: item.path.name not in {"test_frames.py", "test_resume.py", "test_warehouse.py"})
+    items.sort(key=lambda item: item.path.name not in LONG_FILES)
 
 
 class Project:
