@@ -73,7 +73,7 @@ class Reader(ABC, Generic[WayT]):
     def share_done(self) -> float:
         """The share that has been read, from 0 to 1."""
 
-    def resume(self, position: str) -> bool:  # noqa: ARG002
+    def resume(self, position: str) -> bool:  # noqa: ARG002, for readers that resume
         """Continue from a position of an earlier attempt. Return False, and begin anew, if that is impossible."""
         return False
 
@@ -112,7 +112,7 @@ class Reader(ABC, Generic[WayT]):
         None is the list's end; `read_to` is missing if the list was not read in that order.
         """
 
-    def named_gone(self, client: GorgiasClient) -> set[int]:  # noqa: ARG002
+    def named_gone(self, client: GorgiasClient) -> set[int]:  # noqa: ARG002, for those that use events
         """Return ids that events name as deleted or merged; none if reading every living row shows what is gone."""
         return set()
 

@@ -63,7 +63,7 @@ class Dialect(ABC):
         ]
         return " OR ".join(terms) or "FALSE"
 
-    def in_window(self, expression: str, window: Window, column_type: str) -> str:  # noqa: ARG002
+    def in_window(self, expression: str, window: Window, column_type: str) -> str:  # noqa: ARG002, for engines that prune
         """Return the condition that an expression lies in a window. `column_type` is empty if it is no column."""
         return self.within(f"CAST({expression} AS {self.moment_type})", [window])
 
