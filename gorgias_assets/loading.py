@@ -84,7 +84,7 @@ def load(reader: Reader[Any], warehouse: Warehouse, table: Table, log: Logger) -
 def _find_gone(reader: Reader[Any], warehouse: Warehouse, table: Table, log: Logger, found: Deletions) -> None:
     """Mark the rows that a complete reading should have read and has not, if Gorgias says that they are gone."""
     since, entity, progress = reader.started_at, reader.entity, reader.progress
-    if not warehouse.has_unread(table, since):
+    if since is None or not warehouse.has_unread(table, since):
         return
     cascade = {Table(table.schema, other.name): other.parent.field for other in reader.owned if other.parent}
     with closing(reader.connect()) as client:

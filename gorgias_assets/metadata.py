@@ -30,7 +30,7 @@ def of_load(reader: Reader[Any], loaded: Loaded) -> dict[str, Any]:
     extra = dict(sorted(progress.extra_fields.items()))
     return {
         **({"window": str(reader.window)} if reader.window else {}),
-        "began_at": dg.MetadataValue.timestamp(reader.began_at),
+        **({"began_at": dg.MetadataValue.timestamp(reader.began_at)} if reader.began_at else {}),
         "rows_merged": loaded.merged.rows,
         "rows_new": loaded.merged.new,
         "seek": progress.seek,
@@ -70,7 +70,7 @@ def preview(entity: Entity[Any], rows: pa.Table | None) -> dict[str, Any]:
 
 
 def began_at(metadata: Metadata) -> datetime | None:
-    """Return the moment before which everything was read: when the sweep began, or resumed."""
+    """Return the second before which everything was read, by Gorgias's clock: when the sweep began, or resumed."""
     value = metadata.get("began_at")
     return datetime.fromtimestamp(value.value, UTC) if isinstance(value, dg.TimestampMetadataValue) else None
 

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any
@@ -17,6 +17,7 @@ import orjson
 Read = dict[str, Any]
 
 _DIGITS_TO_ZEROS = bytes(ord("0") if byte in b"0123456789" else ord(" ") for byte in range(256))
+_THESE_TIMES = range(2000, 2100)
 _LONG_INTEGER = b"0" * 19  # 64 bits hold every integer of fewer digits
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
@@ -35,21 +36,21 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """A status below 500, its body, its `Location`, and its `Date`."""
+    """A status below 500, its body, its `Location`, its `Date`, and when it began, in monotonic seconds."""
 
     status: int
     body: bytes
     location: str | None
-    date: datetime
+    date: datetime | None
+    received: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """The cost of one answer.
 
-    - `requested_at`: when the answered request was sent, aware UTC.
-    - `answered_at`: when it was answered, by Gorgias's clock and to the second; by this machine's clock if the answer
-      has no `Date`.
+    - `requested_at`: when the answered request was sent, by Gorgias's clock (`GorgiasClock`), aware UTC.
+    - `answered_at`: when it was answered, by the same clock and to the second.
     - `calls`: requests made, failed attempts included; `waited`: seconds spent waiting for the budget.
     - `seconds`: from that request to the end of its answer.
     """
@@ -59,6 +60,11 @@ class Request:
     calls: int
     waited: float
     seconds: float
+
+    @property
+    def complete_to(self) -> datetime:
+        """The second of Gorgias's clock before which all that happened is in the answer."""
+        return self.answered_at - timedelta(seconds=int(self.seconds))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,12 +137,15 @@ def read_presence(answer: Answer) -> Read:
     return {"presence": Presence.ALIVE if is_alive else Presence.GONE, "location": None}
 
 
-def date_of(headers: Mapping[str, str]) -> datetime:
-    """Return `Date` in UTC, or this machine's time if it is missing or malformed."""
+def date_of(headers: Mapping[str, str]) -> datetime | None:
+    """Return `Date` in UTC; None if it is missing, or no date of these times."""
     try:
-        return parsedate_to_datetime(headers["Date"]).astimezone(UTC)
-    except (KeyError, ValueError):
-        return datetime.now(UTC)
+        date = parsedate_to_datetime(headers["Date"])
+    except (KeyError, ValueError, TypeError, OverflowError):
+        return None
+    if date.year not in _THESE_TIMES:
+        return None
+    return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
 
 
 def retry_after(headers: Mapping[str, str]) -> float:

@@ -11,9 +11,9 @@ letters. This module is the only owner of retries.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from importlib.metadata import version
 from threading import Event
+from time import monotonic
 
 import requests
 import tenacity
@@ -34,6 +34,7 @@ from gorgias_assets.api.answers import (
     retry_after,
 )
 from gorgias_assets.api.budget import Budget
+from gorgias_assets.api.clock import clock_of
 from gorgias_assets.api.uri import GorgiasUri, check_api_url
 
 __all__ = [
@@ -100,7 +101,8 @@ class GorgiasClient:
     """Reads lists of one account, one request at a time.
 
     `patience` is how many seconds one answer may take, waiting and failed attempts included, before `Unavailable`; the
-    budget's clock measures it. After `close()`, also from another thread, waiting ends and nothing more is requested.
+    budget's clock measures it. `gorgias_clock` is what the answers show of Gorgias's clock. After `close()`, also from
+    another thread, waiting ends and nothing more is requested.
     """
 
     def __init__(self, uri: GorgiasUri, *, api_url: str | None, budget: Budget, patience: float) -> None:
@@ -108,6 +110,7 @@ class GorgiasClient:
         self._api_url = check_api_url(api_url or uri.api_url)
         self._budget = budget
         self._clock = budget.clock
+        self.gorgias_clock = clock_of(self._api_url)
         self._patience = patience
         self._closed = Event()
         self._session = requests.Session()
@@ -175,7 +178,7 @@ class GorgiasClient:
             for attempt in attempts:
                 with attempt:
                     waited += self._budget.acquire(deadline - clock.now(), self._closed)
-                    requested_at, started = datetime.now(UTC), clock.now()
+                    sent, started = monotonic(), clock.now()
                     answer = self._get(path, parameters, deadline)
                     result = read(answer)
         except tenacity.RetryError as error:
@@ -184,9 +187,10 @@ class GorgiasClient:
             raise self._unavailable(path, "the account's API calls are used up") from None
         except Refused as refused:
             raise self._rejected(path, parameters, refused.status, attempts.statistics["attempt_number"]) from None
+        requested_at, answered_at = self.gorgias_clock.answered(sent, answer.received, answer.date)
         return result, Request(
             requested_at=requested_at,
-            answered_at=answer.date,
+            answered_at=answered_at,
             calls=attempts.statistics["attempt_number"],
             waited=waited,
             seconds=clock.now() - started,
@@ -205,11 +209,12 @@ class GorgiasClient:
                 allow_redirects=False,
                 stream=True,
             ) as answer:
+                received = monotonic()
                 self._budget.observe(answer.headers)
                 observed = True
                 self._check_status(answer)
                 body, headers = self._read_body(answer, deadline), answer.headers
-                return Answer(answer.status_code, body, headers.get("Location"), date_of(headers))
+                return Answer(answer.status_code, body, headers.get("Location"), date_of(headers), received)
         except (requests.Timeout, urllib3.exceptions.TimeoutError):
             raise Unusable("no answer in time") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError):

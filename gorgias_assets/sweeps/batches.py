@@ -19,6 +19,8 @@ from gorgias_assets.windows import Window
 BATCH_ROWS = 10_000
 BATCH_BYTES = 24 * 2**20  # of bodies; bounds memory if bodies are long
 
+_NEVER = datetime.max.replace(tzinfo=UTC)  # no row is read then
+
 Pages = Generator[tuple[pa.Table, int], Any, None]
 
 
@@ -41,7 +43,6 @@ class Reader(ABC, Generic[WayT]):
     - `connect` makes a client of the account; each thread that reads has one of its own.
     - `owned` are the entities whose rows are gone with a deleted row of this one.
     - `key`: the name under which a position is saved; readings of one key may resume from each other's positions.
-    - `began_at`: a complete reading has read what happened before, even if an earlier attempt began earlier.
     """
 
     key: str
@@ -61,12 +62,19 @@ class Reader(ABC, Generic[WayT]):
         self.max_lookups = max_lookups
         self.owned = owned
         self.progress = Progress()
-        self.began_at = datetime.now(UTC)
 
     @property
-    def started_at(self) -> datetime:
-        """The moment when the first attempt began."""
-        return self.began_at
+    def began_at(self) -> datetime | None:
+        """The second before which a complete reading has read all that happened, by Gorgias's clock.
+
+        It is of this attempt, also if that resumed; None before the first answer.
+        """
+        return self.progress.complete_to
+
+    @property
+    def started_at(self) -> datetime | None:
+        """The moment when the first attempt sent its first request, by Gorgias's clock; None before its answer."""
+        return self.progress.first_requested_at
 
     @property
     @abstractmethod
@@ -121,7 +129,7 @@ class Reader(ABC, Generic[WayT]):
         """Yield the rows of each page, and the bytes of its body."""
 
     def _batch(self, held: Sequence[pa.Table]) -> Batch:
-        no_rows = type_rows([], self.entity.columns, self.began_at).table
+        no_rows = type_rows([], self.entity.columns, _NEVER).table
         none = no_rows.append_column(IS_TOUCHED, pa.array([], pa.bool_()))
         return Batch(newest_by_id(pa.concat_tables([none, *held])), self._saved_position())
 

@@ -166,7 +166,7 @@ class Pager:
 
     def _count(self, page: Page) -> None:
         with self.position.lock:
-            self.position.answered(page.answered_at)
+            self.position.answered(page)
             self.progress.count_page(page, len(page.rows))
 
     def _count_refusal(self, refused: CursorRefused) -> None:

@@ -12,6 +12,7 @@ from datetime import datetime
 from threading import RLock
 from typing import Any, Self
 
+from gorgias_assets.api.client import Request
 from gorgias_assets.sweeps.rows import parse_datetime
 
 VERSION = 1  # of a position's text
@@ -37,24 +38,25 @@ class Span:
 class Position:
     """The state of a sweep, shared by its readers. Hold `lock` to look at more than one thing, or to change anything.
 
-    - `started_at`: when its first attempt began, by this machine's clock.
     - `spans`: the rows left to read; empty when everything has been read.
-    - `first_answer_at`: when it got its first answer, by Gorgias's clock.
+    - `started_at`, `first_answer_at`: when its first attempt sent its first request, and got the answer, by Gorgias's
+      clock; None before.
     - `was_sought`: the window was reached without reading what is newer.
     - `stops`: how far down each order has been read, in the spans that are done; None: to the list's end.
     """
 
-    started_at: datetime
     spans: list[Span]
+    started_at: datetime | None = None
     first_answer_at: datetime | None = None
     was_sought: bool = False
     stops: dict[str, datetime | None] = field(default_factory=dict)
     lock: RLock = field(default_factory=RLock, repr=False, compare=False)
 
-    def answered(self, at: datetime) -> None:
-        """Note the moment of the first answer."""
+    def answered(self, request: Request) -> None:
+        """Note the moments of the first request and its answer."""
         with self.lock:
-            self.first_answer_at = self.first_answer_at or at
+            self.started_at = self.started_at or request.requested_at
+            self.first_answer_at = self.first_answer_at or request.answered_at
 
     def advance(self, span: Span, cursor: str | None, reached: datetime | None, is_last: bool) -> None:
         """Count the span's rows down to `reached` as merged; after the last page it is done."""
@@ -104,11 +106,9 @@ class Position:
             if fields.pop("version") != VERSION:
                 return None
             spans = [Span(**_with_moments(span, "top", "bottom", "reached")) for span in fields.pop("spans")]
-            started_at = parse_datetime(fields.pop("started_at"))
             stops = fields.pop("stops", {})
-            return cls(
-                started_at, spans, stops=_with_moments(stops, *stops), **_with_moments(fields, "first_answer_at")
-            )
+            moments = _with_moments(fields, "started_at", "first_answer_at")
+            return cls(spans, stops=_with_moments(stops, *stops), **moments)
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
 

@@ -18,6 +18,8 @@ class Progress:
     - `waited_seconds`: time spent waiting for the budget, of all readers together.
     - `newest`, `reached`: the order field of the newest row, and of the last row read.
     - `extra_fields`: how often each field went to `_extra`.
+    - `first_requested_at`, `last_requested_at`, `complete_to`: when the first and the last answered request were sent,
+      and the second before which all that happened is in the first answer, by Gorgias's clock.
     - `seek`: "not needed", "off", "used", or "rejected (paged instead)".
     - `complete`: every row of the window has been read.
     """
@@ -33,6 +35,9 @@ class Progress:
     newest: datetime | None = None
     reached: datetime | None = None
     extra_fields: Counter[str] = field(default_factory=Counter)
+    first_requested_at: datetime | None = None
+    last_requested_at: datetime | None = None
+    complete_to: datetime | None = None
     seek: str = "not needed"
     complete: bool = False
 
@@ -40,6 +45,9 @@ class Progress:
         self.calls += request.calls
         self.retries += request.calls - 1
         self.waited_seconds += request.waited
+        self.complete_to = self.complete_to or request.complete_to
+        self.first_requested_at = min(self.first_requested_at or request.requested_at, request.requested_at)
+        self.last_requested_at = max(self.last_requested_at or request.requested_at, request.requested_at)
 
     def count_page(self, request: Request, rows: int) -> None:
         self.pages += 1

@@ -53,13 +53,13 @@ class Sweep(Reader[ByDate]):
         self.progress.seek = "not needed" if can_seek else "off"
         read = entity.read
         order, bottom = (read.creation_order, None) if is_full else (read.order, window.start - look_back)
-        self.position = Position(self.began_at, [Span(order, None, bottom)])
+        self.position = Position([Span(order, None, bottom)])
         self._look_back = look_back
         self._can_seek = can_seek
         self._readers: Readers | None = None
 
     @property
-    def started_at(self) -> datetime:
+    def started_at(self) -> datetime | None:
         return self.position.started_at
 
     @property
@@ -74,7 +74,7 @@ class Sweep(Reader[ByDate]):
         Return False, and begin anew, if the position cannot be read, or nothing shows what has changed since then.
         """
         earlier = Position.load(position)
-        if earlier is None or earlier.first_answer_at is None:
+        if earlier is None or earlier.started_at is None or earlier.first_answer_at is None:
             return False
         earlier.spans = [span for span in earlier.spans if not span.is_again]
         self.resumed_from = max((span.reached for span in earlier.spans if span.reached), default=self.window.start)

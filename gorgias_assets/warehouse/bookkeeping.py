@@ -63,7 +63,7 @@ def mark(session: Session, table: Table, gone: Sequence[Tombstone]) -> None:
     session.execute(
         f"UPDATE {dialect.name_of(table)} AS target SET {DELETED_AT} = gone.found_at, {EXTRACTED_AT} = gone.found_at, "
         f"{MERGED_INTO} = gone.successor FROM {dialect.inline('gone', ('id', 'found_at', 'successor'), rows)} "
-        f"WHERE target.id = gone.id AND target.{EXTRACTED_AT} < gone.found_at"
+        f"WHERE target.id = gone.id AND target.{EXTRACTED_AT} <= gone.found_at"
         f"{session.pruning_of(table, 'id', [stone.id for stone in gone])}"
     )
 
@@ -76,7 +76,7 @@ def cascade_marks(session: Session, table: Table, field: str, deleted: Mapping[i
     at = dialect.moment(max(deleted.values()))
     ((marked,),) = session.execute(
         f"UPDATE {dialect.name_of(table)} AS target SET {DELETED_AT} = {at}, {EXTRACTED_AT} = {at} "
-        f"WHERE {dialect.among(dialect.quoted(field), deleted)} AND {DELETED_AT} IS NULL AND {EXTRACTED_AT} < {at}"
+        f"WHERE {dialect.among(dialect.quoted(field), deleted)} AND {DELETED_AT} IS NULL AND {EXTRACTED_AT} <= {at}"
         f"{session.pruning_of(table, field, deleted)}"
     )
     return int(marked)

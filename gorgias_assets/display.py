@@ -1,0 +1,23 @@
+"""Text from outside, as people may see it: in a log, a check, a page, a terminal."""
+
+import unicodedata
+
+MOST_LETTERS = 60
+
+
+def shown(text: object, most: int = MOST_LETTERS) -> str:
+    r"""Return the text on one line and of `most` letters at the most, with what would not be seen as an escape.
+
+    Line ends, control codes, marks of direction and other letters without a shape become `\x1b` or `\u202e`.
+    """
+    letters = str(text)
+    escaped = "".join(letter if _has_shape(letter) else _escape(letter) for letter in letters[:most])
+    return f"{escaped[:most]}…" if len(letters) > most or len(escaped) > most else escaped
+
+
+def _has_shape(letter: str) -> bool:
+    return letter == " " or unicodedata.category(letter)[0] not in "CZ"
+
+
+def _escape(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")
