@@ -1,7 +1,8 @@
 """`make bench`: messages from HTTP to a table, with an account that has no limit on calls.
 
 The simulated account serves from a process of its own, uncompressed, so that only this project is measured: one
-materialization through Dagster in a fresh process, from the first request to the last commit. With `--bigquery`, into
+materialization through Dagster in a fresh process, from the first request to the last commit; at last, one of rows of
+4 MB each. With `--bigquery`, into
 the emulator, whose own time is then in the rows per second.
 """
 
@@ -28,15 +29,17 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 DAYS = 100
 LOOK_BACK_DAYS = TICKET_MESSAGES.read.look_back.days
 BODY_BYTES = 540  # in each of three bodies: rows of about 2.5 KB
+HEAVY_ROWS, HEAVY_BODY_BYTES = 150, 1_400_000  # rows of about 4 MB
 
 
-def messages(rows: int) -> Iterator[dict[str, Any]]:
+def messages(rows: int, body_bytes: int) -> Iterator[dict[str, Any]]:
     """Return messages spread evenly over the days, their bodies cut from one long random text."""
     chance = random.Random(1)
     text = " ".join("".join(chance.choices("etaoinshrdlu", k=chance.randint(2, 9))) for _ in range(100_000))
+    text *= 1 + body_bytes // 100_000
     for number in range(rows):
         at = START + timedelta(days=DAYS) * (number / rows)
-        body = text[(begin := chance.randrange(len(text) - BODY_BYTES)) : begin + BODY_BYTES]
+        body = text[(begin := chance.randrange(len(text) - body_bytes)) : begin + body_bytes]
         yield {
             "id": 210_000_000 + number,
             "ticket_id": 80_000_000 + number // 4,
@@ -49,14 +52,14 @@ def messages(rows: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def serve(rows: int, pipe: Connection) -> None:
+def serve(rows: int, body_bytes: int, pipe: Connection) -> None:
     """Serve the account until the pipe sends a signal, then send the number of requests."""
     from gorgias_assets.sandbox.account import Account
     from gorgias_assets.sandbox.objects import KINDS
     from gorgias_assets.sandbox.server import Sandbox
 
     account = Account(now=START + timedelta(days=DAYS))
-    account.insert_many("messages", ({**KINDS["messages"].blank, **row} for row in messages(rows)))
+    account.insert_many("messages", ({**KINDS["messages"].blank, **row} for row in messages(rows, body_bytes)))
     size = len(json.dumps(account.row("messages", 210_000_000)))
     with Sandbox(account, gzip=False) as sandbox:
         pipe.send((sandbox.uri, sandbox.api_url, size))
@@ -111,10 +114,10 @@ def warehouse(is_bigquery: bool) -> Iterator[str]:
             yield f"duckdb:///{folder}/benchmark.duckdb"
 
 
-def measure(rows: int, first_day: int, is_bigquery: bool = False) -> dict[str, Any]:
+def measure(rows: int, first_day: int, is_bigquery: bool = False, body_bytes: int = BODY_BYTES) -> dict[str, Any]:
     """Materialize the days from `first_day` on once, of an account with this many messages."""
     ours, theirs = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(rows, theirs), daemon=True)
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(rows, body_bytes, theirs), daemon=True)
     server.start()
     uri, api_url, row_bytes = ours.recv()
     with warehouse(is_bigquery) as warehouse_uri:
@@ -140,10 +143,11 @@ def main() -> None:
         materialize(uri, api_url, warehouse_uri, int(first_day))
         return
     print("".join(f"{heading:>17}" for heading in HEADINGS))
-    for first_day in (DAYS * 3 // 4, 0):
-        got = measure(chosen.rows, first_day, chosen.bigquery)
+    runs = [(chosen.rows, DAYS * 3 // 4, BODY_BYTES), (chosen.rows, 0, BODY_BYTES), (HEAVY_ROWS, 0, HEAVY_BODY_BYTES)]
+    for stored, first_day, body_bytes in runs:
+        got = measure(stored, first_day, chosen.bigquery, body_bytes)
         rows = got["rows"]
-        least = math.ceil(min(chosen.rows, chosen.rows * (DAYS - first_day + LOOK_BACK_DAYS) / DAYS) / 100)
+        least = math.ceil(min(stored, stored * (DAYS - first_day + LOOK_BACK_DAYS) / DAYS) / 100)
         figures = (
             f"{DAYS - first_day} days",
             f"{rows:,}",
