@@ -47,7 +47,8 @@ class Project:
         self.sandbox = sandbox
         self.account = sandbox.account
         self.engine = DuckDBFile(engine) if isinstance(engine, Path) else engine
-        self.assets = build_assets(Account(entities, start_date=FIRST_DAY))
+        deployed = Account(entities, start_date=FIRST_DAY)
+        self.assets, self.partitions = build_assets(deployed), deployed.partitions
         self.resources = {
             "gorgias": GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url, patience_minutes=0.1),
             "io_manager": self.engine.io_manager("gorgias"),

@@ -1,6 +1,7 @@
 """A living account, read every night for days amid faults and kills: the tables hold its rows in the end.
 
-`make soak` runs a week, and a month with runs killed by SIGKILL.
+Two machines take turns; the clock of one is ahead of Gorgias's, that of the other behind. `make soak` runs a week, and
+a month with runs killed by SIGKILL.
 """
 
 import subprocess
@@ -17,7 +18,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import time_machine
 
+from gorgias_assets.days import Day, days_of
 from gorgias_assets.entities import CUSTOMERS, ENTITIES, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.resources import GorgiasResource
@@ -30,6 +33,7 @@ from gorgias_assets_tests.conftest import FIRST_DAY, Project
 
 OPENED = datetime.fromisoformat(FIRST_DAY).replace(tzinfo=UTC)
 DAY, HALF_PAST_MIDNIGHT = timedelta(days=1), timedelta(minutes=30)
+AHEAD, BEHIND = timedelta(minutes=40), timedelta(minutes=-20)  # the clocks of the two machines
 
 BODY = {"body_text", "body_html", "stripped_text", "stripped_html"}
 MAY_DIFFER: Mapping[Entity, set[str]] = {
@@ -64,10 +68,11 @@ def project_of(sandbox: Any, database: Path, look_back_days: Mapping[str, int]) 
 
 def run_alone() -> None:
     """Run one day in this process, which may be killed."""
-    uri, api_url, database, messages, surveys, day = sys.argv[1:]
+    uri, api_url, database, messages, surveys, day, now = sys.argv[1:]
     look_back_days = {"ticket_messages": int(messages), "satisfaction_surveys": int(surveys)}
     sandbox = SimpleNamespace(uri=uri, api_url=api_url, account=None)
-    project_of(sandbox, Path(database), look_back_days).materialize(day)
+    with time_machine.travel(datetime.fromisoformat(now)):
+        project_of(sandbox, Path(database), look_back_days).materialize(day)
 
 
 class Mischief:
@@ -280,7 +285,8 @@ class Life:
     """Nights of an account.
 
     `faults`: how many a run meets on average; each is over at the next attempt. `outages`, `kills` and `replays` are
-    shares of runs: without an answer to some requests, killed, or followed by a run of older days.
+    shares of runs: without an answer to some requests, killed, or followed by a run of older days; `early` is the share
+    of days that are also run before they are over.
     """
 
     days: int
@@ -293,6 +299,7 @@ class Life:
     outages: float = 0.3
     kills: float = 0.0
     replays: float = 0.0
+    early: float = 0.0
 
     def __post_init__(self) -> None:
         self.random = Random(self.seed)
@@ -309,6 +316,9 @@ class Life:
             for number in range(self.days):
                 start = OPENED + number * DAY
                 self._pass_day(start)
+                if self.random.random() < self.early:
+                    self._run_too_early(start)
+                self.shop.live(until=start + DAY + HALF_PAST_MIDNIGHT)
                 self.watch.look(start)
                 self.sandbox.after_page = self._between_pages
                 self._run_until_it_succeeds(start)
@@ -350,13 +360,22 @@ class Life:
 
     def _pass_day(self, start: datetime) -> None:
         self.mischief.look()
-        end = start + DAY + HALF_PAST_MIDNIGHT
+        end = start + DAY - timedelta(minutes=5)
         moments = sorted(self.random.uniform(0, 1) for _ in range(self.mischiefs_per_day))
         begin = self.account.now
         for share in moments:
             self.shop.live(until=begin + share * (end - begin))
             self.mischief()
         self.shop.live(until=end)
+
+    def _run_too_early(self, start: datetime) -> None:
+        """Run the day on the machine that is ahead, where it is over: it must not count as complete."""
+        self._materialize(start, ahead=AHEAD)
+        keys = [f"{start:%Y-%m-%d}"]
+        for asset in self.project.assets:
+            days = days_of(self.project.instance, self.project.partitions, asset.key, keys)
+            assert [*days.values()] == [Day.BEGUN]
+        self.did["runs too early"] += 1
 
     def _between_pages(self, _: object) -> None:
         with self.lock:
@@ -369,7 +388,7 @@ class Life:
             self._kill(start)
         for _ in range(3):
             self._befall()
-            result = self.project.materialize(f"{start:%Y-%m-%d}", raise_on_error=False)
+            result = self._materialize(start, raise_on_error=False)
             self.sandbox.faults.clear()
             self.did["runs"] += 1
             if result.success:
@@ -392,7 +411,9 @@ class Life:
     def _kill(self, start: datetime) -> None:
         """Run in another process, and kill it when it has sent some requests, or a moment later."""
         days = (str(self.look_back_days[entity.name]) for entity in (TICKET_MESSAGES, SATISFACTION_SURVEYS))
-        about = [self.sandbox.uri, self.sandbox.api_url, str(self.project.database), *days, f"{start:%Y-%m-%d}"]
+        now = self.account.now + self.random.choice([AHEAD, BEHIND])
+        about = [self.sandbox.uri, self.sandbox.api_url, str(self.project.database), *days]
+        about += [f"{start:%Y-%m-%d}", now.isoformat()]
         enough = len(self.sandbox.requests) + self.random.randrange(1, 30)
         late = self.random.choice([0, self.random.uniform(0, 0.3)])
         with subprocess.Popen([sys.executable, "-c", RUN, *about], stderr=subprocess.DEVNULL) as process:
@@ -404,7 +425,13 @@ class Life:
 
     def _succeed(self, first: datetime, last: datetime | None = None, full: bool = False) -> Any:
         self.did["runs"] += 1
-        return self.project.materialize(f"{first:%Y-%m-%d}", last and f"{last:%Y-%m-%d}", full=full)
+        return self._materialize(first, last, full=full)
+
+    def _materialize(self, first: datetime, last: datetime | None = None, ahead: timedelta | None = None, **how: Any):
+        """Materialize days on a machine whose clock is `ahead`, or on either of the two."""
+        now = self.account.now + (ahead or self.random.choice([AHEAD, BEHIND]))
+        with time_machine.travel(now):
+            return self.project.materialize(f"{first:%Y-%m-%d}", last and f"{last:%Y-%m-%d}", **how)
 
 
 @pytest.mark.soak
@@ -420,7 +447,7 @@ def test_a_week_of_daily_runs_amid_faults_ends_in_the_account_s_rows_except_for_
 @pytest.mark.soak
 def test_a_month_of_daily_runs_amid_faults_and_kills_ends_in_the_account_s_rows(tmp_path, capsys):
     started, look_back_days = monotonic(), {"ticket_messages": 3, "satisfaction_surveys": 7}
-    life = Life(30, 30, 40, look_back_days, tmp_path, seed=1, faults=2, outages=0.4, kills=0.5, replays=0.3)
+    life = Life(30, 30, 40, look_back_days, tmp_path, seed=1, faults=2, outages=0.4, kills=0.5, replays=0.3, early=0.3)
     life.live()
     with capsys.disabled():
         print(f"\n30 days in {monotonic() - started:,.0f} s\n{life.report()}")
