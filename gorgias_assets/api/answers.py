@@ -83,18 +83,20 @@ class Page(Request):
 
 
 class Presence(Enum):
-    """The state of one object."""
+    """The state of one object; unknown if the answer says neither."""
 
     ALIVE = "alive"
     GONE = "gone"
     MOVED = "moved"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found(Request):
-    """The answer to a look for one object; `location` is its new path if Gorgias gives one."""
+    """The answer to a look for one object: its status, and the object's new path if Gorgias gives one."""
 
     presence: Presence
+    status: int
     location: str | None
 
 
@@ -119,22 +121,28 @@ def read_list(answer: Answer) -> Read:
 
 
 def read_presence(answer: Answer) -> Read:
-    """Return the fields of a `Found`.
-
-    Raise `Unusable` for a 404 that is not Gorgias's own: an unknown domain gives one for every object.
-    """
+    """Return the fields of a `Found`. An unknown domain gives 404 for every object, and not in Gorgias's form."""
+    presence = Presence.UNKNOWN
     if answer.status == 301:
-        return {"presence": Presence.MOVED, "location": answer.location}
-    if answer.status not in (200, 404):
-        raise Refused(answer.status)
-    is_alive = answer.status == 200
+        presence = Presence.MOVED
+    elif answer.status == 200 and _has(answer.body, "id", int):
+        presence = Presence.ALIVE
+    elif answer.status == 404 and _has(answer.body, "error", dict):
+        presence = Presence.GONE
+    return {"presence": presence, "status": answer.status, "location": answer.location}
+
+
+def read_nothing(answer: Answer) -> Read:  # noqa: ARG001, any answer will do
+    """Accept any answer."""
+    return {}
+
+
+def _has(body: bytes, name: str, kind: type) -> bool:
+    """Return if the body is an object with a field of this name and type."""
     try:
-        is_object = type(_loads(answer.body)["id" if is_alive else "error"]) is (int if is_alive else dict)
+        return type(_loads(body)[name]) is kind
     except (ValueError, TypeError, KeyError, RecursionError):
-        is_object = False
-    if not is_object:
-        raise Unusable("the answer is no object of Gorgias's") from None
-    return {"presence": Presence.ALIVE if is_alive else Presence.GONE, "location": None}
+        return False
 
 
 def date_of(headers: Mapping[str, str]) -> datetime | None:

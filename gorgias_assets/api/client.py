@@ -10,6 +10,7 @@ A message names the request that failed and the way out. It holds no body, no UR
 letters. This module is the only owner of retries.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from threading import Event
@@ -30,6 +31,7 @@ from gorgias_assets.api.answers import (
     Unusable,
     date_of,
     read_list,
+    read_nothing,
     read_presence,
     retry_after,
 )
@@ -56,8 +58,11 @@ Parameters = Sequence[tuple[str, str]]
 PAGE_ROWS = 100  # the API's maximum for every list
 CONNECT_TIMEOUT_SECONDS = 10
 READ_TIMEOUT_SECONDS = 60
+HELP_PATIENCE_SECONDS = 60.0  # for requests that only help: a reading goes on without their answers
 _LEAST_BODY_SECONDS = 1  # to read a body in, once it arrives
 _CHUNK_BYTES = 2**18
+
+_SMALL_PATH = "/account"  # one object, whose lists are not read (developers.gorgias.com/reference/get-account)
 
 _ADVICE = {
     401: "check the e-mail and the API key in the Gorgias URI; Gorgias shows the key under Settings, REST API",
@@ -101,12 +106,13 @@ class GorgiasClient:
     """Reads lists of one account, one request at a time.
 
     `patience` is how many seconds one answer may take, waiting and failed attempts included, before `Unavailable`; the
-    budget's clock measures it. `gorgias_clock` is what the answers show of Gorgias's clock. After `close()`, also from
-    another thread, waiting ends and nothing more is requested.
+    budget's clock measures it. A single request may have less. `account` is the account's domain, and `gorgias_clock`
+    what the answers show of Gorgias's clock. After `close()`, also from another thread, waiting ends and nothing more
+    is requested.
     """
 
     def __init__(self, uri: GorgiasUri, *, api_url: str | None, budget: Budget, patience: float) -> None:
-        self._domain = uri.domain
+        self.account = uri.domain
         self._api_url = check_api_url(api_url or uri.api_url)
         self._budget = budget
         self._clock = budget.clock
@@ -122,7 +128,15 @@ class GorgiasClient:
         self._closed.set()
         self._session.close()
 
-    def pages(self, path: str, *, order_by: str, cursor: str | None = None, filters: Parameters = ()) -> Iterator[Page]:
+    def pages(
+        self,
+        path: str,
+        *,
+        order_by: str,
+        cursor: str | None = None,
+        filters: Parameters = (),
+        patience: float = math.inf,
+    ) -> Iterator[Page]:
         """Yield the pages of the list at `path`, from its beginning or from `cursor` to its end.
 
         `order_by` is `<field>:asc` or `<field>:desc`. Every parameter is sent again with each cursor, which does not
@@ -131,7 +145,7 @@ class GorgiasClient:
         """
         seen = {cursor}
         while True:
-            page = self.page(path, order_by=order_by, cursor=cursor, filters=filters)
+            page = self.page(path, order_by=order_by, cursor=cursor, filters=filters, patience=patience)
             cursor = page.next_cursor
             if cursor is not None and cursor in seen:
                 raise endless(path)
@@ -148,26 +162,37 @@ class GorgiasClient:
         cursor: str | None = None,
         filters: Parameters = (),
         limit: int = PAGE_ROWS,
+        patience: float = math.inf,
     ) -> Page:
         """Return one page of the list at `path`, of at most `limit` rows: its first, or the one at `cursor`."""
         parameters = [("limit", str(limit)), ("order_by", order_by), *filters]
         if cursor is not None:
             parameters.append(("cursor", cursor))
-        read, request = self._ask(path, parameters, read_list)
+        read, request = self._ask(path, parameters, read_list, patience)
         return Page(**read, **vars(request))
 
-    def find(self, path: str) -> Found:
-        """Look for the object at `path`. Its fields are not read: they are not those of the list.
+    def find(self, path: str, patience: float = math.inf) -> Found:
+        """Look for the object at `path`. Its fields are not read: they are not those of the list. Raise `Unavailable`.
 
         A deleted object answers 404; a merged one 301, with everything below it
         (developers.gorgias.com/changelog, 2023-08-08 for tickets, 2024-05-06 for customers).
         """
-        read, request = self._ask(path, [], read_presence)
+        read, request = self._ask(path, [], read_presence, patience)
         return Found(**read, **vars(request))
 
-    def _ask(self, path: str, parameters: Parameters, read: Callable[[Answer], Read]) -> tuple[Read, Request]:
+    def ping(self) -> None:
+        """Request something small, to learn if Gorgias answers and how full its bucket is. Raise `Unavailable`.
+
+        Any status below 500 is an answer, a refusal too.
+        """
+        self._ask(_SMALL_PATH, [], read_nothing)
+
+    def _ask(
+        self, path: str, parameters: Parameters, read: Callable[[Answer], Read], patience: float = math.inf
+    ) -> tuple[Read, Request]:
         """Request until `read` accepts the answer; `read` raises `Unusable` if it does not."""
-        clock, deadline, waited = self._clock, self._clock.now() + self._patience, 0.0
+        patience = min(patience, self._patience)
+        clock, deadline, waited = self._clock, self._clock.now() + patience, 0.0
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(Unusable),
             wait=tenacity.wait_random_exponential(multiplier=1, max=60),
@@ -182,9 +207,9 @@ class GorgiasClient:
                     answer = self._get(path, parameters, deadline)
                     result = read(answer)
         except tenacity.RetryError as error:
-            raise self._unavailable(path, str(error.last_attempt.exception())) from None
+            raise _unavailable(path, str(error.last_attempt.exception()), patience) from None
         except TimeoutError:
-            raise self._unavailable(path, "the account's API calls are used up") from None
+            raise _unavailable(path, "the account's API calls are used up", patience) from None
         except Refused as refused:
             raise self._rejected(path, parameters, refused.status, attempts.statistics["attempt_number"]) from None
         requested_at, answered_at = self.gorgias_clock.answered(sent, answer.received, answer.date)
@@ -242,19 +267,20 @@ class GorgiasClient:
         return bytes(body)
 
     def _rejected(self, path: str, parameters: Parameters, status: int, calls: int) -> Rejected:
-        where = f"GET {path} of account {self._domain!r}"
-        if status == 400 and "cursor" in dict(parameters):
+        where = f"GET {path} of account {self.account!r}"
+        if status != 401 and "cursor" in dict(parameters):
             return CursorRefused(
-                f"{where}: Gorgias rejected the cursor (400) and seeking failed too. Rows read so far are saved; "
+                f"{where}: Gorgias rejected the cursor ({status}) and seeking failed too. Rows read so far are saved; "
                 "re-run later.",
                 calls,
             )
         advice = _ADVICE.get(status, "this is unexpected; please report it with this message")
         return Rejected(f"{where}: status {status}; {advice}.")
 
-    def _unavailable(self, path: str, reason: str) -> Unavailable:
-        patience = f"{self._patience:,.0f} s" if self._patience < 120 else f"{self._patience / 60:,.0f} minutes"
-        return Unavailable(f"GET {path}: {reason}; gave up after {patience}.")
+
+def _unavailable(path: str, reason: str, patience: float) -> Unavailable:
+    gave_up = f"{patience:,.0f} s" if patience < 120 else f"{patience / 60:,.0f} minutes"
+    return Unavailable(f"GET {path}: {reason}; gave up after {gave_up}.")
 
 
 def endless(path: str) -> Untrusted:
