@@ -18,7 +18,21 @@ API_POOL = "gorgias_api"  # steps that call Gorgias
 WAREHOUSE_POOL = "gorgias_warehouse"  # steps that only work on the database
 
 
-class SweepConfig(dg.Config):
+class LoadConfig(dg.Config):
+    """What a run may do to a table on purpose."""
+
+    account_changed: bool = Field(
+        default=False,
+        description="Go on with tables that hold the rows of a Gorgias account of another name, once it was renamed.",
+    )
+    believe_absence: bool = Field(
+        default=False,
+        description="Look up, and mark as deleted, the rows that the run does not find, even if they are unusually "
+        "many.",
+    )
+
+
+class SweepConfig(LoadConfig):
     """The way a run reads."""
 
     full: bool = Field(
@@ -67,8 +81,13 @@ def _build_asset(
     if isinstance(entity.read, Whole):
 
         @dg.asset(**options, metadata=schema)
-        def whole_list(context: dg.AssetExecutionContext) -> Snapshot:
-            return _resource(context, account).snapshot(entity, owned=owned)
+        def whole_list(context: dg.AssetExecutionContext, config: LoadConfig) -> Snapshot:
+            return _resource(context, account).snapshot(
+                entity,
+                owned=owned,
+                account_changed=config.account_changed,
+                believe_absence=config.believe_absence,
+            )
 
         return whole_list
 
@@ -82,7 +101,14 @@ def _build_asset(
         gorgias, window = _resource(context, account), context.partition_time_window
         gorgias.check_names(account.by_date)
         return gorgias.sweep(
-            entity, window.start, window.end, full=config.full, look_back=config.look_back, owned=owned
+            entity,
+            window.start,
+            window.end,
+            full=config.full,
+            look_back=config.look_back,
+            owned=owned,
+            account_changed=config.account_changed,
+            believe_absence=config.believe_absence,
         )
 
     return days

@@ -6,53 +6,36 @@ A load that is interrupted at any point leaves a state that a shorter one could 
 reader resumes from the position that was saved with the last batch.
 """
 
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import timedelta
 from logging import Logger
 from time import monotonic
 from typing import Any
 
 import pyarrow as pa
 
-from gorgias_assets.api.client import Rejected
+from gorgias_assets.api.clock import NOTABLE
+from gorgias_assets.display import shown
+from gorgias_assets.missing import Deletions, find_gone
 from gorgias_assets.sweeps.batches import Reader
-from gorgias_assets.sweeps.deletions import tombstone
-from gorgias_assets.warehouse.tables import IS_TOUCHED, Merged, Saved, Table, Tombstone
+from gorgias_assets.warehouse.tables import IS_TOUCHED, Merged, Saved, Table, WarehouseError
 from gorgias_assets.warehouse.warehouse import Warehouse
 
 PREVIEW_ROWS = 5
-LOOKUPS_SETTLED_TOGETHER = 100
 PROGRESS_SECONDS = 5.0
-
-
-@dataclass
-class Deletions:
-    """Counts of the rows that a reading has missed.
-
-    `checked` by their own paths, of which `deleted` and `merged` into another are gone; `cascaded` are rows of other
-    tables that are gone with them; `pending` are left to the next load.
-    """
-
-    checked: int = 0
-    deleted: int = 0
-    merged: int = 0
-    cascaded: int = 0
-    pending: int = 0
-
-    def add(self, gone: Sequence[Tombstone], checked: int, cascaded: int) -> None:
-        merged = sum(stone.is_merged for stone in gone)
-        self.checked += checked
-        self.deleted += len(gone) - merged
-        self.merged += merged
-        self.cascaded += cascaded
+MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass
 class Loaded:
-    """The result of a complete load: rows merged, deletions found, the first rows of the window, and seconds taken."""
+    """The result of a complete load: rows merged, deletions found, the first rows of the window, and seconds taken.
+
+    `from_the_future` counts stored rows whose stamp was later than Gorgias's time.
+    """
 
     merged: Merged = field(default_factory=Merged)
+    from_the_future: int = 0
     gone: Deletions = field(default_factory=Deletions)
     first_rows: pa.Table | None = None
     seconds: float = 0.0
@@ -61,16 +44,22 @@ class Loaded:
 def load(reader: Reader[Any], warehouse: Warehouse, table: Table, log: Logger) -> Loaded:
     """Read everything of `reader` into the table. Raises the client's `GorgiasError`, and `WarehouseError`."""
     loaded, started = Loaded(), monotonic()
+    account = _account_to_note(reader, warehouse, table)
     position = warehouse.saved_position(table, reader.key)
     if position and reader.resume(position):
         log.info(f"{table}: {_resumption(reader)}")
+    is_first = True
     for batch in reader.batches(warehouse.batch_rows, warehouse.batch_bytes, _ProgressLog(reader, log)):
+        if is_first:
+            loaded.from_the_future = _pull_back(reader, warehouse, table, log)
         saved = Saved(reader.key, batch.position) if batch.position else None
-        loaded.merged += warehouse.merge(table, reader.entity.columns, batch.rows, saved)
+        columns = reader.entity.columns
+        loaded.merged += warehouse.merge(table, columns, batch.rows, saved, account if is_first else None)
+        is_first = False
         if not loaded.first_rows:
             loaded.first_rows = batch.rows.filter(batch.rows[IS_TOUCHED]).slice(0, PREVIEW_ROWS)
     warehouse.leave_one_of_each_id(table)
-    _find_gone(reader, warehouse, table, log, loaded.gone)
+    find_gone(reader, warehouse, table, log, loaded.gone)
     warehouse.forget_position(table, reader.key)
     loaded.seconds = monotonic() - started
     log.info(
@@ -78,32 +67,49 @@ def load(reader: Reader[Any], warehouse: Warehouse, table: Table, log: Logger) -
         "API calls"
     )
     _warn_of_extra_fields(reader, log)
+    _warn_of_clock(reader, log)
     return loaded
 
 
-def _find_gone(reader: Reader[Any], warehouse: Warehouse, table: Table, log: Logger, found: Deletions) -> None:
-    """Mark the rows that a complete reading should have read and has not, if Gorgias says that they are gone."""
-    since, entity, progress = reader.started_at, reader.entity, reader.progress
-    if since is None or not warehouse.has_unread(table, since):
-        return
-    cascade = {Table(table.schema, other.name): other.parent.field for other in reader.owned if other.parent}
+def _account_to_note(reader: Reader[Any], warehouse: Warehouse, table: Table) -> str | None:
+    """Return the reader's account if the table lacks its name. Raises `WarehouseError` if it has another one's."""
+    expects, known = reader.expects, warehouse.account_of(table)
+    if expects.account in (None, known):
+        return None
+    if known is None or expects.account_changed:
+        return expects.account
+    raise WarehouseError(
+        f"{table} holds rows of the Gorgias account {known!r}, and the Gorgias URI names {expects.account!r}; nothing "
+        "was read. Choose another schema for it, or, if the account was renamed, run once with `account_changed: true` "
+        "in the run's configuration."
+    )
+
+
+def _pull_back(reader: Reader[Any], warehouse: Warehouse, table: Table, log: Logger) -> int:
+    """Let stored rows that a wrong clock has stamped in the future give way to this reading; return their number."""
+    began, latest = reader.started_at, reader.progress.last_requested_at
+    if began is None or latest is None:
+        return 0
+    rows = warehouse.pull_back(table, latest + NOTABLE, began - MICROSECOND)
+    if rows:
+        log.warning(
+            f"{table}: {rows:,} rows were stamped later than Gorgias's time, by a machine whose clock is ahead. They "
+            "count as read just before this run now, and whatever it reads replaces them."
+        )
+    return rows
+
+
+def _warn_of_clock(reader: Reader[Any], log: Logger) -> None:
     with closing(reader.connect()) as client:
-        try:
-            named = reader.named_gone(client)
-        except Rejected as error:
-            named = set()
-            log.warning(
-                f"{table}: events cannot be read, so rows deleted long after their last change wait for a full sweep. "
-                f"{error}"
-            )
-        warehouse.note_candidates(table, reader.covered(), named, since)
-        candidates = warehouse.candidates(table, entity.object_fields, max(reader.max_lookups, progress.calls))
-        for begin in range(0, len(candidates.rows), LOOKUPS_SETTLED_TOGETHER):
-            rows = candidates.rows[begin : begin + LOOKUPS_SETTLED_TOGETHER]
-            checked = {row["id"]: tombstone(client, entity, row, progress) for row in rows}
-            gone = [stone for stone in checked.values() if stone is not None]
-            found.add(gone, len(checked), warehouse.settle_candidates(table, checked, gone, cascade))
-    found.pending = candidates.waiting
+        ahead = client.gorgias_clock.machine_ahead
+    if abs(ahead) > NOTABLE:
+        log.warning(f"{clock_difference(ahead)} Days are over by Gorgias's clock; let NTP set this one.")
+
+
+def clock_difference(ahead: timedelta) -> str:
+    """Return by how much this machine's clock is ahead of Gorgias's, or behind, as a sentence."""
+    side = "ahead of" if ahead > timedelta(0) else "behind"
+    return f"This machine's clock is {abs(ahead).total_seconds() / 60:,.0f} minutes {side} Gorgias's."
 
 
 class _ProgressLog:
@@ -140,5 +146,5 @@ def _warn_of_extra_fields(reader: Reader[Any], log: Logger) -> None:
     if fields:
         log.warning(
             f"{reader.entity.name}: Gorgias sent undeclared fields, or values that do not fit their column; they are "
-            f"kept in _extra: {', '.join(f'{name} ({count:,} rows)' for name, count in sorted(fields.items()))}."
+            f"kept in _extra: {', '.join(f'{shown(name)} ({count:,} rows)' for name, count in sorted(fields.items()))}."
         )

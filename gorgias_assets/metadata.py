@@ -47,6 +47,9 @@ def of_load(reader: Reader[Any], loaded: Loaded) -> dict[str, Any]:
         "rows_gone": gone.deleted + gone.merged,
         "rows_cascaded": gone.cascaded,
         "deletions_pending": gone.pending,
+        **({"deletions_unanswered": gone.unanswered.total()} if gone.unanswered else {}),
+        **({"absences_doubted": vars(gone.doubted)} if gone.doubted else {}),
+        **({"rows_from_the_future": loaded.from_the_future} if loaded.from_the_future else {}),
         **({"fields_in_extra": extra} if extra else {}),
     }
 
@@ -89,6 +92,12 @@ def doubt(metadata: Metadata) -> str | None:
         if read_to is not None and (required is None or parse_datetime(read_to) >= parse_datetime(required)):
             return f"the list was read by {order} down to {read_to}, not below {required or 'its last row'}"
     return None
+
+
+def absences_doubted(metadata: Metadata) -> dict[str, int] | None:
+    """Return how many rows were `missing` of those `expected`, if they were too many to be looked for."""
+    value = metadata.get("absences_doubted")
+    return cast("dict[str, int]", value.value) if isinstance(value, dg.JsonMetadataValue) else None
 
 
 def _coverage(reader: Reader[Any]) -> dict[str, dict[str, str | None]]:

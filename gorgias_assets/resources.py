@@ -13,6 +13,7 @@ from gorgias_assets.api.budget import Budget
 from gorgias_assets.api.client import GorgiasClient, GorgiasError, Unavailable
 from gorgias_assets.api.uri import EXPECTED_FORM, GorgiasUri, InvalidUri
 from gorgias_assets.entities.model import ByDate, Entity, Whole
+from gorgias_assets.sweeps.batches import Expects
 from gorgias_assets.sweeps.rows import moment_of
 from gorgias_assets.sweeps.snapshot import Snapshot
 from gorgias_assets.sweeps.sweep import Sweep
@@ -135,29 +136,42 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
         full: bool = False,
         look_back: bool = True,
         owned: Sequence[Entity[Any]] = (),
+        account_changed: bool = False,
+        believe_absence: bool = False,
     ) -> Sweep:
         """Return a sweep of the rows touched in `[start, end)`, two aware datetimes; nothing is read yet.
 
-        A full sweep reads the whole list, and so refreshes every stored row. A sweep that does not look back leaves out
+        `account_changed` and `believe_absence` are those of `Expects`. A full sweep reads the whole list, and so
+        refreshes every stored row. A sweep that does not look back leaves out
         rows that were touched in the window and created before it. A window that is over is looked back from all the
         same, since it counts as complete once it is read.
         """
-        is_over = end <= datetime.now(UTC)
+        connect, is_over = self._connect(), end <= datetime.now(UTC)
         days = self.look_back_days.get(entity.name) if look_back or is_over else 0
         return Sweep(
             entity,
             Window.of(start, end),
-            self._connect(),
+            connect,
             look_back=entity.read.look_back if days is None else timedelta(days=days),
             can_seek=self.seek,
             is_full=full,
             max_lookups=self.max_lookups,
             owned=owned,
+            expects=Expects(self.account().domain, account_changed, believe_absence),
         )
 
-    def snapshot(self, entity: Entity[Whole], *, owned: Sequence[Entity[Any]] = ()) -> Snapshot:
+    def snapshot(
+        self,
+        entity: Entity[Whole],
+        *,
+        owned: Sequence[Entity[Any]] = (),
+        account_changed: bool = False,
+        believe_absence: bool = False,
+    ) -> Snapshot:
         """Return a snapshot of the entity's whole list; nothing is read yet."""
-        return Snapshot(entity, self._connect(), max_lookups=self.max_lookups, owned=owned)
+        connect = self._connect()
+        expects = Expects(self.account().domain, account_changed, believe_absence)
+        return Snapshot(entity, connect, max_lookups=self.max_lookups, owned=owned, expects=expects)
 
     def _connect(self) -> Callable[[], GorgiasClient]:
         """Return a maker of clients that share a budget. A wrong URI or URL fails here, not in a reader's thread."""

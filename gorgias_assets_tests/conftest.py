@@ -71,9 +71,12 @@ class Project:
         last: str | None = None,
         select: Sequence[str] = (),
         raise_on_error: bool = True,
-        full: bool = False,
+        **config: bool,
     ) -> dg.ExecuteInProcessResult:
-        """Materialize the day `first`, or the days to `last` in one run, of the named entities or all."""
+        """Materialize the day `first`, or the days to `last` in one run, of the named entities or all.
+
+        `config` is the assets' configuration.
+        """
         selected = select or [asset.key.path[-1] for asset in self.assets]
         days = (
             {"partition_key": first}
@@ -87,7 +90,7 @@ class Project:
             resources=self.resources,
             run_config={
                 "loggers": {"console": {"config": {"log_level": "ERROR"}}},
-                "ops": {f"gorgias__{name}": {"config": {"full": full}} for name in selected} if full else {},
+                "ops": {f"gorgias__{name}": {"config": config} for name in selected} if config else {},
             },
             raise_on_error=raise_on_error,
             **days,

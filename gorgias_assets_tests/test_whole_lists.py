@@ -78,5 +78,7 @@ def test_it_has_a_place_in_the_job_and_checks_among_entities_that_are_read_by_da
     checked = {
         check.check_name: check.passed for check in result.get_asset_check_evaluations() if check.asset_key == tags.key
     }
-    assert checked == dict.fromkeys(["ids_unique", "sweep_complete", "fields_known", "fresh"], True)
+    assert checked == dict.fromkeys(
+        ["ids_unique", "sweep_complete", "absences_plausible", "fields_known", "fresh"], True
+    )
     assert {event.asset_key.path[-1] for event in result.get_asset_materialization_events()} >= {"tags", "tickets"}

@@ -121,13 +121,20 @@ def read_list(answer: Answer) -> Read:
 
 
 def read_presence(answer: Answer) -> Read:
-    """Return the fields of a `Found`. An unknown domain gives 404 for every object, and not in Gorgias's form."""
+    """Return the fields of a `Found`. Raise `Unusable` for a status 200 without an object, and for half a 404.
+
+    An unknown domain gives 404 for every object, in HTML.
+    """
     presence = Presence.UNKNOWN
-    if answer.status == 301:
-        presence = Presence.MOVED
-    elif answer.status == 200 and _has(answer.body, "id", int):
+    if answer.status == 200:
+        if not _has(answer.body, "id", int):
+            raise Unusable("the answer is no object of Gorgias's")
         presence = Presence.ALIVE
-    elif answer.status == 404 and _has(answer.body, "error", dict):
+    elif answer.status == 301:
+        presence = Presence.MOVED
+    elif answer.status == 404 and answer.body.startswith(b"{"):
+        if not _has(answer.body, "error", dict):
+            raise Unusable("the answer is no object of Gorgias's")
         presence = Presence.GONE
     return {"presence": presence, "status": answer.status, "location": answer.location}
 

@@ -4,6 +4,7 @@
 (developers.gorgias.com/reference/list-events).
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import TypeGuard
@@ -14,14 +15,16 @@ from gorgias_assets.windows import Window
 EVENTS_KEPT = timedelta(days=365)
 
 
-def event_pages(client: GorgiasClient, types: Iterable[str], window: Window) -> Iterator[Page]:
+def event_pages(
+    client: GorgiasClient, types: Iterable[str], window: Window, patience: float = math.inf
+) -> Iterator[Page]:
     """Yield the window's events of some types, newest first."""
     filters = [("types", kind) for kind in types]
     filters += [
         ("created_datetime[gte]", window.start.isoformat()),
         ("created_datetime[lt]", window.end.isoformat()),
     ]
-    return client.pages("/events", order_by="created_datetime:desc", filters=filters)
+    return client.pages("/events", order_by="created_datetime:desc", filters=filters, patience=patience)
 
 
 def is_id(value: object) -> TypeGuard[int]:

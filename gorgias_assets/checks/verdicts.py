@@ -17,7 +17,7 @@ from gorgias_assets.checks import audits
 from gorgias_assets.checks.audits import Stored, tolerated
 from gorgias_assets.days import DAY, newest_materializations, unbroken_days
 from gorgias_assets.entities.model import ByDate, Entity, Parent, read_by
-from gorgias_assets.metadata import Metadata, began_at, doubt
+from gorgias_assets.metadata import Metadata, absences_doubted, began_at, doubt
 from gorgias_assets.partitions import window_of
 from gorgias_assets.windows import Window
 
@@ -210,6 +210,22 @@ def list_complete(context: CheckContext) -> Verdict:
 
 
 @check(
+    "absences_plausible",
+    "The newest materialization found most of the stored rows that it should have found.",
+    "No row was marked as deleted. Check that the key's user may read all of the account, and that `GORGIAS_URI` names "
+    "the right one. If the rows were deleted, run the days again with `believe_absence: true` in the run's "
+    "configuration.",
+)
+def absences_plausible(context: CheckContext) -> Verdict:
+    found = absences_doubted(context.newest_reading)
+    if not found:
+        return Verdict(True, "No unusual number of rows was missing.")
+    missing, expected = found["missing"], found["expected"]
+    text = f"{missing:,} of {expected:,} stored rows that should have been found were missing, and none was looked for."
+    return Verdict(False, text, {"missing": missing, "expected": expected})
+
+
+@check(
     "fields_known",
     "Every field that Gorgias sends is declared, and every value fits its column.",
     "Nothing is lost: it is kept in `_extra`. Declare the field or correct its column in the entity's declaration; a "
@@ -332,13 +348,13 @@ def table_checks(entity: Entity[Any], entities: Sequence[Entity[Any]]) -> list[C
     """Return the checks of an entity that need no call to Gorgias. `entities` are all of the account."""
     parents = [parents_exist(other, link) for other in entities if (link := entity.parent) and link.name == other.name]
     if not isinstance(entity.read, ByDate):
-        return [ids_unique, list_complete, fields_known, list_fresh, *parents]
+        return [ids_unique, list_complete, absences_plausible, fields_known, list_fresh, *parents]
     counts = [
         counts_agree(other, link)
         for other in read_by(ByDate, entities)
         if (link := other.parent) and link.name == entity.name and link.counted_by
     ]
-    return [ids_unique, touches_in_order, sweep_complete, fields_known, fresh, *parents, *counts]
+    return [ids_unique, touches_in_order, sweep_complete, absences_plausible, fields_known, fresh, *parents, *counts]
 
 
 def _fields(fault: str, fields: Mapping[str, int]) -> str:

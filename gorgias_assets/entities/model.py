@@ -74,6 +74,7 @@ class Entity(Generic[WayT]):
     - `columns`: the declared fields, `id` first.
     - `parent`: the entity that its rows belong to.
     - `gone_events`: types of events that name rows which were deleted or merged into another.
+    - `kin`: a JSON field with an `id`; rows of one `id` there may be merged into each other.
     - `creation_event`: the type of the events that name rows as they are created.
     """
 
@@ -84,6 +85,7 @@ class Entity(Generic[WayT]):
     columns: tuple[Column, ...]
     parent: Parent | None = None
     gone_events: tuple[str, ...] = ()
+    kin: str = ""
     creation_event: str = ""
 
     @property

@@ -12,7 +12,7 @@ SATISFACTION_SURVEYS = Entity(
         order="created_datetime",
         touch_fields=("created_datetime", "sent_datetime", "scored_datetime"),
         look_back=timedelta(days=45),
-        look_ahead=timedelta(hours=2),  # a recorded survey was scored 88 minutes before its creation
+        look_ahead=timedelta(days=1),  # a recorded survey was sent 118 minutes before its creation
     ),
     parent=Parent("tickets", "ticket_id"),
     columns=(

@@ -14,6 +14,7 @@ TICKETS = Entity(
         look_back=timedelta(0),
     ),
     gone_events=("ticket-deleted", "ticket-merged"),
+    kin="customer",
     creation_event="ticket-created",
     columns=(
         integer("id", "Gorgias's id of the ticket."),
@@ -61,7 +62,7 @@ TICKET_MESSAGES = Entity(
         order="created_datetime",
         touch_fields=("created_datetime", "sent_datetime", "failed_datetime", "deleted_datetime", "opened_datetime"),
         look_back=timedelta(days=3),
-        look_ahead=timedelta(hours=2),  # the sending of what a customer wrote precedes its creation by seconds
+        look_ahead=timedelta(days=1),  # the sending of what a customer wrote precedes its creation by seconds
     ),
     parent=Parent("tickets", "ticket_id", owns=True, counted_by="messages_count"),
     creation_event="ticket-message-created",

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from gorgias_assets.api.client import PAGE_ROWS, GorgiasClient, GorgiasError
 from gorgias_assets.entities.model import Entity, WayT
+from gorgias_assets.sweeps.deletions import Named
 from gorgias_assets.sweeps.progress import Progress
 from gorgias_assets.sweeps.rows import newest_by_id, type_rows
 from gorgias_assets.warehouse.tables import IS_TOUCHED, Covered
@@ -37,10 +38,25 @@ class Batch:
     position: str
 
 
+@dataclass(frozen=True)
+class Expects:
+    """What a reading expects of the table that it is loaded into.
+
+    - `account`: the domain of the account whose rows it holds; None if any will do.
+    - `account_changed`: the rows of an account with another name belong to this one from now on.
+    - `believe_absence`: rows may be gone, even if unusually many are missing.
+    """
+
+    account: str | None = None
+    account_changed: bool = False
+    believe_absence: bool = False
+
+
 class Reader(ABC, Generic[WayT]):
     """One reading of `entity`, by any way. Lazy: nothing is requested before `batches()` is iterated.
 
     - `connect` makes a client of the account; each thread that reads has one of its own.
+    - `expects`: what the table it is loaded into should be like.
     - `owned` are the entities whose rows are gone with a deleted row of this one.
     - `key`: the name under which a position is saved; readings of one key may resume from each other's positions.
     """
@@ -56,11 +72,13 @@ class Reader(ABC, Generic[WayT]):
         *,
         max_lookups: int = 500,
         owned: Sequence[Entity[Any]] = (),
+        expects: Expects | None = None,
     ) -> None:
         self.entity = entity
         self.connect = connect
         self.max_lookups = max_lookups
         self.owned = owned
+        self.expects = expects or Expects()
         self.progress = Progress()
 
     @property
@@ -120,9 +138,13 @@ class Reader(ABC, Generic[WayT]):
         None is the list's end; `read_to` is missing if the list was not read in that order.
         """
 
-    def named_gone(self, client: GorgiasClient) -> set[int]:  # noqa: ARG002, for those that use events
-        """Return ids that events name as deleted or merged; none if reading every living row shows what is gone."""
-        return set()
+    def named_gone(self, client: GorgiasClient) -> Named:  # noqa: ARG002, for those that use events
+        """Return the rows that events name as gone; none if reading every living row shows what is gone."""
+        return Named()
+
+    def looks_due_by(self, now: datetime) -> datetime | None:
+        """Return the moment until which looks for missing rows are due; None if all are."""
+        return now
 
     @abstractmethod
     def _pages(self, on_page: Callable[[], object]) -> Pages:

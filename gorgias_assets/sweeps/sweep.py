@@ -12,8 +12,8 @@ from typing import Any
 
 from gorgias_assets.api.client import GorgiasClient
 from gorgias_assets.entities.model import ByDate, Entity
-from gorgias_assets.sweeps.batches import Pages, Reader
-from gorgias_assets.sweeps.deletions import named_gone
+from gorgias_assets.sweeps.batches import Expects, Pages, Reader
+from gorgias_assets.sweeps.deletions import Named, named_gone
 from gorgias_assets.sweeps.pager import Pager
 from gorgias_assets.sweeps.position import Position, Span
 from gorgias_assets.sweeps.read_ahead import read_ahead
@@ -45,8 +45,9 @@ class Sweep(Reader[ByDate]):
         is_full: bool = False,
         max_lookups: int = 500,
         owned: Sequence[Entity[Any]] = (),
+        expects: Expects | None = None,
     ) -> None:
-        super().__init__(entity, connect, max_lookups=max_lookups, owned=owned)
+        super().__init__(entity, connect, max_lookups=max_lookups, owned=owned, expects=expects)
         self.window = window
         self.is_full = is_full
         self.key = f"{window}, looking back {look_back}{', full' * is_full}"
@@ -106,10 +107,13 @@ class Sweep(Reader[ByDate]):
             for order, bottom in required.items()
         }
 
-    def named_gone(self, client: GorgiasClient) -> set[int]:
+    def named_gone(self, client: GorgiasClient) -> Named:
         if self.is_full:
-            return set()  # it reads every living row
+            return Named()  # it reads every living row
         return named_gone(client, self.entity, self.window, self.progress)
+
+    def looks_due_by(self, now: datetime) -> datetime | None:
+        return None if self.is_full else now
 
     def _pages(self, on_page: Callable[[], object]) -> Pages:
         pager = Pager(self.entity, self.position, self.progress, self._can_seek)

@@ -1,4 +1,5 @@
-"""Two small tables in the schema of the tables they are about: positions of interrupted sweeps, rows that may be gone.
+"""Small tables in the schema of the tables they are about: positions of interrupted sweeps, rows that may be gone, and
+the accounts whose rows the tables hold.
 
 On an engine without a transaction around these statements, a crash between two of them costs calls, and no row or mark.
 """
@@ -12,6 +13,7 @@ from gorgias_assets.warehouse.tables import Saved, Table, Tombstone
 
 POSITIONS = "_sweep_positions"
 CANDIDATES = "_gone_candidates"
+ACCOUNTS = "_accounts"
 _COLUMNS = {
     POSITIONS: (
         Column("table_name", Kind.STRING, "The table that the sweep is merged into."),
@@ -23,15 +25,24 @@ _COLUMNS = {
         Column("table_name", Kind.STRING, "The table that the row is in."),
         Column("id", Kind.INTEGER, "The row that may be gone."),
         Column("noted_at", Kind.DATETIME, "When a sweep did not find it."),
+        Column("looks", Kind.INTEGER, "How often its own path did not say if it is gone."),
+        Column("next_look_at", Kind.DATETIME, "When to look again after that."),
+    ),
+    ACCOUNTS: (
+        Column("table_name", Kind.STRING, "The table."),
+        Column("account", Kind.STRING, "The domain of the account whose rows it holds."),
     ),
 }
 
 
 def ensured(session: Session, table: Table, name: str) -> str:
-    """Create `POSITIONS` or `CANDIDATES` in the schema of `table` if it is missing, and return its quoted name."""
+    """Create one of the small tables in the schema of `table`, or add its new columns; return its quoted name."""
     kept = Table(table.schema, name)
-    if not session.columns_of(kept):
+    existing = session.columns_of(kept)
+    if not existing:
         session.create(kept, _COLUMNS[name])
+    elif lacking := [column for column in _COLUMNS[name] if column.name not in existing]:
+        session.add(kept, lacking)
     return session.dialect.name_of(kept)
 
 
@@ -47,6 +58,27 @@ def save_position(session: Session, table: Table, saved: Saved) -> None:
         "WHEN MATCHED THEN UPDATE SET position = source.position, saved_at = source.saved_at "
         "WHEN NOT MATCHED THEN INSERT (table_name, sweep, position, saved_at) "
         "VALUES (source.table_name, source.sweep, source.position, source.saved_at)"
+    )
+
+
+def save_account(session: Session, table: Table, account: str) -> None:
+    dialect = session.dialect
+    source = f"SELECT {dialect.literal(table.name)} AS table_name, {dialect.literal(account)} AS account"
+    session.execute(
+        f"MERGE INTO {ensured(session, table, ACCOUNTS)} AS target USING ({source}) AS source "
+        "ON target.table_name = source.table_name WHEN MATCHED THEN UPDATE SET account = source.account "
+        "WHEN NOT MATCHED THEN INSERT (table_name, account) VALUES (source.table_name, source.account)"
+    )
+
+
+def put_off(session: Session, table: Table, looks: Mapping[int, datetime]) -> None:
+    """Count a look at each of these candidates that was not answered, and note when to look again."""
+    dialect = session.dialect
+    rows = [(str(row_id), dialect.moment(at)) for row_id, at in looks.items()]
+    session.execute(
+        f"UPDATE {ensured(session, table, CANDIDATES)} AS target SET looks = COALESCE(looks, 0) + 1, "
+        f"next_look_at = later.next_at FROM {dialect.inline('later', ('id', 'next_at'), rows)} "
+        f"WHERE target.table_name = {dialect.literal(table.name)} AND target.id = later.id"
     )
 
 

@@ -65,6 +65,19 @@ class Saved:
     position: str
 
 
+@dataclass(frozen=True)
+class Absences:
+    """What a complete reading has not read.
+
+    - `unread`: living rows anywhere in the table that were not read.
+    - `expected`, `missing`: living rows in the covered part of the table, and those of them that were not read.
+    """
+
+    unread: int
+    expected: int
+    missing: int
+
+
 class Covered(NamedTuple):
     """The part of a table of which every living row was read: `field` in `[start, end)`; None is unbounded."""
 
@@ -75,9 +88,10 @@ class Covered(NamedTuple):
 
 @dataclass(frozen=True)
 class Candidates:
-    """Rows that may be gone, with the requested fields, and the number of further ones."""
+    """Rows that may be gone, with the requested fields, how often each was looked at in vain, and how many wait."""
 
     rows: list[dict[str, Any]]
+    looks: dict[int, int]
     waiting: int
 
 

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Self
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from gorgias_assets.warehouse.frames import cast_columns
 from gorgias_assets.warehouse.session import Session
 from gorgias_assets.warehouse.tables import (
     POSITION_KEPT,
+    Absences,
     Candidates,
     Counts,
     Covered,
@@ -58,19 +60,54 @@ class Warehouse(ABC):
         """Return the costs so far, as metadata of a materialization."""
         return {}
 
-    def merge(self, table: Table, columns: Sequence[Column], rows: pa.Table, saved: Saved | None = None) -> Merged:
+    def merge(
+        self,
+        table: Table,
+        columns: Sequence[Column],
+        rows: pa.Table,
+        saved: Saved | None = None,
+        account: str | None = None,
+    ) -> Merged:
         """Merge `rows`, unique by `id`, into the table by `id`: the one with the newer `_extracted_at` stays.
 
         `rows` have the column `_is_touched`; rows with False update stored rows and are never inserted. The
-        position is `saved` once the rows are merged. The table and a view of its living rows are created with `columns`
-        and the added ones, or the table gets those that it lacks; columns of a user's own are left alone.
+        position is `saved` once the rows are merged, and the `account` whose rows they are. The table and a view of its
+        living rows are created with `columns` and the added ones, or the table gets those that it lacks; columns of a
+        user's own are left alone.
         """
         with self._writing(table.schema) as session:
             _ensure_table(session, table, (*columns, *ADDED_COLUMNS))
             merged = session.merge(table, rows) if rows.num_rows else Merged()
             if saved:
                 bookkeeping.save_position(session, table, saved)
+            if account:
+                bookkeeping.save_account(session, table, account)
         return merged
+
+    def account_of(self, table: Table) -> str | None:
+        """Return the account whose rows the table holds; None if that was never noted."""
+        accounts, dialect = Table(table.schema, bookkeeping.ACCOUNTS), self.dialect
+        with self._reading_table(table) as session:
+            if session is None or not session.columns_of(accounts):
+                return None
+            found = session.execute(
+                f"SELECT account FROM {dialect.name_of(accounts)} WHERE table_name = {dialect.literal(table.name)}"
+            )
+        return str(found[0][0]) if found else None
+
+    def pull_back(self, table: Table, latest: datetime, to: datetime) -> int:
+        """Let rows that count as read after `latest` count as read at `to`; return how many there were.
+
+        A wrong clock had stamped them; they would win over everything that is read until then.
+        """
+        name = self.dialect.name_of(table)
+        ahead = f"{EXTRACTED_AT} > {self.dialect.moment(latest)}"
+        with self._reading_table(table) as session:
+            if session is None or not session.execute(f"SELECT 1 FROM {name} WHERE {ahead} LIMIT 1"):
+                return 0
+        with self._writing(table.schema) as session:
+            ((rows,),) = session.execute(f"UPDATE {name} SET {EXTRACTED_AT} = {self.dialect.moment(to)} WHERE {ahead}")
+        return int(rows)
 
     def leave_one_of_each_id(self, table: Table) -> None:  # noqa: B027, most engines have nothing to do
         """Remove the copies of rows that runs inserted at the same time, if the engine allows that.
@@ -102,30 +139,51 @@ class Warehouse(ABC):
                 f"AND sweep = {dialect.literal(key)}) OR saved_at < {oldest}"
             )
 
-    def has_unread(self, table: Table, since: datetime) -> bool:
-        """Return True if the table has living rows that no request since then has read."""
+    def absences(self, table: Table, covered: Covered, since: datetime, named: Collection[int] = ()) -> Absences:
+        """Count the living rows that no request since then has read, without those `named`."""
+        dialect = self.dialect
+        unread = f"{EXTRACTED_AT} < {dialect.moment(since)} AND NOT {dialect.among('id', named)}"
+        inside = f"CASE WHEN {self._is_covered(covered)} THEN 1 ELSE 0 END"
         with self._reading_table(table) as session:
             if session is None:
-                return False
-            unread = f"{DELETED_AT} IS NULL AND {EXTRACTED_AT} < {self.dialect.moment(since)}"
-            return bool(session.execute(f"SELECT 1 FROM {self.dialect.name_of(table)} WHERE {unread} LIMIT 1"))
+                return Absences(0, 0, 0)
+            (counted,) = session.execute(
+                f"SELECT SUM(CASE WHEN {unread} THEN 1 ELSE 0 END), SUM({inside}), "
+                f"SUM(CASE WHEN {unread} THEN {inside} ELSE 0 END) "
+                f"FROM {dialect.name_of(table)} WHERE {DELETED_AT} IS NULL"
+            )
+        return Absences(*(int(rows or 0) for rows in counted))
 
-    def note_candidates(self, table: Table, covered: Covered, ids: Collection[int], since: datetime) -> None:
+    def kin(self, table: Table, field: str, ids: Collection[int], since: datetime, limit: int) -> list[int]:
+        """Return the ids of living rows whose JSON `field` names the same `id` as that of one of the rows `ids`.
+
+        They are rows that no request since then has read, the newest first, at most `limit` for each of `ids`.
+        """
+        dialect, name = self.dialect, self.dialect.name_of(table)
+        near, far = (dialect.json_text(f"{side}.{dialect.quoted(field)}", "id") for side in ("one", "other"))
+        with self._reading_table(table) as session:
+            found = session and session.execute(
+                "SELECT id FROM (SELECT other.id AS id, "
+                "ROW_NUMBER() OVER (PARTITION BY one.id ORDER BY other.id DESC) AS number "
+                f"FROM {name} AS one JOIN {name} AS other ON {near} = {far} "
+                f"WHERE {dialect.among('one.id', ids)} AND other.id <> one.id AND other.{DELETED_AT} IS NULL "
+                f"AND other.{EXTRACTED_AT} < {dialect.moment(since)}) AS ranked WHERE number <= {limit}"
+            )
+        return [int(row_id) for (row_id,) in found or ()]
+
+    def note_candidates(
+        self, table: Table, covered: Covered, ids: Collection[int], since: datetime, now: datetime
+    ) -> None:
         """Note the living rows that no request since then has read although one should have: they may be gone.
 
-        A request should have read the rows whose field `covered[0]` lies in `[covered[1], covered[2])`, and the rows
-        of `ids`.
+        A request should have read the rows of `covered`, and the rows of `ids`.
         """
         dialect = self.dialect
-        field, start, end = dialect.quoted(covered[0]), *covered[1:]
-        bounds = [f"{field} >= {dialect.moment(start)}" if start else f"{field} IS NOT NULL"]
-        if end:
-            bounds.append(f"{field} < {dialect.moment(end)}")
         missing = (
             f"{DELETED_AT} IS NULL AND {EXTRACTED_AT} < {dialect.moment(since)} "
-            f"AND (({' AND '.join(bounds)}) OR {dialect.among('id', ids)})"
+            f"AND (({self._is_covered(covered)}) OR {dialect.among('id', ids)})"
         )
-        name, now = dialect.literal(table.name), dialect.moment(datetime.now(UTC))
+        name, noted_at = dialect.literal(table.name), dialect.moment(now)
         with self._writing(table.schema) as session:
             session.execute(
                 f"MERGE INTO {bookkeeping.ensured(session, table, bookkeeping.CANDIDATES)} AS target "
@@ -133,35 +191,54 @@ class Warehouse(ABC):
                 f"({missing}) IS TRUE AS is_missing FROM {dialect.name_of(table)}) AS source "
                 f"ON target.id = source.id AND target.table_name = {name} "
                 "WHEN MATCHED AND source.is_missing AND source.read_at >= target.noted_at "
-                f"THEN UPDATE SET noted_at = {now} "
+                f"THEN UPDATE SET noted_at = {noted_at} "
                 "WHEN MATCHED AND NOT source.is_missing AND (source.is_gone OR source.read_at >= target.noted_at) "
                 "THEN DELETE WHEN NOT MATCHED AND source.is_missing "
-                f"THEN INSERT (table_name, id, noted_at) VALUES ({name}, source.id, {now})"
+                f"THEN INSERT (table_name, id, noted_at) VALUES ({name}, source.id, {noted_at})"
             )
 
-    def candidates(self, table: Table, fields: Sequence[str], limit: int) -> Candidates:
+    def candidates(self, table: Table, fields: Sequence[str], limit: int, now: datetime | None = None) -> Candidates:
         """Return the rows noted longest ago that have neither been read since nor found to be gone.
 
-        `limit` is at least 1.
+        `limit` is at least 1. A row whose next look is due after `now` waits; without `now`, none does.
         """
         noted, dialect = Table(table.schema, bookkeeping.CANDIDATES), self.dialect
+        due = f"COALESCE(noted.next_look_at <= {dialect.moment(now)}, TRUE)" if now else "TRUE"
         with self._reading_table(table) as session:
             if session is None or not session.columns_of(noted):
-                return Candidates([], 0)
+                return Candidates([], {}, 0)
             selected = ", ".join(f"stored.{dialect.quoted(field)}" for field in fields)
             found = session.execute(
-                f"SELECT {selected}, COUNT(*) OVER () AS there_are FROM {dialect.name_of(noted)} AS noted "
+                f"SELECT {selected}, COALESCE(noted.looks, 0) AS looks, {due} AS is_due, COUNT(*) OVER () AS there_are "
+                f"FROM {dialect.name_of(noted)} AS noted "
                 f"JOIN {dialect.name_of(table)} AS stored ON stored.id = noted.id "
                 f"WHERE noted.table_name = {dialect.literal(table.name)} AND stored.{DELETED_AT} IS NULL "
-                f"AND stored.{EXTRACTED_AT} < noted.noted_at ORDER BY noted.noted_at, stored.id LIMIT {limit}"
+                f"AND stored.{EXTRACTED_AT} < noted.noted_at "
+                f"ORDER BY is_due DESC, noted.noted_at, stored.id LIMIT {limit}"
             )
-        rows = [dict(zip(fields, row[:-1], strict=True)) for row in found]
-        return Candidates(rows, found[0][-1] - len(found) if found else 0)
+        due_now = [row for row in found if row[-2]]
+        rows = [dict(zip(fields, row[:-3], strict=True)) for row in due_now]
+        looks = {row["id"]: int(known[-3]) for row, known in zip(rows, due_now, strict=True)}
+        return Candidates(rows, looks, found[0][-1] - len(rows) if found else 0)
+
+    def _is_covered(self, covered: Covered) -> str:
+        field, start, end = self.dialect.quoted(covered[0]), *covered[1:]
+        bounds = [f"{field} >= {self.dialect.moment(start)}" if start else f"{field} IS NOT NULL"]
+        if end:
+            bounds.append(f"{field} < {self.dialect.moment(end)}")
+        return " AND ".join(bounds)
 
     def settle_candidates(
-        self, table: Table, looked_at: Collection[int], gone: Sequence[Tombstone], cascade: Mapping[Table, str]
+        self,
+        table: Table,
+        looked_at: Collection[int],
+        gone: Sequence[Tombstone],
+        cascade: Mapping[Table, str],
+        put_off: Mapping[int, datetime] = MappingProxyType({}),
     ) -> int:
         """Mark the rows that are `gone`, unless they were read later, and drop the notes of the rows looked at.
+
+        Candidates that are `put_off` are looked at again at these moments.
 
         `cascade` gives the field by which rows of another table belong to these: if a row is gone and was not merged,
         they are marked as well. Returns how many of those there were.
@@ -174,6 +251,8 @@ class Warehouse(ABC):
             )
             if gone:
                 bookkeeping.mark(session, table, gone)
+            if put_off:
+                bookkeeping.put_off(session, table, put_off)
             bookkeeping.drop_candidates(session, table, looked_at)
         return cascaded
 

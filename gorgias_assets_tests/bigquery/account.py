@@ -22,7 +22,7 @@ from gorgias_assets.io_managers.bigquery import GorgiasBigQueryIOManager
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sweeps.rows import Row, type_rows
 from gorgias_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
-from gorgias_assets.warehouse.tables import Dimension, Saved, Table, Tombstone, WarehouseError
+from gorgias_assets.warehouse.tables import Covered, Dimension, Saved, Table, Tombstone, WarehouseError
 from gorgias_assets.windows import Window
 
 FIRST = datetime(2025, 3, 1, tzinfo=UTC)
@@ -91,7 +91,9 @@ def reads_only_the_days_it_merges(account: Account) -> str:
 
 def marks_what_is_gone(account: Account) -> str:
     warehouse = account.warehouse()
-    warehouse.note_candidates(account.tickets, ("updated_datetime", FIRST, FIRST + DAY), [], FIRST + 2 * DAY)
+    warehouse.note_candidates(
+        account.tickets, ("updated_datetime", FIRST, FIRST + DAY), [], FIRST + 2 * DAY, FIRST + 2 * DAY
+    )
     found = warehouse.candidates(account.tickets, ["id"], 10)
     assert (len(found.rows), found.waiting) == (10, ROWS_A_DAY - 10)
     gone = [Tombstone(row["id"], FIRST + 3 * DAY) for row in found.rows]
@@ -156,7 +158,7 @@ def replaces_and_reads_frames(account: Account) -> str:
 def stops_at_the_bytes_it_may_bill(account: Account) -> str:
     try:
         account.warehouse(maximum_bytes_billed=1).counts(account.tickets, TICKETS.read.touch_fields, [])
-        account.warehouse(maximum_bytes_billed=1).has_unread(account.tickets, FIRST)
+        account.warehouse(maximum_bytes_billed=1).absences(account.tickets, Covered("id"), FIRST)
     except WarehouseError as error:
         return str(error)
     return "not stopped: this is an emulator" if account.settings.get("api_endpoint") else fail()

@@ -13,7 +13,7 @@ from gorgias_assets.sweeps.rows import Row, type_rows
 from gorgias_assets.warehouse.bigquery.session import BigQueryDialect, ranges_of
 from gorgias_assets.warehouse.dialect import types_of_kinds
 from gorgias_assets.warehouse.duckdb.session import DuckDBDialect
-from gorgias_assets.warehouse.tables import Counts, Merged, Saved, Table, Tombstone, WarehouseError
+from gorgias_assets.warehouse.tables import Absences, Counts, Merged, Saved, Table, Tombstone, WarehouseError
 from gorgias_assets.windows import Window
 from gorgias_assets_tests.engines import BigQueryProject, Engine, on_each_warehouse
 
@@ -51,7 +51,7 @@ def stored(engine: Engine, column: str = "text", table: Table = LETTERS) -> dict
 
 
 def note(engine: Engine, since: datetime, covered: tuple = EVERYTHING, ids: tuple = (), table: Table = LETTERS) -> None:
-    engine.warehouse().note_candidates(table, covered, ids, since)
+    engine.warehouse().note_candidates(table, covered, ids, since, datetime.now(UTC))
 
 
 def candidates(engine: Engine, limit: int = 10) -> tuple[list[int], int]:
@@ -160,8 +160,9 @@ def test_rows_of_the_interval_that_were_not_read_again_are_noted_once_and_in_tur
     old, new = [letter(i, NOON - 9 * DAY) for i in (1, 2)], [letter(i, NOON + DAY) for i in (3, 4, 5)]
     assert candidates(engine) == ([], 0)
     merge(engine, read_at(FIRST, *old, *new))
-    assert not engine.warehouse().has_unread(LETTERS, FIRST)
-    assert engine.warehouse().has_unread(LETTERS, SECOND)
+    assert engine.warehouse().absences(LETTERS, EVERYTHING, FIRST) == Absences(0, 5, 0)
+    assert engine.warehouse().absences(LETTERS, EVERYTHING, SECOND) == Absences(5, 5, 5)
+    assert engine.warehouse().absences(LETTERS, ("created_datetime", NOON, None), SECOND, [4]) == Absences(4, 3, 2)
     merge(engine, read_at(SECOND, new[0]))
     note(engine, SECOND, ("created_datetime", NOON, NOON + 2 * DAY), ids=(1, 3, 77))
     assert candidates(engine) == ([1, 4, 5], 0)

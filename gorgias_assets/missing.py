@@ -1,0 +1,166 @@
+"""Missing rows: stored rows that a complete reading should have read and has not, and which of them are gone.
+
+A row is marked as deleted or merged only if its own path says so. A reading that misses unusually many marks none: the
+key, or the account, is more likely at fault. A look for a row that is answered by anything else never fails the run.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from logging import Logger
+from typing import Any
+
+from gorgias_assets.api.client import GorgiasClient, GorgiasError
+from gorgias_assets.sweeps.batches import Reader
+from gorgias_assets.sweeps.deletions import Look, Named, look_up
+from gorgias_assets.warehouse.tables import Absences, Candidates, Table, Tombstone
+from gorgias_assets.warehouse.warehouse import Warehouse
+
+LOOKUPS_SETTLED_TOGETHER = 100
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(hours=1), timedelta(days=30)  # before a row is looked for again
+ENOUGH_SILENCE = 3  # look-ups in a row without any answer, after which the others wait
+MOST_MISSING, UNUSUAL_SHARE = 25, 0.5  # rows, and share of the expected ones
+MOST_KIN, MOST_KIN_IN_ALL = 10, 50  # rows to look up for a survivor, and for all of a run
+
+
+@dataclass
+class Deletions:
+    """Counts of the rows that a reading has missed.
+
+    `checked` by their own paths, of which `deleted` and `merged` into another are gone; `cascaded` are rows of other
+    tables that are gone with them; `pending` are left to the next load. `unanswered` counts answers that did not say if
+    a row is gone, by status, 0 for none; those rows are looked for later. `doubted` is set if so many rows were missing
+    that none was looked for.
+    """
+
+    checked: int = 0
+    deleted: int = 0
+    merged: int = 0
+    cascaded: int = 0
+    pending: int = 0
+    unanswered: Counter[int] = field(default_factory=Counter)
+    doubted: Absences | None = None
+
+    def add(self, gone: Sequence[Tombstone], checked: int, cascaded: int) -> None:
+        merged = sum(stone.is_merged for stone in gone)
+        self.checked += checked
+        self.deleted += len(gone) - merged
+        self.merged += merged
+        self.cascaded += cascaded
+
+
+def find_gone(reader: Reader[Any], warehouse: Warehouse, table: Table, log: Logger, found: Deletions) -> None:
+    """Mark the rows that a complete reading should have read and has not, if Gorgias says that they are gone."""
+    since, now = reader.started_at, reader.progress.last_requested_at
+    if since is None or now is None:
+        return
+    covered = reader.covered()
+    absences = warehouse.absences(table, covered, since)
+    if not absences.unread:
+        return
+    with closing(reader.connect()) as client:
+        named = _named(reader, client, table, log)
+        if named.ids and _is_unusual(reader, absences):
+            absences = warehouse.absences(table, covered, since, named.ids)
+        if _is_unusual(reader, absences) and not reader.expects.believe_absence:
+            found.doubted = absences
+            _warn_of_absences(absences, table, log)
+            return
+        kin = _kin(reader, warehouse, table, named, since)
+        warehouse.note_candidates(table, covered, named.ids | kin, since, now)
+        limit = max(reader.max_lookups, reader.progress.calls)
+        candidates = warehouse.candidates(table, reader.entity.object_fields, limit, reader.looks_due_by(now))
+        merged_into = _look_up(reader, client, warehouse, table, candidates, now, found)
+    _warn_of_unanswered(found, table, log)
+    if lost := named.survivors - merged_into:
+        log.warning(
+            f"{table}: {len(lost):,} rows had others merged into them that no event names; those not found wait for a "
+            "full sweep."
+        )
+
+
+def _named(reader: Reader[Any], client: GorgiasClient, table: Table, log: Logger) -> Named:
+    try:
+        return reader.named_gone(client)
+    except GorgiasError as error:
+        log.warning(
+            f"{table}: events cannot be read, so rows deleted long after their last change wait for a full sweep. "
+            f"{error}"
+        )
+        return Named()
+
+
+def _is_unusual(reader: Reader[Any], absences: Absences) -> bool:
+    """Return if so many rows are missing that the account or the key is more likely at fault than a deletion.
+
+    A purge of spam deletes many rows, seldom most of what a run reads, and events name its tickets. A key that sees
+    nothing, or another account, lacks nearly all.
+    """
+    if not reader.progress.rows_read and not reader.resumed_from:
+        return absences.unread > MOST_MISSING  # the list shows nothing at all
+    return absences.missing > max(MOST_MISSING, UNUSUAL_SHARE * absences.expected)
+
+
+def _kin(reader: Reader[Any], warehouse: Warehouse, table: Table, named: Named, since: datetime) -> set[int]:
+    """Return rows that may have been merged into a survivor which alone is named."""
+    if not named.survivors or not reader.entity.kin:
+        return set()
+    return set(warehouse.kin(table, reader.entity.kin, named.survivors, since, MOST_KIN)[:MOST_KIN_IN_ALL])
+
+
+def _look_up(
+    reader: Reader[Any],
+    client: GorgiasClient,
+    warehouse: Warehouse,
+    table: Table,
+    candidates: Candidates,
+    now: datetime,
+    found: Deletions,
+) -> set[int]:
+    """Request the candidates one by one, and mark those that are gone; return the rows that others merged into."""
+    cascade = {Table(table.schema, other.name): other.parent.field for other in reader.owned if other.parent}
+    merged_into: set[int] = set()
+    left, silent = list(candidates.rows), 0
+    while left and silent < ENOUGH_SILENCE:
+        looks: dict[int, Look] = {}
+        while left and len(looks) < LOOKUPS_SETTLED_TOGETHER and silent < ENOUGH_SILENCE:
+            row = left.pop(0)
+            looks[row["id"]] = look = look_up(client, reader.entity, row, reader.progress)
+            silent = silent + 1 if look.refusal == 0 else 0
+        refused = {row_id: look.refusal for row_id, look in looks.items() if look.refusal is not None}
+        later = {row_id: now + _pause(candidates.looks[row_id]) for row_id in refused}
+        answered = [row_id for row_id in looks if row_id not in refused]
+        gone = [look.stone for look in looks.values() if look.stone is not None]
+        found.add(gone, len(answered), warehouse.settle_candidates(table, answered, gone, cascade, later))
+        found.unanswered.update(refused.values())
+        merged_into.update(stone.merged_into for stone in gone if stone.merged_into is not None)
+    found.pending = candidates.waiting + len(left) + found.unanswered.total()
+    return merged_into
+
+
+def _pause(looks: int) -> timedelta:
+    """Return how long a row is left alone after so many looks that did not say if it is gone, and one more."""
+    return min(LONGEST_PAUSE, FIRST_PAUSE * (1 << min(looks, 12)))
+
+
+def _warn_of_absences(absences: Absences, table: Table, log: Logger) -> None:
+    log.warning(
+        f"{table}: {absences.missing:,} of {absences.expected:,} stored rows that this run should have found are "
+        "missing, which is unusual, so none is marked as deleted. Check that the key may read all of the account; if "
+        "they were deleted, run the days again with `believe_absence: true` in the run's configuration."
+    )
+
+
+def _warn_of_unanswered(found: Deletions, table: Table, log: Logger) -> None:
+    if not found.unanswered:
+        return
+    statuses = [
+        f"{rows:,} with {f'status {status}' if status else 'no answer'}"
+        for status, rows in sorted(found.unanswered.items())
+    ]
+    log.warning(
+        f"{table}: {found.unanswered.total():,} missing rows could not be looked up ({', '.join(statuses)}); they stay "
+        "as they are, and are looked up again later."
+    )
