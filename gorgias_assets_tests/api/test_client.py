@@ -252,10 +252,19 @@ def test_the_size_of_a_page_is_that_of_its_body_decompressed(account: Account) -
     assert sizes[0] > 100 * len(LETTER)
 
 
-def test_requested_at_is_when_the_request_that_was_answered_was_sent(sandbox: Sandbox) -> None:
-    sandbox.faults.append(Fault(429, retry_after=1))
+def test_requested_at_is_when_the_request_that_was_answered_was_sent() -> None:
+    """The account's clock shows the time of day here, which goes on while the client waits."""
     before = datetime.now(UTC)
-    first, second, _ = pages_of(sandbox, clock=Clock())
+    account = Account(now=before)
+    account.insert_many("satisfaction_surveys", ({"id": i, "created_datetime": before} for i in range(1, 251)))
+
+    def go_on(_: object) -> None:
+        account.now = datetime.now(UTC)
+
+    with Sandbox(account) as sandbox:
+        sandbox.faults.append(Fault(429, retry_after=1))
+        sandbox.after_page = go_on
+        first, second, _ = pages_of(sandbox, clock=Clock())
     assert before + timedelta(seconds=1) <= first.requested_at < second.requested_at <= datetime.now(UTC)
     assert first.requested_at.utcoffset() == timedelta(0)
     assert (first.calls, second.calls) == (2, 1)

@@ -518,7 +518,7 @@ def test_a_list_that_was_read_in_pieces_was_read_as_far_down_as_the_lowest_of_th
         Span("created_datetime", None, None),
     )
     upper.reached, lower.reached = TODAY - HOUR, TODAY - DAY - HOUR
-    position = Position(NOW, [upper, lower, other])
+    position = Position([upper, lower, other], NOW)
     position.advance(lower, "more", None, is_last=True)
     position = Position.load(position.dump())
     assert position.stops == {ORDER: lower.reached}

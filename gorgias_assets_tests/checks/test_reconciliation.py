@@ -43,6 +43,7 @@ def living() -> SandboxAccount:
         for _ in range(A_DAY):
             account.create("messages", ticket_id=account.create("tickets")["id"])
             account.advance(MINUTE)
+    account.now = TODAY + MINUTE
     return account
 
 
