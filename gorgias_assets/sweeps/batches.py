@@ -119,8 +119,10 @@ class Reader(ABC, Generic[WayT]):
                     held.append(table)
                     weight += bytes_read
                     if weight >= size or sum(part.num_rows for part in held) + PAGE_ROWS > rows:
-                        yield self._batch(held)
-                        held, weight = [], 0
+                        batch, held, weight = self._batch(held), [], 0
+                        del table
+                        yield batch
+                        del batch
             except GorgiasError:
                 yield self._batch(held)
                 raise

@@ -8,7 +8,7 @@ row that is still to be read, so nothing else has to be kept with the rows.
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import RLock
 from typing import Any, Self
 
@@ -16,6 +16,7 @@ from gorgias_assets.api.client import Request
 from gorgias_assets.sweeps.rows import parse_datetime
 
 VERSION = 1  # of a position's text
+DISORDER = timedelta(seconds=1)  # by which a row may be newer than one before it
 
 
 @dataclass(eq=False)

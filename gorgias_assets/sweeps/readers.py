@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from gorgias_assets.api.client import GorgiasClient, Page
 from gorgias_assets.sweeps.pager import OrderedPage, Pager
-from gorgias_assets.sweeps.position import Span
+from gorgias_assets.sweeps.position import DISORDER, Span
 from gorgias_assets.sweeps.read_ahead import Ahead
 from gorgias_assets.sweeps.rows import is_touched, is_within
 from gorgias_assets.warehouse.tables import IS_TOUCHED
@@ -42,7 +42,10 @@ class TypedPage:
 
 @dataclass
 class _Course:
-    """The course of reading a span: the order field of its first and last row so far, and the pages between."""
+    """The course of reading a span: the order field of its first and last row so far, and the pages between.
+
+    Rows that are dated in the future of their answer do not count as first: they show nothing of how rows lie in time.
+    """
 
     first: datetime | None = None
     last: datetime | None = None
@@ -52,7 +55,7 @@ class _Course:
 
     def pages_until(self, moment: datetime) -> float:
         """Return how many more pages it takes to get there, if they hold as much time each as those so far."""
-        if self.first is None or self.last is None or self.first == self.last:
+        if self.first is None or self.last is None or self.first <= self.last:
             return 0.0
         return self.pages * max(timedelta(0), self.last - moment) / (self.first - self.last)
 
@@ -68,7 +71,7 @@ class Readers:
         self._window = window
         self._connect = connect
         self._courses: dict[Span, _Course] = {}
-        self._sought: dict[Span, Page] = {}  # first pages that a seek has read
+        self._sought: dict[Span, OrderedPage] = {}  # first pages that a seek has read
         self._is_helping = False
         self._is_shared = False
         self._clients: list[GorgiasClient] = []
@@ -95,7 +98,7 @@ class Readers:
             for span, course in self._courses.items():
                 if course.first is not None and course.last is not None:
                     bottom = self._bottom(span) or course.last
-                    done += course.first - max(bottom, course.last)
+                    done += max(timedelta(0), course.first - max(bottom, course.last))
                     left += timedelta(0) if course.is_over else max(timedelta(0), course.last - bottom)
             for span in self._position.spans:
                 if span.bottom and span not in self._courses and (begin := span.reached or span.top):
@@ -122,12 +125,12 @@ class Readers:
         """Yield the span's pages, down to the first that reaches below its bottom."""
         course = self._courses[span]
         for ordered in self._pager.pages(client, span, self._sought.pop(span, None)):
-            page = ordered.page
+            page = ordered.answer
             with self._lock:
                 course.pages += 1
                 course.slow_answers = course.slow_answers + 1 if page.seconds >= SLOW_SECONDS else 0
-                course.first, course.last = course.first or ordered.first, ordered.last or course.last
-                is_below = bool(ordered.last and span.bottom and ordered.last < span.bottom)
+                course.first, course.last = course.first or ordered.newest, ordered.last or course.last
+                is_below = bool(ordered.last and span.bottom and ordered.last < span.bottom - DISORDER)
                 course.is_over = is_below or page.next_cursor is None
             yield self._typed(span, ordered, course)
             if course.is_over or self._seek_window(client, span, course):
@@ -135,7 +138,7 @@ class Readers:
             self._get_help(span, page, course)
 
     def _typed(self, span: Span, ordered: OrderedPage, course: _Course) -> TypedPage:
-        touched, page = self._is_touched(span, ordered), ordered.page
+        touched, page = self._is_touched(span, ordered), ordered.answer
         with self._lock:
             self._pager.progress.rows_touched += pc.sum(touched).as_py() or 0
             self._pager.progress.reached = course.last or self._pager.progress.reached
@@ -166,12 +169,12 @@ class Readers:
         saved, window_pages = course.pages_until(top), course.pages_until(span.bottom) - course.pages_until(top)
         if saved <= 2 * len(orders) + (len(orders) - 1) * window_pages + 1:
             return False
-        found: dict[Span, Page] = {}
+        found: dict[Span, OrderedPage] = {}
         for order in orders:
             sought = self._pager.seek(client, order, top)
             if sought is None:
                 return False
-            found[Span(order, top, span.bottom)] = sought.page
+            found[Span(order, top, span.bottom)] = sought
         with self._lock:
             course.is_over = True
             self._sought |= found
@@ -218,12 +221,12 @@ class Readers:
         if sought is None:
             return None
         with self._lock:
-            if not sought.page.rows or course.is_over or course.last <= middle:
+            if sought.is_empty or course.is_over or course.last <= middle:
                 return None
             half = self._position.cut(span, middle)
             self._is_shared = True
             self._courses[half] = _Course()
-            self._sought[half] = sought.page
+            self._sought[half] = sought
             return half
 
     def _bottom(self, span: Span) -> datetime | None:

@@ -7,6 +7,9 @@ inference are verified, and on any doubt there is no seek:
 
 - every row of the answer is older than the moment, and no row of the page before it is;
 - if the answer has no row, the oldest row of the list is not older than the moment.
+
+Rows may be in the wrong order by `DISORDER`, so it is aimed that much later, and verified with as much room. A seek is
+only a help: an answer that cannot be used, and none at all, are doubts like any other.
 """
 
 import base64
@@ -15,7 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from gorgias_assets.api.client import CursorRefused, Page
+from gorgias_assets.api.client import GorgiasError, Page
+from gorgias_assets.sweeps.position import DISORDER
 from gorgias_assets.sweeps.rows import moments
 
 # A page of a list ordered by a datetime field: (<field>:asc or <field>:desc, cursor) -> page.
@@ -24,7 +28,7 @@ RequestPage = Callable[[str, str | None], Page]
 
 @dataclass(frozen=True)
 class Sought:
-    """A page whose first row is the newest that is older than the moment; without rows, the list has none so old.
+    """A page that begins above the rows older than the moment, or with them; without rows, the list has none so old.
 
     `oldest`: the order field of the list's last row, if it was requested.
     """
@@ -38,17 +42,21 @@ def seek(request: RequestPage, order: str, moment: datetime) -> Sought | None:
 
     The list must have newer rows as well.
     """
+    aim = moment + DISORDER
     try:
-        page = request(f"{order}:desc", cursor_before(moment))
+        page = request(f"{order}:desc", cursor_before(aim))
         if not page.rows:
             return _sought_nothing(request, page, order, moment)
         if page.prev_cursor is None:
             return None
         newer = moments(request(f"{order}:desc", page.prev_cursor).rows, order)
-    except CursorRefused:
+    except GorgiasError:
         return None
     older = moments(page.rows, order)
-    return Sought(page) if older and newer and max(older) < moment <= min(newer) else None
+    if not older or not newer:
+        return None
+    is_verified = max(older) < aim + DISORDER and max(newer) >= aim and min(newer) >= moment
+    return Sought(page) if is_verified else None
 
 
 def cursor_before(moment: datetime) -> str:

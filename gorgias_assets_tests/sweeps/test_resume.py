@@ -868,7 +868,7 @@ def test_the_head_of_a_list_by_creation_ends_where_what_was_left_begins():
 def test_a_cursor_that_leads_to_nothing_is_no_end_while_the_oldest_row_is_in_doubt():
     """The look at the oldest row gets an empty page that has a next cursor."""
     with desk_of(TICKETS, END + timedelta(days=1)) as desk:
-        insert(desk.account, TICKETS, (END + SECOND * number for number in range(150)))
+        insert(desk.account, TICKETS, (END + SECOND * number for number in range(1, 151)))
         with closing(desk.sweep().connect()) as client:
 
             def request(order_by: str, cursor: str | None) -> Page:

@@ -36,6 +36,7 @@ LAST_DAY = "2025-03-31"
 START = datetime(2025, 3, 10, tzinfo=UTC)
 END = START + timedelta(days=1)
 SECOND, MICROSECOND = timedelta(seconds=1), timedelta(microseconds=1)
+BEHIND = START - SECOND - MICROSECOND  # where no row of the window can follow, though rows of a second are unordered
 URI = "gorgias://shop?api_key=key&email=ana@shop.example"
 
 
@@ -85,8 +86,9 @@ def listing(pages: list[list[tuple[int, datetime]]]) -> Iterator[str]:
         server.shutdown()
 
 
-def sweep_of(api_url: str) -> Sweep:
-    return GorgiasResource(uri=URI, api_url=api_url).sweep(SATISFACTION_SURVEYS, START, END)
+def sweep_of(api_url: str, look_back_days: int = 45) -> Sweep:
+    look_back = {"satisfaction_surveys": look_back_days}
+    return GorgiasResource(uri=URI, api_url=api_url, look_back_days=look_back).sweep(SATISFACTION_SURVEYS, START, END)
 
 
 def ids(batches: Iterator[Batch]) -> list[int]:
@@ -136,9 +138,9 @@ def test_a_week_of_a_long_history_does_not_read_what_is_older(sandbox, account):
 
 
 def test_paging_ends_at_the_first_page_that_reaches_behind_the_window(sandbox, account):
-    """Pages of 100: two of the window, whose last row lies just behind it; 200 more could follow."""
+    """Pages of 100: two of the window, whose last row lies far enough behind it; 200 more could follow."""
     insert_surveys(account, (START + SECOND for _ in range(199)), first_id=1000)
-    insert_surveys(account, iter([START - MICROSECOND]), first_id=900)
+    insert_surveys(account, iter([BEHIND]), first_id=900)
     insert_surveys(account, (START - timedelta(days=1) for _ in range(200)))
     assert ids(survey_sweep(sandbox).batches()) == list(range(1198, 999, -1))
     assert len(sandbox.requests) == 2
@@ -147,7 +149,7 @@ def test_paging_ends_at_the_first_page_that_reaches_behind_the_window(sandbox, a
 def test_paging_goes_on_while_the_last_row_lies_exactly_on_the_border(sandbox, account):
     """300 ties at the window's start: the first two pages end on the border, and all of the third belongs to it."""
     insert_surveys(account, (START for _ in range(300)), first_id=1000)
-    insert_surveys(account, (START - MICROSECOND for _ in range(200)))
+    insert_surveys(account, (BEHIND for _ in range(200)))
     assert sorted(ids(survey_sweep(sandbox).batches())) == list(range(1000, 1300))
     assert len(sandbox.requests) == 4
 
@@ -156,7 +158,7 @@ def test_the_look_back_moves_the_border_and_only_the_border(sandbox, account):
     border = START - timedelta(days=2)
     insert_surveys(account, (border for _ in range(100)), first_id=1000)
     account.update("satisfaction_surveys", 1000, sent_datetime=START + SECOND)
-    insert_surveys(account, (border - MICROSECOND for _ in range(300)))
+    insert_surveys(account, (border - (START - BEHIND) for _ in range(300)))
     account.update("satisfaction_surveys", 300, sent_datetime=START + SECOND)  # on the page that shows the border
     account.update("satisfaction_surveys", 1, sent_datetime=START + SECOND)  # two pages behind it
     assert ids(survey_sweep(sandbox, look_back_days=2).batches()) == [1000, 300]
@@ -172,9 +174,29 @@ def test_wrong_order_within_a_page_is_untrusted(sandbox, account):
 
 def test_wrong_order_from_one_page_to_the_next_is_untrusted():
     """Each page is in order by itself; only together are they not."""
-    pages = [[(4, START + SECOND * 9), (3, START + SECOND * 8)], [(2, START + SECOND * 8 + MICROSECOND), (1, START)]]
+    pages = [[(4, START + SECOND * 9), (3, START + SECOND * 8)], [(2, START + SECOND * 9 + MICROSECOND), (1, START)]]
     with listing(pages) as api_url, pytest.raises(Untrusted, match="rows could be missed"):
         ids(sweep_of(api_url).batches())
+
+
+SCATTERED = [(4, 3.5), (3, 3.9), (2, 3.1), (1, 4.1)]  # ids, and seconds since the window's start
+
+
+@pytest.mark.parametrize("size", [1, 2, 4], ids=lambda size: f"pages_of_{size}")
+def test_rows_of_a_second_may_come_in_any_order_within_a_page_and_across_pages(size):
+    rows = [(row_id, START + SECOND * since) for row_id, since in SCATTERED]
+    with listing([rows[begin : begin + size] for begin in range(0, len(rows), size)]) as api_url:
+        sweep = sweep_of(api_url)
+        assert sorted(ids(sweep.batches())) == [1, 2, 3, 4]
+        assert sweep.coverage["created_datetime"]["read_to"] is None
+
+
+def test_a_row_of_the_window_behind_one_that_is_older_by_less_than_a_second_is_read():
+    pages = [[(3, START + SECOND), (2, START - 0.6 * SECOND)], [(1, START + 0.3 * SECOND)], [(0, BEHIND)], []]
+    with listing(pages) as api_url:
+        sweep = sweep_of(api_url, look_back_days=0)
+        assert ids(sweep.batches()) == [3, 1]
+        assert sweep.progress.pages == 3
 
 
 def test_ids_of_more_than_64_bits_fail_the_run_rather_than_being_lost(project):
@@ -279,6 +301,9 @@ def test_a_row_that_is_read_twice_is_stored_and_counted_once(project, account, s
         Fault("empty_page", skip=1),
         Fault("expired_cursor"),
         Fault(400, skip=1),
+        Fault(403, skip=1),
+        Fault(404, skip=1),
+        Fault(405, skip=1),
     ],
     ids=lambda fault: str(fault.what) + ("_retry_after" if fault.retry_after else ""),
 )
@@ -289,12 +314,18 @@ def test_a_fault_that_passes_ends_in_the_same_table(project, account, sandbox, f
     assert stored(project) == project.live_rows(SATISFACTION_SURVEYS)
     metadata = project.metadata(result, SATISFACTION_SURVEYS)
     assert metadata["api_calls"] == len(sandbox.requests)
-    refused = fault.what in ("expired_cursor", 400)  # these reach the same rows in another way, not again
+    refused = fault.what in (
+        "expired_cursor",
+        400,
+        403,
+        404,
+        405,
+    )  # these reach the same rows in another way, not again
     assert metadata["retries"] == len(sandbox.requests) - metadata["pages"] - refused
     assert metadata["retries"] == (0 if refused or fault.what in ("slow", "empty_page") else 1)
 
 
-@pytest.mark.parametrize("what", [401, 403, 404, 405, "stuck_cursor", "wrong_order"])
+@pytest.mark.parametrize("what", [401, "stuck_cursor", "wrong_order"])
 def test_a_fault_that_reading_on_would_make_worse_fails_the_run_and_the_next_one_repairs_it(
     project, account, sandbox, what
 ):
