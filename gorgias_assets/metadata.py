@@ -83,8 +83,6 @@ def doubt(metadata: Metadata) -> str | None:
     coverage, without_order = metadata.get("coverage"), metadata.get("rows_without_order")
     if began_at(metadata) is None or without_order is None or not isinstance(coverage, dg.JsonMetadataValue):
         return "its metadata lacks began_at, rows_without_order or coverage"
-    if without_order.value:
-        return f"{without_order.value:,} rows had no place in the list's order"
     for order, covered in cast("dict[str, dict[str, str | None]]", coverage.value).items():
         if "read_to" not in covered:
             return f"the list was not read by {order}"

@@ -14,12 +14,11 @@ from gorgias_assets.api.client import GorgiasClient, GorgiasError, Unavailable
 from gorgias_assets.api.uri import EXPECTED_FORM, GorgiasUri, InvalidUri
 from gorgias_assets.entities.model import ByDate, Entity, Whole
 from gorgias_assets.sweeps.batches import Expects
-from gorgias_assets.sweeps.rows import moment_of
+from gorgias_assets.sweeps.heads import Head, head_of
 from gorgias_assets.sweeps.snapshot import Snapshot
 from gorgias_assets.sweeps.sweep import Sweep
 from gorgias_assets.windows import Window
 
-_PROBE = "/customers", "updated_datetime:desc"
 _TEN_YEARS = 3_650  # days
 _TICK_PATIENCE_SECONDS = 10  # Dagster gives a tick a minute
 
@@ -98,27 +97,25 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
             patience=patience_seconds or self.patience_minutes * 60,
         )
 
-    def newest(self, entity: Entity[ByDate]) -> tuple[datetime, int] | None:
-        """Return the order field and the id of the row that heads the entity's list, in one call; None without a row.
+    def newest(self, entity: Entity[ByDate]) -> Head | None:
+        """Return the head of the entity's list, in one call if it is an ordinary row; None without a row.
 
         Raises `GorgiasError` and `InvalidUri`.
         """
-        with closing(self.client(min(_TICK_PATIENCE_SECONDS, self.patience_minutes * 60))) as client:
-            rows = client.page(entity.path, order_by=f"{entity.read.order}:desc", limit=1).rows
-        moment = moment_of(rows[0], entity.read.order) if rows else None
-        return (moment, rows[0]["id"]) if moment else None
+        with closing(self._impatient_client()) as client:
+            return head_of(client, entity, self.seek)
 
-    def probe(self, budget: Budget | None = None) -> None:
-        """Request one row, to learn if Gorgias answers and how full its bucket is.
+    def probe(self, budget: Budget | None = None) -> timedelta:
+        """Learn if Gorgias answers, and how full its bucket is; return how far this machine's clock is ahead of its.
 
-        Raises `GorgiasError` and `InvalidUri`.
+        Raises `GorgiasError` and `InvalidUri`. A refusal is an answer.
         """
-        path, order_by = _PROBE
-        with closing(self.client(min(_TICK_PATIENCE_SECONDS, self.patience_minutes * 60), budget)) as client:
-            client.page(path, order_by=order_by, limit=1)
+        with closing(self._impatient_client(budget)) as client:
+            client.ping()
+            return client.gorgias_clock.machine_ahead
 
     def outage(self) -> str | None:
-        """Return why Gorgias cannot be reached now, in a sentence; None if it answers, even with a refusal."""
+        """Return why Gorgias cannot be reached now, in a sentence; None if it answers anything below status 500."""
         try:
             self.probe()
         except Unavailable as error:
@@ -143,18 +140,21 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
 
         `account_changed` and `believe_absence` are those of `Expects`. A full sweep reads the whole list, and so
         refreshes every stored row. A sweep that does not look back leaves out
-        rows that were touched in the window and created before it. A window that is over is looked back from all the
-        same, since it counts as complete once it is read.
+        rows that were touched in the window and created before it, and so never counts as complete. If this machine's
+        clock shows that the window is over, it is looked back from all the same, to be complete.
         """
-        connect, is_over = self._connect(), end <= datetime.now(UTC)
-        days = self.look_back_days.get(entity.name) if look_back or is_over else 0
+        connect = self._connect()
+        days = self.look_back_days.get(entity.name)
+        whole = entity.read.look_back if days is None else timedelta(days=days)
+        looks_back = look_back or end <= datetime.now(UTC)
         return Sweep(
             entity,
             Window.of(start, end),
             connect,
-            look_back=entity.read.look_back if days is None else timedelta(days=days),
+            look_back=whole if looks_back else timedelta(0),
             can_seek=self.seek,
             is_full=full,
+            is_part=not looks_back and bool(whole),
             max_lookups=self.max_lookups,
             owned=owned,
             expects=Expects(self.account().domain, account_changed, believe_absence),
@@ -172,6 +172,9 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
         connect = self._connect()
         expects = Expects(self.account().domain, account_changed, believe_absence)
         return Snapshot(entity, connect, max_lookups=self.max_lookups, owned=owned, expects=expects)
+
+    def _impatient_client(self, budget: Budget | None = None) -> GorgiasClient:
+        return self.client(min(_TICK_PATIENCE_SECONDS, self.patience_minutes * 60), budget)
 
     def _connect(self) -> Callable[[], GorgiasClient]:
         """Return a maker of clients that share a budget. A wrong URI or URL fails here, not in a reader's thread."""

@@ -11,10 +11,11 @@ from gorgias_assets.account import Account
 from gorgias_assets.checks.build import HOURS_TO_READ
 from gorgias_assets.days import Day, days_of
 from gorgias_assets.jobs import request_of
-from gorgias_assets.partitions import ended
+from gorgias_assets.partitions import ended, window_of
 from gorgias_assets.resources import GorgiasResource
 
 MOST_DAYS_CAUGHT_UP = 31
+LONGEST_SKIP = timedelta(hours=6)  # since the day's end, for an outage
 NO_DAY_HAS_ENDED = "No day has ended since the start date."
 
 
@@ -22,6 +23,9 @@ def daily_schedule(
     account: Account, at: time, zone: ZoneInfo, summaries: Sequence[dg.AssetKey] = ()
 ) -> dg.ScheduleDefinition:
     """Request, every day `at` this time of the zone, the UTC day that has ended last. The schedule is on by default.
+
+    A tick during an outage requests nothing, if no earlier day is missing and the last one has ended lately; otherwise
+    the run fails, and is seen to.
 
     The request includes the days missing since an asset's newest complete one: ticks have skipped them, while Gorgias
     or Dagster was down, or their runs have failed. Assets that lack different days get runs of their own, so that an
@@ -36,20 +40,21 @@ def daily_schedule(
         execution_timezone=zone.key,
         required_resource_keys={account.name},
         description=f"Read the day before, every day at {at:%H:%M} {zone.key}, and the days missing since each asset's "
-        "newest complete one. If Gorgias is down, the tick is skipped and noted on each asset's page; the next tick "
-        "picks the day up.",
+        "newest complete one. If Gorgias is down, the tick is skipped once and noted on each asset's page; the next "
+        "tick picks the day up, also if Gorgias is still down.",
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
     def daily(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         keys = ended(account.partitions, context.scheduled_execution_time)
         if not keys:
             return dg.SkipReason(NO_DAY_HAS_ENDED)
-        gorgias: GorgiasResource = getattr(context.resources, account.name)
-        outage = gorgias.outage()
-        if outage:
-            _observe(context.instance, account, keys[-1], outage)
-            return dg.SkipReason(f"{outage} The next tick picks up {keys[-1]}.")
         lacking = _lacking(context.instance, account, keys[-MOST_DAYS_CAUGHT_UP:])
+        ended_at = window_of(account.partitions, keys[-1]).end
+        if min(lacking) == keys[-1] and context.scheduled_execution_time - ended_at < LONGEST_SKIP:
+            gorgias: GorgiasResource = getattr(context.resources, account.name)
+            if outage := gorgias.outage():
+                _observe(context.instance, account, keys[-1], outage)
+                return dg.SkipReason(f"{outage} The next tick picks up {keys[-1]}.")
         if len(lacking) == 1:
             return [request_of(account, min(lacking), keys[-1])]
         return [

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 
@@ -18,14 +19,21 @@ from gorgias_assets.jobs import request_of
 from gorgias_assets.partitions import days_of_run, ended, ranges, window_of
 from gorgias_assets.resources import GorgiasResource
 
-Head = list[str | int]  # of a list: its order field and its id
+KnownHead = list[str | int | None]  # of a list: its order field and its id, and a fingerprint of what is ahead of it
 Gaps = Mapping[tuple[str, str], Sequence[dg.AssetKey]]  # assets by the first and the last day of what they lack
+
+_DOWN_SINCE = "down since"  # in the cursor, next to names of entities
 
 REFRESH_SECONDS = 3600  # a run that reads today for longer has died, and must not keep the next one away
 SECONDS_BETWEEN_LOOKS_FOR_GAPS = 15 * 60
 MOST_GAPS_A_TICK = 4
 MOST_FORGOTTEN_A_TICK = 50
+LONGEST_SKIP = timedelta(hours=3)  # for an outage
 FIRST_WAIT, LONGEST_WAIT = timedelta(hours=1), timedelta(days=1)  # before a gap is requested again
+
+
+class Down(str):
+    """The reason why a list does not answer."""
 
 
 def changes_sensor(account: Account, every: timedelta, kept: timedelta = timedelta(days=3)) -> dg.SensorDefinition:
@@ -33,6 +41,7 @@ def changes_sensor(account: Account, every: timedelta, kept: timedelta = timedel
 
     The runs read today alone, without the look-back, and evaluate no check; the daily run does both. The cursor holds
     the heads for which a run was requested, by entity. An entity that a run is reading today is left to a later tick.
+    One whose list has not answered for `LONGEST_SKIP` is requested all the same: its run fails, and is seen to.
     Runs older than `kept` are deleted: they would be most of the history.
     """
 
@@ -49,20 +58,22 @@ def changes_sensor(account: Account, every: timedelta, kept: timedelta = timedel
         today = account.partitions.get_last_partition_key()
         if today is None:
             return dg.SensorResult(skip_reason="The first day has not begun.")
-        heads: dict[str, Head] = json.loads(context.cursor) if context.cursor else {}
+        heads: dict[str, KnownHead] = json.loads(context.cursor) if context.cursor else {}
         looks = {entity: _look(context, account, entity, today, heads.get(entity.name)) for entity in account.by_date}
         new = {entity: look for entity, look in looks.items() if isinstance(look, list)}
-        if not new:
-            reasons = [look for look in looks.values() if isinstance(look, str)]
-            return dg.SensorResult(skip_reason=" ".join(reasons) or "Nothing is new.")
+        waits, overdue = _down(heads, {entity.name: why for entity, why in looks.items() if isinstance(why, Down)})
+        wanted = [entity for entity in account.by_date if entity in new or entity.name in overdue]
+        heads |= {entity.name: head for entity, head in new.items()}
+        if not wanted:
+            reasons = [*waits, *(look for look in looks.values() if isinstance(look, str))]
+            return dg.SensorResult(skip_reason=" ".join(reasons) or "Nothing is new.", cursor=json.dumps(heads))
         request = dg.RunRequest(
             partition_key=today,
-            asset_selection=[account.key_of(entity) for entity in new],
+            asset_selection=[account.key_of(entity) for entity in wanted],
             asset_check_keys=[],
-            run_config=dg.RunConfig(ops={account.op_of(entity): SweepConfig(look_back=False) for entity in new}),
+            run_config=dg.RunConfig(ops={account.op_of(entity): SweepConfig(look_back=False) for entity in wanted}),
             tags={account.tag("changes"): "today", dg.MAX_RUNTIME_SECONDS_TAG: str(REFRESH_SECONDS)},
         )
-        heads |= {entity.name: head for entity, head in new.items()}
         return dg.SensorResult(run_requests=[request], cursor=json.dumps(heads))
 
     return changes
@@ -76,6 +87,9 @@ def gaps_sensor(
     It looks at the last `horizon_days` days that ended at least `late_after` ago. The newest gaps come first, a few per
     tick. A gap that is still there after it was requested waits an hour, then two, and so on up to a day. `summaries`
     are assets made of the entities' days: they join each run, and are requested alone if they alone lack days.
+
+    During an outage it requests nothing for `LONGEST_SKIP`, and then goes on as ever: the runs fail, and are seen to.
+    The cursor holds when the outage began.
     """
 
     @dg.sensor(
@@ -89,11 +103,14 @@ def gaps_sensor(
     def gaps(context: dg.SensorEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         now = datetime.now(UTC)
         found = _gaps(context.instance, account, ended(account.partitions, now - late_after)[-horizon_days:], summaries)
+        gorgias: GorgiasResource = getattr(context.resources, account.name)
+        outage = gorgias.outage() if found else None
+        since = (_moment(context.cursor) or now) if outage else None
+        context.update_cursor(since.isoformat() if since else "")
         if not found:
             return dg.SkipReason("No day is missing.")
-        gorgias: GorgiasResource = getattr(context.resources, account.name)
-        if outage := gorgias.outage():
-            return dg.SkipReason(outage)
+        if outage and since and now - since < LONGEST_SKIP:
+            return dg.SkipReason(f"{outage} {_from_then(since)}")
         attempts = _attempts(context.instance, account, now)
         requests = [
             request_of(
@@ -120,27 +137,56 @@ def _forget_refreshes(instance: dg.DagsterInstance, account: Account, kept: time
 
 
 def _look(
-    context: dg.SensorEvaluationContext, account: Account, entity: Entity[ByDate], today: str, known: Head | None
-) -> Head | str | None:
+    context: dg.SensorEvaluationContext, account: Account, entity: Entity[ByDate], today: str, known: KnownHead | None
+) -> KnownHead | Down | str | None:
     """Return the head of the entity's list if it is new today, else a reason to wait, or None if there is no need to.
 
-    A list that Gorgias refuses to show is logged and left out.
+    A row that comes before the head is new whenever it was not there before. A list that Gorgias refuses to show is
+    logged and left out.
     """
     gorgias: GorgiasResource = getattr(context.resources, account.name)
     try:
         newest = gorgias.newest(entity)
     except Unavailable as error:
-        return error.reason
+        return Down(error.reason)
     except (GorgiasError, InvalidUri) as error:
         context.log.warning(f"{entity.name}: {error}")
         return None
-    if newest is None or newest[0] < window_of(account.partitions, today).start:
+    if newest is None:
         return None
-    head: Head = [newest[0].isoformat(), newest[1]]
-    if head == known:
+    moment = newest.moment.isoformat() if newest.moment else None
+    head: KnownHead = [moment, newest.id, *filter(None, [newest.ahead])]
+    is_of_today = newest.moment and newest.moment >= window_of(account.partitions, today).start
+    if head == known or not (is_of_today or newest.ahead not in ("", *(known or [])[2:])):
         return None
     days = days_of(context.instance, account.partitions, account.key_of(entity), [today])
     return f"{entity.name}: a run is reading today." if days[today] is Day.RUNNING else head
+
+
+def _down(heads: dict[str, Any], down: Mapping[str, "Down"]) -> tuple[list[str], set[str]]:
+    """Note in the cursor since when lists do not answer; return reasons to wait, and the lists that waited enough.
+
+    The time of these begins anew.
+    """
+    now = datetime.now(UTC)
+    noted = heads.pop(_DOWN_SINCE, {})
+    since = {name: _moment(noted.get(name)) or now for name in down}
+    overdue = {name for name, moment in since.items() if now - moment >= LONGEST_SKIP}
+    if down:
+        heads[_DOWN_SINCE] = {name: str(now if name in overdue else moment) for name, moment in since.items()}
+    return [f"{why} {_from_then(since[name])}" for name, why in down.items()], overdue
+
+
+def _moment(text: object) -> datetime | None:
+    """Return an aware moment of a cursor; None if there is none, or none that can be read."""
+    try:
+        return datetime.fromisoformat(str(text)).astimezone(UTC)
+    except ValueError:
+        return None
+
+
+def _from_then(since: datetime) -> str:
+    return f"A run is requested from {since + LONGEST_SKIP:%F %H:%M} UTC on, if that lasts."
 
 
 def _gaps(

@@ -160,6 +160,25 @@ def test_while_gorgias_is_down_the_tick_is_skipped_and_noted_on_each_asset_s_pag
     assert not project.instance.fetch_materializations(GORGIAS.key_of(TICKETS), limit=1).records
 
 
+@pytest.mark.parametrize(("hours", "read", "first"), [(8, "2025-03-30", "2025-03-31"), (1, "2025-03-29", "2025-03-30")])
+def test_a_tick_skips_no_day_twice_and_none_for_more_than_a_few_hours(project, sandbox, hours, read, first):
+    project.materialize(read)
+    sandbox.faults.append(Fault(503, times=None))
+    project.resources["gorgias"] = GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url, patience_minutes=1 / 600)
+    assert requested(project, datetime(2025, 4, 1, hours, tzinfo=UTC)) == (first, "2025-03-31")
+
+
+@pytest.mark.parametrize("what", [404, 403, "html", "broken_json", "null_data"])
+def test_whatever_gorgias_answers_below_500_is_no_outage(project, sandbox, what):
+    sandbox.faults.append(Fault(what, times=None))
+    assert requested(project) == ("2025-03-31", "2025-03-31")
+
+
+def test_a_list_that_cannot_be_read_is_no_outage(project, sandbox):
+    sandbox.faults.append(Fault(500, path="/api/customers*", times=None))
+    assert requested(project) == ("2025-03-31", "2025-03-31")
+
+
 def test_a_key_that_gorgias_refuses_is_no_outage_and_the_run_reports_what_to_do(project, sandbox):
     uri = sandbox.uri.replace(project.account.api_key, "wr0ng")
     project.resources["gorgias"] = GorgiasResource(uri=uri, api_url=sandbox.api_url)

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from email.message import Message
 from typing import Any
 
 import dagster as dg
@@ -16,8 +18,10 @@ from gorgias_assets.jobs import gorgias_job
 from gorgias_assets.partitions import days_of_run, ranges, tags_of_days
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account as SandboxAccount
+from gorgias_assets.sandbox.endpoints import Answer
 from gorgias_assets.sandbox.faults import Fault
 from gorgias_assets.sandbox.objects import KINDS
+from gorgias_assets.sandbox.server import Request, Sandbox
 from gorgias_assets.sensors import changes_sensor, gaps_sensor
 from gorgias_assets_tests.conftest import FIRST_DAY, Project
 from gorgias_assets_tests.test_schedules import TAGS
@@ -211,7 +215,75 @@ def test_an_account_that_does_not_answer_ends_the_tick_with_a_reason_and_keeps_t
     assert not result.run_requests
     assert result.skip_message.startswith("GET /customers: status 503")
     assert "GET /tickets: status 503" in result.skip_message
-    assert result.cursor in (None, cursor)
+    assert result.skip_message.count("if that lasts.") == len(ENTITIES)
+    assert json.loads(result.cursor).items() > json.loads(cursor).items()
+
+
+@pytest.mark.usefixtures("outage")
+def test_lists_that_do_not_answer_for_hours_are_requested_so_that_a_run_fails_where_it_is_seen(project):
+    cursor = json.loads(changes(project).cursor)
+    cursor["down since"] |= {"tickets": str(NOW - timedelta(hours=3)), "customers": str(NOW - timedelta(hours=2))}
+    result = changes(project, json.dumps(cursor))
+    assert names(result.run_requests[0]) == ["tickets"]
+    assert not changes(project, result.cursor).run_requests, "a run each few hours is enough"
+
+
+def test_an_outage_that_is_over_is_forgotten(project, account):
+    account.create("tickets")
+    cursor = {"down since": {"tickets": str(NOW - timedelta(hours=3))}}
+    assert json.loads(changes(project, json.dumps(cursor)).cursor).keys() == {"tickets"}
+
+
+def at(moment: datetime, **more: Any) -> dict[str, Any]:
+    return {"created_datetime": moment, "updated_datetime": moment, **more}
+
+
+@pytest.mark.parametrize("ahead", [1, 150])
+def test_a_row_of_the_future_hides_nothing_that_is_new(project, account, ahead):
+    account.create("messages", ticket_id=None, created_datetime=NOW - timedelta(seconds=5))
+    blank = KINDS["messages"].blank
+    later = ({**blank, "id": 10_000 + n, "created_datetime": NOW + timedelta(hours=10)} for n in range(ahead))
+    account.insert_many("messages", later)
+    first = changes(project)
+    assert names(first.run_requests[0]) == ["ticket_messages"]
+    assert not changes(project, first.cursor).run_requests
+    account.insert_many("messages", [{**blank, "id": 9_000, "created_datetime": NOW - timedelta(seconds=1)}])
+    second = changes(project, first.cursor)
+    assert names(second.run_requests[0]) == ["ticket_messages"]
+    account.insert_many("messages", [{**blank, "id": 20_000, "created_datetime": NOW + timedelta(hours=11)}])
+    third = changes(project, second.cursor)
+    assert names(third.run_requests[0]) == ["ticket_messages"]
+    assert not changes(project, third.cursor).run_requests
+
+
+class NullsFirst(Sandbox):
+    """An account whose lists begin with rows without an order field, as PostgreSQL has them."""
+
+    def respond(self, request: Request, headers: Message) -> Answer:
+        due = super().respond(request, headers)
+        if not due.is_page or "cursor" in request.params or request.path != "/api/tickets":
+            return due
+        page = json.loads(due.body)
+        limit = int(request.params["limit"])
+        page["data"] = [row | {"updated_datetime": None} for row in page["data"] * limit][:limit]
+        return replace(due, body=json.dumps(page).encode())
+
+
+def test_rows_without_an_order_field_at_the_head_hide_nothing_that_is_new(project, account):
+    account.create("tickets")
+    with NullsFirst(account, gzip=False) as sandbox:
+        project.resources["gorgias"] = GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url)
+        first = changes(project)
+        assert names(first.run_requests[0]) == ["tickets"]
+        account.insert_many("tickets", [KINDS["tickets"].blank | at(NOW, id=700)])
+        assert names(changes(project, first.cursor).run_requests[0]) == ["tickets"]
+
+
+def test_a_row_of_the_future_alone_is_requested_once(project, account):
+    account.insert_many("satisfaction_surveys", [at(datetime(2100, 1, 1, tzinfo=UTC), id=1)])
+    first = changes(project)
+    assert names(first.run_requests[0]) == ["satisfaction_surveys"]
+    assert not changes(project, first.cursor).run_requests
 
 
 def test_one_list_that_does_not_answer_keeps_no_other_from_being_fresh(project, account, sandbox):
@@ -331,8 +403,26 @@ def test_no_gap_is_requested_during_an_outage(project):
     sensor = gaps_sensor(GORGIAS, 5, timedelta(0))
     result = tick(project, sensor)
     assert not result.run_requests
-    assert result.skip_message == project.resources["gorgias"].outage()
+    assert result.skip_message.startswith(project.resources["gorgias"].outage())
     assert "status 503" in result.skip_message
+    assert "A run is requested from" in result.skip_message
+
+
+@pytest.mark.usefixtures("outage")
+@pytest.mark.parametrize(("hours", "runs"), [(2.9, 0), (3.1, 1)])
+def test_gaps_are_requested_again_in_an_outage_of_hours_so_that_a_run_fails_where_it_is_seen(project, hours, runs):
+    sensor = gaps_sensor(GORGIAS, 5, timedelta(0))
+    since = str(datetime.now(UTC) - timedelta(hours=hours))
+    result = tick(project, sensor, since)
+    assert len(result.run_requests or []) == runs
+    assert datetime.fromisoformat(result.cursor) == datetime.fromisoformat(since)
+
+
+@pytest.mark.parametrize("cursor", ["", "nonsense", "2025-03-01"])
+def test_a_cursor_of_an_outage_that_is_over_or_unreadable_is_emptied(project, cursor):
+    result = tick(project, gaps_sensor(GORGIAS, 5, timedelta(0)), cursor)
+    assert result.run_requests
+    assert not result.cursor
 
 
 def test_days_are_joined_to_ranges_across_months_and_years():

@@ -14,7 +14,7 @@ from gorgias_assets.windows import Window
 
 MOST_IDS = 20  # that a query returns
 _IDS_AT_ONCE = 20_000  # in a statement: BigQuery takes a megabyte
-CLOCKS_DIFFER = timedelta(minutes=5)  # touches are by Gorgias's clock, readings by this machine's
+CLOCKS_DIFFER = timedelta(minutes=5)  # touches are by the clocks of Gorgias's many machines, readings by one of them
 SETTLING = timedelta(minutes=10)  # within which Gorgias has counted a change
 TOLERATED_ROWS, TOLERATED_SHARE = 5, 0.02  # that may differ in the ordinary life of a shop; the larger counts
 
@@ -61,7 +61,7 @@ class Figures:
     - `rows`, `without_id`: all rows, and those whose id is null; `repeated`: rows that repeat the id of another.
     - `early`, `ahead`: numbers of rows by touch field, if it lies further before the creation than the entity declares,
       or after the reading of the row. Fields without such rows are left out.
-    - `extra`: living rows with something in `_extra`.
+    - `extra`: living rows with something in `_extra`; `unordered`: those without the field that the list is read by.
     """
 
     rows: int
@@ -70,11 +70,15 @@ class Figures:
     early: dict[str, int]
     ahead: dict[str, int]
     extra: int
+    unordered: int
 
 
 def figures(stored: Stored) -> Figures:
     fields = stored.touch_fields
     conditions = {"extra": f"{EXTRA} IS NOT NULL AND {DELETED_AT} IS NULL"}
+    if isinstance(stored.entity.read, ByDate):
+        order = stored.dialect.quoted(stored.entity.read.order)
+        conditions["unordered"] = f"{order} IS NULL AND {DELETED_AT} IS NULL"
     conditions |= {f"early_{field}": _is_early(stored, field) for field in fields}
     conditions |= {f"ahead_{field}": _is_ahead(stored, field) for field in fields}
     counts = ", ".join(f"COUNT(CASE WHEN {condition} THEN 1 END) AS {name}" for name, condition in conditions.items())
@@ -88,6 +92,7 @@ def figures(stored: Stored) -> Figures:
         early={field: rows for field in fields if (rows := found[f"early_{field}"])},
         ahead={field: rows for field in fields if (rows := found[f"ahead_{field}"])},
         extra=found["extra"],
+        unordered=found.get("unordered", 0),
     )
 
 

@@ -192,6 +192,11 @@ def sweep_complete(context: CheckContext) -> Verdict:
         more = f" and {len(doubts) - 1:,} more of {len(days):,} days" if len(doubts) > 1 else ""
         return Verdict(False, f"{first}{more} may be incomplete: {why}.", numbers)
     text = f"{' to '.join(sorted({min(days), max(days)}))}: the list was in order and was read far enough."
+    if unordered := context.figures.unordered:
+        numbers["rows_without_order"] = unordered
+        has = "has" if unordered == 1 else "have"
+        text += f" {count_of(unordered, 'living row')} {has} no {context.entity.read.order}: it takes a full sweep to "
+        text += "be sure that they are read again."
     if partly:
         day, moment = max(partly.items())
         text += f" {day} had not ended; it is complete up to {moment}, when its reading began."

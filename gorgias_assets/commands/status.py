@@ -1,14 +1,16 @@
 """The status: rows, days that are complete, missing or failed, and the account's calls in use."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 
 from gorgias_assets.account import Account
 from gorgias_assets.api.budget import Budget
-from gorgias_assets.api.client import GorgiasError
+from gorgias_assets.api.client import GorgiasError, Unavailable
+from gorgias_assets.api.clock import NOTABLE
 from gorgias_assets.api.uri import InvalidUri
 from gorgias_assets.columns import DELETED_AT, EXTRACTED_AT
 from gorgias_assets.days import Day, days_of, lacking
@@ -25,7 +27,7 @@ LINE = "{:<36}{:>10}{:>7}  {:<18}{:<13}{:<10}{}"
 def print_status(account: Account, resources: Mapping[str, Any]) -> int:
     """Print a line on the account, one on the warehouse, and one for each table. Raises `WarehouseError`."""
     io_manager = resources[account.io_manager_key].create_io_manager(dg.build_init_resource_context())
-    print(f"account    {_calls(resources[account.name])}\nwarehouse  {io_manager.warehouse}\n")
+    print(f"account    {_calls(resources[account.name], account)}\nwarehouse  {io_manager.warehouse}\n")
     print(LINE.format("table", "rows", "gone", "last touched", "complete to", "today", "missing or failed"))
     with dg.DagsterInstance.get() as instance:
         for entity in account.entities:
@@ -35,15 +37,27 @@ def print_status(account: Account, resources: Mapping[str, Any]) -> int:
     return 0
 
 
-def _calls(gorgias: GorgiasResource) -> str:
+def _calls(gorgias: GorgiasResource, account: Account) -> str:
+    """Return a line on the calls in use, or an error; one more if the clock of this machine is wrong."""
     budget = Budget(gorgias.max_share)
     try:
-        gorgias.probe(budget)
+        ahead = gorgias.probe(budget)
         used, limit = budget.used
-        share = f"of which this project uses up to {gorgias.max_share:.0%}"
-        return f"{gorgias.account().domain}: {used:,} of {limit:,} calls in use, {share}"
+        with suppress(Unavailable):  # of one list
+            for entity in account.by_date[:1]:
+                gorgias.newest(entity)  # a key may be wrong, though Gorgias answers
     except (GorgiasError, InvalidUri) as error:
         return str(error)
+    share = f"of which this project uses up to {gorgias.max_share:.0%}"
+    return f"{gorgias.account().domain}: {used:,} of {limit:,} calls in use, {share}{_wrong_clock(ahead)}"
+
+
+def _wrong_clock(ahead: timedelta) -> str:
+    if abs(ahead) <= NOTABLE:
+        return ""
+    minutes = abs(ahead) / timedelta(minutes=1)
+    side = "ahead of" if ahead > timedelta(0) else "behind"
+    return f"\nclock      this machine's is {minutes:,.0f} minutes {side} Gorgias's; set it by NTP"
 
 
 def _rows(warehouse: Warehouse, table: Table, entity: Entity[Any]) -> tuple[str, str, str]:

@@ -21,6 +21,7 @@ from gorgias_assets.sweeps.readers import Readers
 from gorgias_assets.warehouse.tables import Covered
 from gorgias_assets.windows import Window
 
+SECOND = timedelta(seconds=1)
 OVERLAP = timedelta(minutes=10)  # within which a change may not be in a list yet
 READ_AHEAD_BYTES = 6 * 2**20
 
@@ -29,7 +30,8 @@ class Sweep(Reader[ByDate]):
     """The rows of `entity` that something happened to in `window`, each in its newest state.
 
     Rows are read by the entity's order field, newest first, down to the window's start less `look_back`. A full sweep
-    reads them by creation, to the list's end.
+    reads them by creation, to the list's end. A sweep that `is_part` looks back less than the entity needs: it began
+    before the window's end, whenever that was, since the window is not complete with it.
     """
 
     window: Window
@@ -43,6 +45,7 @@ class Sweep(Reader[ByDate]):
         *,
         can_seek: bool = True,
         is_full: bool = False,
+        is_part: bool = False,
         max_lookups: int = 500,
         owned: Sequence[Entity[Any]] = (),
         expects: Expects | None = None,
@@ -50,6 +53,7 @@ class Sweep(Reader[ByDate]):
         super().__init__(entity, connect, max_lookups=max_lookups, owned=owned, expects=expects)
         self.window = window
         self.is_full = is_full
+        self.is_part = is_part and not is_full
         self.key = f"{window}, looking back {look_back}{', full' * is_full}"
         self.progress.seek = "not needed" if can_seek else "off"
         read = entity.read
@@ -58,6 +62,11 @@ class Sweep(Reader[ByDate]):
         self._look_back = look_back
         self._can_seek = can_seek
         self._readers: Readers | None = None
+
+    @property
+    def began_at(self) -> datetime | None:
+        began = super().began_at
+        return min(began, self.window.end - SECOND) if began and self.is_part else began
 
     @property
     def started_at(self) -> datetime | None:

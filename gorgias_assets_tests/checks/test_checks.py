@@ -449,7 +449,6 @@ INCOMPLETE = {
     "it stopped at its bottom": (read(BOTTOM, BOTTOM), f"down to {BOTTOM}, not below {BOTTOM}"),
     "an order was not read": (read(BOTTOM), "the list was not read by updated_datetime"),
     "a full sweep did not come to the end": (read(None, EARLY), f"down to {EARLY}, not below its last row"),
-    "rows had no order": ({"rows_without_order": 3}, "3 rows had no place in the list's order"),
     "it has no coverage": ({"coverage": None}, "its metadata lacks began_at, rows_without_order or coverage"),
     "it has no order": ({"rows_without_order": None}, "its metadata lacks began_at, rows_without_order or coverage"),
     "it has no beginning": ({"began_at": None}, "its metadata lacks began_at, rows_without_order or coverage"),
