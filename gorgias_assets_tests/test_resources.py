@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import dagster as dg
@@ -10,7 +10,7 @@ import pytest
 from dagster._core.remote_representation.external_data import RepositorySnap
 
 from gorgias_assets.api.uri import EXPECTED_FORM, InvalidUri
-from gorgias_assets.entities import SATISFACTION_SURVEYS, TICKETS
+from gorgias_assets.entities import SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
@@ -231,6 +231,26 @@ def test_a_look_back_of_ones_own_finds_what_was_touched_later(
         sandbox.account.create("satisfaction_surveys", created_datetime=created + timedelta(hours=day))
     gorgias = GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url, look_back_days=look_back_days)
     assert rows_read(gorgias, SATISFACTION_SURVEYS, NOW) == rows
+
+
+@pytest.mark.parametrize(
+    ("entity", "looks_back"), [(TICKETS, False), (TICKET_MESSAGES, True)], ids=["tickets", "messages"]
+)
+def test_a_sweep_without_its_look_back_is_not_complete_even_if_the_day_is_over_by_gorgias_s_clock(
+    entity: Entity, looks_back: bool
+) -> None:
+    """By this machine's clock the day goes on."""
+    start = datetime.combine(datetime.now(UTC).date(), time(), UTC)
+    end = start + timedelta(days=2)
+    with Sandbox(Account(now=end + timedelta(minutes=5))) as sandbox:
+        gorgias = GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url)
+        part, whole = gorgias.sweep(entity, start, end, look_back=False), gorgias.sweep(entity, start, end)
+        for sweep in (part, whole):
+            list(sweep.batches())
+        assert part.began_at is not None
+        assert whole.began_at is not None
+        assert (part.began_at < end) is looks_back
+        assert whole.began_at >= end
 
 
 def test_a_look_back_of_ten_years_reads_to_the_end_of_the_list(sandbox: Sandbox) -> None:

@@ -325,6 +325,21 @@ def test_a_day_that_was_read_before_it_had_ended_is_missing_afterwards(project):
     assert days_of(project.instance, GORGIAS.partitions, tickets, [TODAY]) == {TODAY: Day.BEGUN}
 
 
+def test_a_day_that_was_read_too_early_by_gorgias_s_clock_is_requested_until_it_is_complete(tmp_path):
+    """This machine's clock shows that the day is over."""
+    midnight, tickets = datetime.combine(NOW.date(), datetime.min.time(), UTC), GORGIAS.key_of(TICKETS)
+    with Sandbox(SandboxAccount(now=midnight - timedelta(minutes=40))) as sandbox:
+        project = Project(sandbox, tmp_path / "warehouse.duckdb")
+        project.materialize(YESTERDAY)
+        assert days_of(project.instance, GORGIAS.partitions, tickets, [YESTERDAY]) == {YESTERDAY: Day.BEGUN}
+        assert gaps(project, horizon=1) == [(YESTERDAY, YESTERDAY, ALL)]
+        sandbox.account.create("tickets")
+        sandbox.account.advance(timedelta(minutes=41))
+        project.materialize(YESTERDAY)
+        assert gaps(project, horizon=1) == []
+        assert len(project.table(TICKETS)) == 1
+
+
 def test_a_summary_joins_each_run_and_is_requested_alone_if_nothing_else_is_missing(project):
     @dg.asset(
         key=["gorgias", "summary"],

@@ -1,8 +1,8 @@
 """The asset `<account>/overview`: the measures of each day as rows, and the last weeks as a picture and a report."""
 
 import warnings
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 
 import dagster as dg
 import pandas as pd
@@ -10,7 +10,9 @@ import pyarrow as pa
 
 from gorgias_assets.account import Account
 from gorgias_assets.assets import WAREHOUSE_POOL
+from gorgias_assets.days import newest_materializations
 from gorgias_assets.io_managers.merging import MergingIOManager
+from gorgias_assets.metadata import began_at
 from gorgias_assets.overview.facts import read_facts
 from gorgias_assets.overview.measures import COLUMNS, overview_rows
 from gorgias_assets.overview.period import Period
@@ -55,11 +57,13 @@ def build_overview(
             metadata={"partition_expr": "day", "dagster/column_schema": COLUMNS},
         )
         def overview(context: dg.AssetExecutionContext) -> pa.Table:
-            context.add_output_metadata({"began_at": dg.MetadataValue.timestamp(datetime.now(UTC))})
+            began = _began(context.instance, keys.values(), context.partition_keys)
             io_manager: MergingIOManager = getattr(context.resources, account.io_manager_key)
             tables = {name: io_manager.table_of(key) for name, key in keys.items()}
             window, own = Window.of(*context.partition_time_window), io_manager.table_of(context.asset_key)
             rows, period = _measured(io_manager.warehouse, tables, own, window)
+            for day, moment in began.items():
+                context.add_asset_metadata({"began_at": dg.MetadataValue.timestamp(moment)}, partition_key=day)
             context.add_asset_metadata(report_metadata(period, reports), partition_key=max(context.partition_keys))
             return rows
 
@@ -72,6 +76,16 @@ DESCRIPTION = (
     "the tables when the day was materialized. The newest day of a run has a picture of the four weeks that end with "
     "it, and a report."
 )
+
+
+def _began(instance: dg.DagsterInstance, entities: Collection[dg.AssetKey], days: Sequence[str]) -> dict[str, datetime]:
+    """Return the moment before which each day was read, by Gorgias's clock: its measures know of nothing later.
+
+    A day that was not read of each entity is left out.
+    """
+    read = [newest_materializations(instance, entity, days) for entity in entities]
+    moments = {day: [began_at(metadata.get(day, {})) for metadata in read] for day in days}
+    return {day: min(filter(None, found)) for day, found in moments.items() if found and all(found)}
 
 
 def _measured(warehouse: Warehouse, tables: Mapping[str, Table], own: Table, window: Window) -> tuple[pa.Table, Period]:

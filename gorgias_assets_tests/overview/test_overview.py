@@ -300,6 +300,12 @@ def test_a_run_writes_every_day_of_its_range(measured):
     assert {day for day, dimension, _ in measured if dimension == "all"} == set(range(3, 22))
 
 
+def test_a_day_s_measures_know_of_nothing_after_its_rows_were_read_by_gorgias_s_clock(month):
+    project, result, _ = month
+    began_at = datetime.fromtimestamp(metadata_of(result, LAST)["began_at"], UTC)
+    assert timedelta(0) <= project.account.now - began_at < timedelta(minutes=1)
+
+
 def test_a_replayed_day_replaces_itself_and_its_picture_takes_the_other_days_from_the_table(month, measured, tmp_path):
     project, *_ = month
     result = overview(project, tmp_path, "2025-03-11", "2025-03-11")
