@@ -5,27 +5,76 @@
 """
 
 import math
-from collections.abc import Iterable, Iterator
-from datetime import timedelta
-from typing import TypeGuard
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeGuard
 
-from gorgias_assets.api.client import GorgiasClient, Page
+from gorgias_assets.api.client import GorgiasClient, Page, Untrusted
 from gorgias_assets.windows import Window
 
 EVENTS_KEPT = timedelta(days=365)
+_MOST_DIGITS = 18  # that any 64 bits hold
+MOST_PAGES_AFTER = 20  # the window, if the filters are ignored
 
 
 def event_pages(
     client: GorgiasClient, types: Iterable[str], window: Window, patience: float = math.inf
 ) -> Iterator[Page]:
-    """Yield the window's events of some types, newest first."""
-    filters = [("types", kind) for kind in types]
+    """Yield the window's events of some types, newest first, also if the filters are ignored.
+
+    Raise the client's errors, and `Untrusted` if the filters are ignored and too much has happened since the window.
+    """
+    kinds = frozenset(types)
+    filters = [("types", kind) for kind in sorted(kinds)]
     filters += [
         ("created_datetime[gte]", window.start.isoformat()),
         ("created_datetime[lt]", window.end.isoformat()),
     ]
-    return client.pages("/events", order_by="created_datetime:desc", filters=filters, patience=patience)
+    after = 0
+    for page in client.pages("/events", order_by="created_datetime:desc", filters=filters, patience=patience):
+        moments = [_moment(event) for event in page.rows]
+        known = [moment for moment in moments if moment is not None]
+        of_window = [
+            event for event, moment in zip(page.rows, moments, strict=True) if _is_of(event, moment, window, kinds)
+        ]
+        yield replace(page, rows=of_window)
+        if known and max(known) < window.start:
+            return
+        after += bool(known) and min(known) >= window.end
+        if after > MOST_PAGES_AFTER:
+            raise Untrusted(f"GET /events: more came than was asked for, and {after:,} pages lie after {window}.")
+
+
+def ids_in(data: object) -> set[int]:
+    """Return the ids anywhere in an event's data: whole numbers, and their digits as text."""
+    ids, waiting = set(), [data]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+        elif is_id(value):
+            ids.add(value)
+        elif isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS:
+            ids.add(int(value))
+    return ids
 
 
 def is_id(value: object) -> TypeGuard[int]:
     return type(value) is int and abs(value) < 2**63
+
+
+def _is_of(event: Mapping[str, Any], moment: datetime | None, window: Window, kinds: frozenset[str]) -> bool:
+    """Return if the event is one of those asked for; one without a moment is taken to be of the window."""
+    kind = event.get("type")
+    return isinstance(kind, str) and kind in kinds and (moment is None or moment in window)
+
+
+def _moment(event: Mapping[str, Any]) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(event["created_datetime"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -4,13 +4,13 @@ Lists have no tombstones. A row counts as gone only if its own path says so, nev
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from gorgias_assets.api.client import HELP_PATIENCE_SECONDS, Found, GorgiasClient, GorgiasError, Presence
-from gorgias_assets.api.events import event_pages, is_id
+from gorgias_assets.api.events import event_pages, ids_in, is_id
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.sweeps.progress import Progress
 from gorgias_assets.warehouse.tables import Tombstone
@@ -58,7 +58,7 @@ def named_gone(client: GorgiasClient, entity: Entity[Any], window: Window, progr
         progress.count(page)
         for event in page.rows:
             survivor = event.get("object_id")
-            others = {row_id for row_id in _ids_in(event.get("data")) if row_id != survivor}
+            others = {row_id for row_id in ids_in(event.get("data")) if row_id != survivor}
             named.ids |= others | ({survivor} if is_id(survivor) else set())
             if str(event.get("type")).endswith(_MERGED) and is_id(survivor) and not others:
                 named.survivors.add(survivor)
@@ -90,21 +90,6 @@ def look_up(client: GorgiasClient, entity: Entity[Any], row: Mapping[str, Any], 
             return Look(Tombstone(row["id"], found.requested_at, moved.get("id"), is_merged=True))
         path = entity.object_path.format_map(moved)
     return Look()
-
-
-def _ids_in(data: object) -> Iterator[int]:
-    """Yield the ids anywhere in JSON: whole numbers, and their digits as text."""
-    waiting = [data]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
-        elif is_id(value):
-            yield value
-        elif isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 18:
-            yield int(value)
 
 
 def _fields_of(entity: Entity[Any], found: Found) -> dict[str, int]:

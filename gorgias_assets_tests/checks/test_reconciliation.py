@@ -35,7 +35,7 @@ def key(days_ago: int) -> str:
     return (TODAY - days_ago * DAY).date().isoformat()
 
 
-def living() -> SandboxAccount:
+def living(until: datetime = TODAY + MINUTE) -> SandboxAccount:
     """Serve a dozen tickets of one message each on each of three days, the last of which has just ended."""
     account = SandboxAccount(now=TODAY - 3 * DAY)
     for days_ago in (3, 2, 1):
@@ -43,7 +43,7 @@ def living() -> SandboxAccount:
         for _ in range(A_DAY):
             account.create("messages", ticket_id=account.create("tickets")["id"])
             account.advance(MINUTE)
-    account.now = TODAY + MINUTE
+    account.now = until
     return account
 
 
@@ -120,6 +120,43 @@ def test_rows_that_are_not_stored_at_all_are_named_by_day(project: Project, enti
         f"3 days with 36 events and 30 rows; different: {key(1)} (6 rows missing, 0 without an event)."
     )
     assert verdict.metadata[key(1)] == {"events": A_DAY, "stored": 6, "missing": lost, "unnamed": []}
+
+
+@pytest.mark.parametrize("entity", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("on_the_day", [True, False], ids=["on_the_day", "after_it"])
+def test_rows_that_events_name_as_deleted_are_not_missing(tmp_path: Path, entity: Entity, on_the_day: bool) -> None:
+    """Eight tickets are deleted before they are read, with their messages, whose events name no ticket."""
+    account = living(until=TODAY - 30 * MINUTE if on_the_day else TODAY + MINUTE)
+    for row in account.rows("tickets")[-8:]:
+        account.delete("tickets", row["id"])
+    account.now = TODAY + 5 * MINUTE
+    with Sandbox(account) as sandbox:
+        project = materialized(Project(sandbox, tmp_path / "warehouse.duckdb"))
+        verdict = compare(project, entity, 1)
+        assert (verdict.passed, counts(verdict)) == (True, {key(1): (A_DAY, A_DAY - 8)})
+        assert verdict.metadata[key(1)].get("deleted") == (8 if entity is TICKETS else None)
+        project.engine.execute(f"DELETE FROM gorgias.{entity.name}")
+        assert compare(project, entity, 1).passed, "four more are few"
+        assert not compare(project, entity, 2).passed
+
+
+def test_messages_of_one_cause_with_a_ticket_that_is_deleted_are_not_missing(project: Project) -> None:
+    cause, at = "5f1c2d3e-0b6a-4c7d-9e8f-112233445566", TODAY - DAY + MINUTE
+    names = [("ticket-created", 9_000), ("ticket-deleted", 9_000), *(("ticket-message-created", n) for n in range(20))]
+    events = [
+        {"id": 10**6 + n, "type": kind, "object_id": row_id, "created_datetime": at, "context": cause}
+        for n, (kind, row_id) in enumerate(names)
+    ]
+    project.account.insert_many("events", events)
+    verdict = compare(materialized(project), TICKET_MESSAGES, 1)
+    assert verdict.passed
+    assert verdict.metadata[key(1)] == {
+        "events": A_DAY + 20,
+        "stored": A_DAY,
+        "deleted": 20,
+        "missing": [],
+        "unnamed": [],
+    }
 
 
 def test_rows_without_an_event_are_named_by_day(stored: Project) -> None:
