@@ -1,5 +1,7 @@
 """A list that is read whole: a dozen lines declare it, and it has a table, an asset, checks and a place in the job."""
 
+from datetime import UTC, datetime
+
 import dagster as dg
 import pytest
 
@@ -61,6 +63,7 @@ def test_a_row_that_the_list_lacks_is_gone_once_its_own_path_confirms_it(project
 
 
 def test_it_has_a_place_in_the_job_and_checks_among_entities_that_are_read_by_date(sandbox, account, tmp_path):
+    account.now = datetime.now(UTC)  # the list was read just now
     account.create("tags", name="vip")
     settings = Settings(
         start_date="2025-03-01", warehouse_uri=f"duckdb:///{tmp_path}/warehouse.duckdb", api_url=sandbox.api_url

@@ -194,9 +194,8 @@ def sweep_complete(context: CheckContext) -> Verdict:
     text = f"{' to '.join(sorted({min(days), max(days)}))}: the list was in order and was read far enough."
     if unordered := context.figures.unordered:
         numbers["rows_without_order"] = unordered
-        has = "has" if unordered == 1 else "have"
-        text += f" {count_of(unordered, 'living row')} {has} no {context.entity.read.order}: it takes a full sweep to "
-        text += "be sure that they are read again."
+        without = f"{count_of(unordered, 'living row')} without {context.entity.read.order}"
+        text += f" The table has {without}; only a full sweep is sure to refresh {'it' if unordered == 1 else 'them'}."
     if partly:
         day, moment = max(partly.items())
         text += f" {day} had not ended; it is complete up to {moment}, when its reading began."

@@ -534,6 +534,13 @@ def test_rows_that_have_no_place_in_the_list_s_order_are_counted(project: Projec
         account.create("tickets", created_datetime="2025-03-10T12:00:00+00:00", updated_datetime=changed)
     metadata = project.metadata(project.materialize("2025-03-10", select=["tickets"]), TICKETS)
     assert (metadata["rows_in_order"], metadata["rows_without_order"]) == (1, 1)
+    days = {"2025-03-10": Window(datetime(2025, 3, 10, tzinfo=UTC), datetime(2025, 3, 11, tzinfo=UTC))}
+    verdict = judge(project, TICKETS, "sweep_complete", days=days)
+    assert verdict.passed, "they were read, and the list was read on"
+    assert verdict.metadata["rows_without_order"] == 1
+    assert verdict.description.endswith(
+        " The table has 1 living row without updated_datetime; only a full sweep is sure to refresh it."
+    )
 
 
 OVERDUE = f"it has been late since {key(0)} 06:30 UTC."

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.message import Message
@@ -18,6 +19,7 @@ from gorgias_assets.sandbox.faults import Fault
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sandbox.rows import Row
 from gorgias_assets.sandbox.server import Request, Sandbox
+from gorgias_assets.sweeps.pager import Pager
 from gorgias_assets.sweeps.rows import parse_datetime
 from gorgias_assets.sweeps.sweep import Sweep
 from gorgias_assets_tests.conftest import touched
@@ -207,6 +209,16 @@ def test_a_saved_cursor_that_cannot_be_answered_costs_a_seek():
             again = resource(stale, patience_minutes=1 / 200).sweep(SATISFACTION_SURVEYS, START, START + DAY)
             assert again.resume(first.position)
             assert ids(again) | set(first.rows["id"].to_pylist()) >= set(range(1, 401))
+
+
+def test_the_parsed_rows_of_a_page_are_freed_once_they_are_typed(busy: Account):
+    with Sandbox(busy) as sandbox:
+        sweep = sweep_of(sandbox, START, START + 2 * DAY)
+        pager = Pager(sweep.entity, sweep.position, sweep.progress, can_seek=True)
+        with closing(sweep.connect()) as client:
+            kept = list(pager.pages(client, sweep.position.spans[0]))
+    assert sum(page.rows.table.num_rows for page in kept) == ROWS + 900
+    assert not any(page.answer.rows for page in kept)
 
 
 def test_tickets_without_a_moment_of_change_are_read_by_a_full_sweep_and_told():
