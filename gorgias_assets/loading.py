@@ -146,5 +146,6 @@ def _warn_of_extra_fields(reader: Reader[Any], log: Logger) -> None:
     if fields:
         log.warning(
             f"{reader.entity.name}: Gorgias sent undeclared fields, or values that do not fit their column; they are "
-            f"kept in _extra: {', '.join(f'{shown(name)} ({count:,} rows)' for name, count in sorted(fields.items()))}."
+            "kept in _extra, or as text in their own column: "
+            f"{', '.join(f'{shown(name)} ({count:,} rows)' for name, count in sorted(fields.items()))}."
         )

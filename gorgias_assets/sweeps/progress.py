@@ -17,7 +17,7 @@ class Progress:
     - `rows_in_order`, `rows_without_order`: rows whose order was verified, and rows without an order field.
     - `waited_seconds`: time spent waiting for the budget, of all readers together.
     - `newest`, `reached`: the order field of the newest row, and of the last row read.
-    - `extra_fields`: how often each field went to `_extra`.
+    - `extra_fields`: how often each field went to `_extra`, or was kept as text in its own column.
     - `first_requested_at`, `last_requested_at`, `complete_to`: when the first and the last answered request were sent,
       and the second before which all that happened is in the first answer, by Gorgias's clock.
     - `seek`: "not needed", "off", "used", or "rejected (paged instead)".

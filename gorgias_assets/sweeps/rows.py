@@ -1,57 +1,82 @@
 """Rows: JSON objects become typed Arrow columns, and nothing is dropped.
 
 A value that its declared column cannot hold, and a field that is not declared, are kept as JSON in `_extra`; the column
-is then null. Datetimes are parsed here: behind this door they are aware, UTC and in microseconds.
+is then null. A value that JSON cannot hold is kept as text: in `_extra`, or inside its own column if that is JSON. A
+string with bytes that are no text stays in its column, with escapes for these. Datetimes are parsed here: behind this
+door they are aware, UTC and in microseconds.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import Any
 
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gorgias_assets.api.parsing import Repaired, dumps, repaired
 from gorgias_assets.columns import ADDED_COLUMNS, EXTRACTED_AT, Column, Kind
 from gorgias_assets.warehouse.tables import IS_TOUCHED
 from gorgias_assets.windows import Window
 
 Row = dict[str, Any]
 
-_FINER_THAN_MICROSECONDS = re.compile(r"[.,]\d{7}")
+_SPELLINGS = (  # that Python's parser lacks
+    (re.compile(r"\s*(?:UTC|GMT)$"), "Z"),
+    (re.compile(r"\u2212"), "-"),
+    (re.compile(r"([.,]\d{6})\d+"), r"\1"),
+)
+_END_OF_DAY = re.compile(r"(?<=[T ])24(?=(?::?00){0,2}(?:[.,]0+)?(?:Z|\s?[-+]|$))")
 
 
 @dataclass(frozen=True)
 class TypedRows:
-    """Rows in the order they were read, and the fields of each that went to `_extra`, by the row's position."""
+    """Rows in the order they were read.
+
+    - `extras`: the fields of each row that went to `_extra`, by the row's position.
+    - `as_text`: how often each field is in its own column with text for something that this cannot hold.
+    """
 
     table: pa.Table
     extras: dict[int, Row]
+    as_text: Counter[str] = field(default_factory=Counter)
 
     @property
     def extra_fields(self) -> Counter[str]:
-        """Count how often each field went to `_extra`."""
-        return Counter(name for extra in self.extras.values() for name in extra)
+        """Count how often each field went to `_extra`, or is text in its own column."""
+        return Counter(repaired(name) for extra in self.extras.values() for name in extra) + self.as_text
 
 
 def parse_datetime(text: str) -> datetime:
     """Read an ISO 8601 datetime as aware UTC; a datetime without an offset is UTC already.
 
     Gorgias returns `2026-08-26T18:36:51.461517+00:00` and drops the fraction when it is zero; its documentation shows
-    values without an offset. Raises ValueError for anything else.
+    values without an offset. A fraction of more than six digits is cut. Raises ValueError for anything else, such as
+    the second 60, which Python's datetimes lack.
     """
-    if _FINER_THAN_MICROSECONDS.search(text):
-        raise ValueError("the datetime is finer than microseconds")
-    moment = datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = _spelled_otherwise(text)
     if moment.tzinfo is None:
         return moment.replace(tzinfo=UTC)
     try:
         return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the datetime lies outside the years 1 to 9999") from None
+
+
+def _spelled_otherwise(text: str) -> datetime:
+    """Read a datetime in small letters, between blanks, of the zone `UTC`, or at 24:00, the end of its day."""
+    text = text.strip().upper()
+    for spelling, usual in _SPELLINGS:
+        text = spelling.sub(usual, text)
+    text, days = _END_OF_DAY.subn("00", text)
+    try:
+        return datetime.fromisoformat(text) + timedelta(days=days)
     except OverflowError:
         raise ValueError("the datetime lies outside the years 1 to 9999") from None
 
@@ -72,15 +97,16 @@ def moments(rows: Sequence[Row], name: str) -> list[datetime]:
 def type_rows(rows: Sequence[Row], columns: Sequence[Column], extracted_at: datetime) -> TypedRows:
     """Type `rows`, all read by the request that was sent at `extracted_at`."""
     extras = _unknown_fields(rows, {column.name for column in columns})
-    arrays = [_column_array(column, rows, extras) for column in columns]
+    as_text: Counter[str] = Counter()
+    arrays = [_column_array(column, rows, extras, as_text) for column in columns]
     added = [
         pa.repeat(pa.scalar(extracted_at, Kind.DATETIME.arrow_type), len(rows)),
         pa.nulls(len(rows), Kind.DATETIME.arrow_type),
         pa.nulls(len(rows), Kind.INTEGER.arrow_type),
-        pa.array([_json_text(extras[i]) if i in extras else None for i in range(len(rows))], pa.string()),
+        pa.array([_extra_text(extras[i]) if i in extras else None for i in range(len(rows))], pa.string()),
     ]
     names = [column.name for column in (*columns, *ADDED_COLUMNS)]
-    return TypedRows(pa.Table.from_arrays([*arrays, *added], names=names), extras)
+    return TypedRows(pa.Table.from_arrays([*arrays, *added], names=names), extras, as_text)
 
 
 def is_touched(rows: TypedRows, touch_fields: Sequence[str], window: Window) -> pa.Array:
@@ -124,8 +150,8 @@ def _unknown_fields(rows: Sequence[Row], known: set[str]) -> dict[int, Row]:
     }
 
 
-def _column_array(column: Column, rows: Sequence[Row], extras: dict[int, Row]) -> pa.Array:
-    """Return one column; values that do not fit are moved to `extras`."""
+def _column_array(column: Column, rows: Sequence[Row], extras: dict[int, Row], as_text: Counter[str]) -> pa.Array:
+    """Return one column; values that do not fit become text if the column holds it, or are moved to `extras`."""
     values = [row.get(column.name) for row in rows]
     convert = _CONVERTERS[column.kind]
     arrow_type = column.kind.arrow_type
@@ -138,9 +164,22 @@ def _column_array(column: Column, rows: Sequence[Row], extras: dict[int, Row]) -
         try:
             fitting.append(pa.array(convert([value]), arrow_type)[0])
         except (ValueError, TypeError, OverflowError):
-            fitting.append(None)
-            extras.setdefault(position, {})[column.name] = value
+            text = _text_instead(column.kind, value)
+            fitting.append(text)
+            if text is None:
+                extras.setdefault(position, {})[column.name] = value
+            else:
+                as_text[column.name] += 1
     return pa.array(fitting, arrow_type)
+
+
+def _text_instead(kind: Kind, value: Any) -> str | None:
+    """Return the text that a column holds for a value that does not fit; None if it holds no text for it."""
+    if kind is Kind.JSON:
+        return dumps(value)[0]
+    if kind is Kind.STRING and type(value) in (str, Repaired):
+        return repaired(value)
+    return None
 
 
 def _only(kind: type) -> Callable[[list[Any]], list[Any]]:
@@ -159,10 +198,15 @@ def _each(convert: Callable[[Any], Any]) -> Callable[[list[Any]], list[Any]]:
 
 
 def _json_text(value: Any) -> str:
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:  # half a surrogate pair, an integer beyond 64 bits, or nested deeper than orjson writes
-        return json.dumps(value, separators=(",", ":"))
+    text, is_same = dumps(value)
+    if not is_same:
+        raise ValueError
+    return text
+
+
+def _extra_text(extra: Row) -> str:
+    """Return the fields as a JSON object; only what is odd in one of them becomes text."""
+    return f"{{{','.join(f'{dumps(name)[0]}:{dumps(value)[0]}' for name, value in extra.items())}}}"
 
 
 _CONVERTERS: dict[Kind, Callable[[list[Any]], list[Any]]] = {

@@ -3,6 +3,8 @@
 import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from logging import getLogger
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -10,10 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gorgias_assets.api.parsing import loads
 from gorgias_assets.columns import Column, Kind
 from gorgias_assets.entities import ENTITIES
-from gorgias_assets.entities.model import Entity
+from gorgias_assets.entities.model import Entity, Whole
+from gorgias_assets.loading import load
 from gorgias_assets.sweeps.rows import Row, TypedRows, parse_datetime, type_rows
+from gorgias_assets.sweeps.snapshot import Snapshot
+from gorgias_assets.warehouse.tables import IS_TOUCHED, Table
+from gorgias_assets_tests.api.test_client import client_at, http_response, serving
+from gorgias_assets_tests.engines import DuckDBFile, Engine, on_each_warehouse_in_time
 
 READ_AT = datetime(2026, 8, 26, 18, 36, 51, 461517, tzinfo=UTC)
 COLUMNS = (
@@ -79,18 +87,63 @@ def test_a_datetime_is_read_as_utc_in_every_form_gorgias_writes(text: str, expec
     assert extra({"id": 1, "at": text}) is None
 
 
+@pytest.mark.parametrize("digits", [7, 9, 12, 30])
+@pytest.mark.parametrize("sign", [".", ","])
+@pytest.mark.parametrize("offset", ["", "Z", "z", "+00:00", "+0000", " UTC"])
+def test_a_fraction_of_more_than_six_digits_is_cut_to_microseconds(digits: int, sign: str, offset: str) -> None:
+    text = f"2026-08-26T18:36:51{sign}{'461517' + '9' * (digits - 6)}{offset}"
+    assert only({"id": 1, "at": text})["at"] == READ_AT
+    assert extra({"id": 1, "at": text}) is None
+
+
 @pytest.mark.parametrize(
-    "text", ["", "soon", "2026-13-01T00:00:00", "2026-08-26T24:30:00", "0001-01-01T00:00:00+14:00", "1787769411"]
+    ("text", "expected"),
+    [
+        ("2026-08-26t12:30:00z", "2026-08-26T12:30:00Z"),
+        ("  2026-08-26T12:30:00Z\n", "2026-08-26T12:30:00Z"),
+        ("2026-08-26 12:30:00 +0200", "2026-08-26T10:30:00Z"),
+        ("2026-08-26 12:30:00 UTC", "2026-08-26T12:30:00Z"),
+        ("2026-08-26 12:30:00GMT", "2026-08-26T12:30:00Z"),
+        ("2026-08-26T12:30", "2026-08-26T12:30:00Z"),
+        ("2026-08-26T12", "2026-08-26T12:00:00Z"),
+        ("20260826T123000Z", "2026-08-26T12:30:00Z"),
+        ("2026-W35-3T12:30", "2026-08-26T12:30:00Z"),
+        ("2026-08-26", "2026-08-26T00:00:00Z"),
+        ("2026-08-26T12:30:00+05:30:15", "2026-08-26T06:59:45Z"),
+        ("2026-08-26T12:30:00\u221205:00", "2026-08-26T17:30:00Z"),
+        ("2026-08-26T24:00:00", "2026-08-27T00:00:00Z"),
+        ("2026-08-26T24:00", "2026-08-27T00:00:00Z"),
+        ("2026-12-31T24:00:00.000+02:00", "2026-12-31T22:00:00Z"),
+        ("2026-08-26T12:30:00.1234567+02:00", "2026-08-26T10:30:00.123456Z"),
+    ],
+)
+def test_a_datetime_that_can_mean_one_moment_only_is_read_as_that(text: str, expected: str) -> None:
+    assert only({"id": 1, "at": text})["at"] == datetime.fromisoformat(expected)
+    assert extra({"id": 1, "at": text}) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "",
+            " ",
+            "soon",
+            "2026-13-01T00:00:00",
+            "2026-08-26T24:30:00",
+            "2026-08-26T24:00:01",
+            "1787769411",
+            "2026-08",
+        ),
+        *("0001-01-01T00:00:00+14:00", "9999-12-31T24:00:00", "9999-12-31T23:00:00-02:00", "0000-01-01T00:00:00"),
+        *("10000-01-01T00:00:00", "2026-08-26T23:59:60Z", "2026-08-26T12:30:00+24:00", "2026-08-26T12:30:00.", "Z"),
+        *("2026-02-29", "Wed, 26 Aug 2026 18:36:51 GMT", "26/08/2026", "2026-08-26T12:30:00 CEST", "\x00", "9" * 5000),
+    ],
 )
 def test_what_is_no_datetime_raises_a_value_error_and_is_kept_in_extra(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the message is datetime's own
         parse_datetime(text)
     assert only({"id": 1, "at": text})["at"] is None
-    assert extra({"id": 1, "at": text}) == {"at": text}
-
-
-def test_a_datetime_finer_than_the_column_can_hold_is_not_cut_silently() -> None:
-    text = "2026-08-26T18:36:51.461517999+00:00"
     assert extra({"id": 1, "at": text}) == {"at": text}
 
 
@@ -208,6 +261,102 @@ def test_a_lone_surrogate_costs_neither_the_row_nor_its_neighbours(field: str) -
     assert table["id"].to_pylist() == [1, 2, 3]
     assert table["flag"].to_pylist() == [None, True, None]
     assert "cut" in str(table.slice(1, 1).to_pylist())
+
+
+ODD = {
+    "NaN": (b"NaN", "NaN"),
+    "-Infinity": (b"-Infinity", "-Infinity"),
+    "1e400": (b"1e400", "1e400"),
+    "1e-400": (b"1e-400", "1e-400"),
+    "digits": (b"0.12345678901234567890123", "0.12345678901234567890123"),
+    "4,301 digits": (b"9" * 4301, "9" * 4301),
+    "1,000 levels": (b"[" * 1000 + b"]" * 1000, "[" * 1000 + "]" * 1000),
+    "10,000 levels": (b"[" * 10_000 + b"]" * 10_000, "[" * 10_000 + "]" * 10_000),
+}
+
+
+@pytest.mark.parametrize(("odd", "text"), ODD.values(), ids=ODD.keys())
+def test_a_value_that_json_cannot_hold_is_text_inside_a_json_column_and_in_extra_elsewhere(
+    odd: bytes, text: str
+) -> None:
+    """The row's other fields, and the other rows, are as they are without it."""
+    usual = b'{"id": 1, "flag": true, "text": "a", "data": {"b": [1.5]}}'
+    odd_row = b'{"id": 2, "flag": %s, "text": %s, "at": %s, "data": %s, "unknown": %s}' % ((odd,) * 5)
+    out = typed(*loads(b"[" + usual + b"," + odd_row + b"," + usual + b"]"))
+    first, second, third = out.table.to_pylist()
+    assert first == third == only(json.loads(usual))
+    assert (second["id"], second["flag"], second["text"], second["at"]) == (2, None, None, None)
+    assert json.loads(second["data"]) == text
+    assert json.loads(second["_extra"]) == dict.fromkeys(["flag", "text", "at", "unknown"], text)
+    assert out.extra_fields == Counter(flag=1, text=1, at=1, unknown=1, data=1)
+
+
+def test_only_the_odd_leaf_of_a_json_column_becomes_text() -> None:
+    (row,) = loads(b'[{"id": 1, "data": {"a": [1, NaN, {"b": "caf\xe9"}], "c": 340434188193726041712}}]')
+    out = typed(row)
+    assert json.loads(out.table["data"][0].as_py()) == {"a": [1, "NaN", {"b": r"caf\xe9"}], "c": 340434188193726041712}
+    assert out.extra_fields == Counter(data=1)
+
+
+@pytest.mark.parametrize(
+    ("string", "kept"),
+    [(b"caf\xe9", r"caf\xe9"), (rb"cut \ud83d", r"cut \ud83d"), (b"a\x01b", "a\x01b"), (rb"C:\Users", r"C:\Users")],
+    ids=["stray byte", "half a pair", "control character", "unknown escape"],
+)
+def test_a_string_that_json_does_not_allow_stays_in_its_column_and_is_counted(string: bytes, kept: str) -> None:
+    out = typed(*loads(b'[{"id": 1, "text": "a"}, {"id": 2, "text": "%s", "at": "%s"}]' % (string, string)))
+    assert out.table["text"].to_pylist() == ["a", kept]
+    assert json.loads(out.table["_extra"][1].as_py()) == {"at": kept}
+    assert out.extra_fields == Counter(text=1, at=1)
+
+
+def test_the_name_of_a_field_may_be_odd_and_long() -> None:
+    name = b"n" * 100_000
+    (row,) = loads(b'[{"id": 1, "caf\xe9": 1, "\\ud83d": 2, "%s": 3, "data": {"\xe9": 4}}]' % name)
+    out = typed(row)
+    assert json.loads(out.table["_extra"][0].as_py()) == {r"caf\xe9": 1, r"\ud83d": 2, name.decode(): 3}
+    assert json.loads(out.table["data"][0].as_py()) == {r"\xe9": 4}
+    assert out.extra_fields.keys() == {r"caf\xe9", r"\ud83d", name.decode(), "data"}
+
+
+def test_of_an_integer_column_nothing_becomes_null_without_a_word() -> None:
+    (row,) = loads(b'[{"id": 1.0, "flag": 12345678901234567890.5, "at": 1e2, "text": 9223372036854775808}]')
+    assert exactly(extra(row)) == exactly({"at": 100.0, "flag": "12345678901234567890.5", "id": 1.0, "text": 2**63})
+
+
+def test_a_page_with_an_odd_value_is_loaded_by_one_call_and_the_log_names_its_field(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    entity = Entity("tags", "/tags", "One row per tag.", Whole(), COLUMNS)
+    page = b'{"data": [{"id": 1}, {"id": 2, "data": NaN}, {"id": 3, "text": "%s"}], "meta": {"next_cursor": null}}'
+    engine = DuckDBFile(tmp_path / "warehouse.duckdb")
+    with serving(http_response(page % b"caf\xe9")) as (api_url, received), client_at(api_url) as client:
+        load(Snapshot(entity, lambda: client), engine.warehouse(), Table("shop", "tags"), getLogger("load"))
+    assert len(received) == 1
+    assert engine.query("SELECT id, text, data FROM shop.tags ORDER BY id") == [
+        (1, None, None),
+        (2, None, '"NaN"'),
+        (3, r"caf\xe9", None),
+    ]
+    assert "or as text in their own column: data (1 rows), text (1 rows)." in caplog.text
+
+
+@on_each_warehouse_in_time
+def test_every_odd_value_of_a_page_is_stored_by_a_warehouse_that_can_query_it(engine: Engine) -> None:
+    """Rows that are merged together fail together if the warehouse cannot hold one of them."""
+    odd = [odd for odd, _ in ODD.values()] + [b'"caf\xe9"', rb'"\ud83d"', b'"a\x00\x01b"', b"[" * 250 + b"]" * 250]
+    odd += [b'{"x": 340434188193726041712}', b"5"]
+    rows = loads(
+        b"[" + b",".join(b'{"id": %d, "data": %s, "unknown": %s}' % (i, v, v) for i, v in enumerate(odd)) + b"]"
+    )
+    table = typed(*rows).table
+    table = table.append_column(IS_TOUCHED, pa.repeat(True, len(rows)))
+    merged = engine.warehouse().merge(Table("shop", "odd"), COLUMNS, table)
+    assert merged.new == len(odd)
+    stored = engine.query("SELECT data, _extra FROM shop.odd ORDER BY id")
+    assert [engine.json(extra)["unknown"] for _, extra in stored] == [engine.json(data) for data, _ in stored]
+    as_text = [text for _, text in ODD.values()]
+    assert [engine.json(data) for data, _ in stored[: len(ODD)]] == as_text
 
 
 @pytest.mark.parametrize("field", ["id", "data", "unknown"])
