@@ -12,7 +12,7 @@ from gorgias_assets.entities.model import ByDate
 from gorgias_assets.io_managers.slices import asset_name, labels_of, slice_of, windows_of
 from gorgias_assets.loading import load
 from gorgias_assets.sweeps.batches import Reader
-from gorgias_assets.warehouse.frames import NULLABLE_TYPES, arrow_frame
+from gorgias_assets.warehouse.frames import arrow_frame, pandas_frame
 from gorgias_assets.warehouse.tables import Table, WarehouseError
 from gorgias_assets.warehouse.warehouse import Warehouse
 
@@ -56,7 +56,7 @@ class MergingIOManager(dg.IOManager):
         if wanted is pa.Table:
             return rows
         if wanted in (Any, pd.DataFrame):
-            return rows.to_pandas(types_mapper=NULLABLE_TYPES.get)
+            return pandas_frame(rows)
         raise WarehouseError(f"{table} can be loaded as a pandas DataFrame or an Arrow table, not as {wanted}.")
 
     def table_of(self, asset: dg.AssetKey, schema: str | None = None) -> Table:

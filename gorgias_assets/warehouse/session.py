@@ -54,6 +54,14 @@ class Session(ABC):
         """Yield the quoted name of a relation that holds `rows`."""
 
     @abstractmethod
+    def storable(self, rows: pa.Table) -> pa.Table:
+        """Return `rows` in the nearest types that the engine has. Raise `WarehouseError` if a value would change."""
+
+    @abstractmethod
+    def types_of(self, rows: pa.Table) -> dict[str, str]:
+        """Return the types of the columns that storable `rows` become in a new table, as `columns_of` does."""
+
+    @abstractmethod
     def widen(self, table: Table, rows: pa.Table, existing: Mapping[str, str], partitioned_by: str | None) -> None:
         """Create the table for the staged `rows`, or add the columns that it lacks.
 

@@ -297,9 +297,11 @@ class Warehouse(ABC):
                 if existing:
                     session.execute(f"DELETE FROM {self.dialect.name_of(table)} WHERE {condition}")
                 return session.count(table) if existing else 0
-            rows = _respelled(rows, existing)
+            rows = session.storable(_respelled(rows, existing))
             if existing:
-                rows = cast_columns(rows, session.schema_of(table), table)
+                becomes = session.types_of(rows)
+                fitting = [name for name in becomes if becomes[name] == existing.get(name)]
+                rows = cast_columns(rows, session.schema_of(table), table, fitting)
             with session.staged(rows) as source:
                 _check_inside(session, table, source, condition, rows.num_rows)
                 session.widen(table, rows, existing, _column_of(where, rows))

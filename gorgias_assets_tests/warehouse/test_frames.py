@@ -1,15 +1,21 @@
 """A user's own assets in each warehouse: replacing, keeping, refusing and loading rows."""
 
+import re
 import warnings
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
 from functools import cache
 from typing import Any
+from uuid import UUID
 
 import dagster as dg
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
+from gorgias_assets.warehouse.duckdb.types import storable
+from gorgias_assets.warehouse.frames import arrow_frame
 from gorgias_assets.warehouse.tables import WarehouseError
 from gorgias_assets_tests.engines import Engine, cases_on_each_warehouse, on_each_warehouse, on_each_warehouse_in_time
 
@@ -81,17 +87,18 @@ def load(
     last: str | None = None,
     columns: list[str] | None = None,
     upstream: dict[str, Any] | None = None,
+    key: list[str] = ["shop", "orders"],  # noqa: B006, nobody changes it
     **settings: Any,
 ) -> Any:
     """Return the input of a downstream asset of `shop/orders`."""
     given = []
     metadata = {"columns": columns} if columns else None
 
-    @dg.asset(ins={"rows": dg.AssetIn(key=["shop", "orders"], metadata=metadata)}, **settings)
+    @dg.asset(ins={"rows": dg.AssetIn(key=key, metadata=metadata)}, **settings)
     def reader(rows: wanted) -> None:
         given.append(rows)
 
-    run([orders(None, **(upstream or {})), reader], engine, day, last, selection=[reader])
+    run([orders(None, key=key, **(upstream or {})), reader], engine, day, last, selection=[reader])
     return given[0]
 
 
@@ -307,6 +314,201 @@ def test_a_value_is_never_changed_to_fit_a_column(engine, values):
     before = table(engine)
     wrote = store(engine, pd.DataFrame({"v": then}), raise_on_error=False).success
     assert table(engine) == ([(value,) for value in then] if wrote else before)
+
+
+A_UUID = UUID("12345678-1234-5678-1234-567812345678")
+MOMENT = datetime(2025, 3, 1, 12, 30, 0, 123456)  # noqa: DTZ001, without a zone on purpose
+AWARE = MOMENT.replace(tzinfo=UTC)
+A_DAY, A_TIME, A_SPAN = date(2025, 3, 1), time(1, 2, 3, 4), timedelta(40, 2, 3)
+
+
+def raw(values: list[Any], kind: pa.DataType, storage: pa.DataType) -> pa.Array:
+    """Return integers or bytes as a type that Python has no values of."""
+    column = pa.array(values, storage)
+    return pa.ExtensionArray.from_storage(kind, column) if isinstance(kind, pa.BaseExtensionType) else column.cast(kind)
+
+
+# Two values of each type, and how they come back if not as they are.
+TYPES: dict[str, tuple[Any, list[Any] | None]] = {
+    "category": (pd.Categorical(["a", None]), None),
+    "category of integers": (pd.Categorical([2**53 + 1, 5]), None),
+    "category of fractions": (pd.Categorical([1.5, 2.5]), None),
+    "category with an unused level": (pd.Categorical(["a", "b"], categories=["c", "b", "a"]), None),
+    "category of moments": (pd.Categorical(pd.to_datetime([AWARE, AWARE + A_SPAN])), None),
+    "category of uuids": (pd.Categorical([A_UUID, None]), [str(A_UUID), None]),
+    "timedelta": (pd.array([A_SPAN, None], dtype="timedelta64[ns]"), None),
+    "timedelta below zero": (pd.array([-timedelta(microseconds=1), A_SPAN], dtype="timedelta64[us]"), None),
+    "timedelta objects": (pd.Series([A_SPAN, None], dtype=object), None),
+    "uuid objects": (pd.Series([A_UUID, None], dtype=object), [str(A_UUID), None]),
+    "datetime64[s]": (pd.array(["2025-03-01", "9999-12-31"], dtype="datetime64[s]"), None),
+    "datetime64[ms]": (pd.array(["2025-03-01", None], dtype="datetime64[ms]"), None),
+    "nanoseconds": (pd.to_datetime(["2025-03-01T12:30:00.123456789", None]), None),
+    "UTC": (pd.to_datetime([AWARE, None]), None),
+    "Tokyo": (pd.to_datetime([AWARE, None]).tz_convert("Asia/Tokyo"), None),
+    "moments of two zones": (
+        pd.Series([AWARE, AWARE.astimezone(timezone(timedelta(hours=9)))], dtype=object),
+        [AWARE, AWARE],
+    ),
+    "sparse": (pd.arrays.SparseArray([0, 7]), None),
+    "Int8": (pd.array([1, None], dtype="Int8"), None),
+    "UInt64": (pd.array([2**64 - 1, None], dtype="UInt64"), None),
+    "boolean": (pd.array([True, None], dtype="boolean"), None),
+    "string": (pd.array(["a", None], dtype="string"), None),
+    "Arrow string": (pd.array(["a", None], dtype="string[pyarrow]"), None),
+    "Arrow duration": (pd.array([A_SPAN, None], dtype=pd.ArrowDtype(pa.duration("us"))), None),
+    "floats": ([float("nan"), -1.5], None),
+    "infinite": ([float("inf"), float("-inf")], None),
+    "numpy float16": (np.array([0.5, 1.5], dtype="float16"), None),
+    "bytes": (pd.Series([b"\x00\xff", None], dtype=object), None),
+    "dates": (pd.Series([A_DAY, None], dtype=object), None),
+    "times": (pd.Series([A_TIME, None], dtype=object), None),
+    "decimals": (pd.Series([Decimal("1.10"), Decimal("2.345")], dtype=object), None),
+    "lists": (pd.Series([[1, None], None], dtype=object), None),
+    "lists of large integers": (pd.Series([[2**53 + 1, None], []], dtype=object), None),
+    "empty lists": (pd.Series([[], []], dtype=object), None),
+    "arrays": (pd.Series([np.array([1, 2]), None], dtype=object), [[1, 2], None]),
+    "dicts": (
+        pd.Series([{"a": 2**53 + 1}, {"b": "x"}], dtype=object),
+        [{"a": 2**53 + 1, "b": None}, {"a": None, "b": "x"}],
+    ),
+    "offsets": (pd.Series([pd.DateOffset(months=1, days=2, nanoseconds=0), None], dtype=object), None),
+    **{f"Arrow {kind}": (pa.array([1, None], kind), None) for kind in (pa.int8(), pa.int16(), pa.int32())},
+    **{f"Arrow {kind}": (pa.array([250, None], kind), None) for kind in (pa.uint8(), pa.uint16(), pa.uint32())},
+    "Arrow int64": (pa.array([2**63 - 1, None], pa.int64()), None),
+    "Arrow uint64": (pa.array([2**64 - 1, None], pa.uint64()), None),
+    **{f"Arrow {kind}": (pa.array([0.5, None], kind), None) for kind in (pa.float16(), pa.float32(), pa.float64())},
+    "Arrow NaN": (pa.array([float("nan"), float("inf")], pa.float32()), None),
+    **{f"Arrow {kind}": (pa.array(["a\0" * 20, None], kind), None) for kind in (pa.large_string(), pa.string_view())},
+    **{
+        f"Arrow {kind}": (pa.array([b"\x00\xff\x01", None], kind), None)
+        for kind in (pa.binary(), pa.large_binary(), pa.binary_view(), pa.binary(3))
+    },
+    "Arrow date32": (pa.array([date.min, date.max], pa.date32()), None),
+    "Arrow date64": (pa.array([A_DAY, None], pa.date64()), None),
+    "Arrow time32[s]": (pa.array([time(1, 2, 3), None], pa.time32("s")), None),
+    "Arrow time64[us]": (pa.array([time.max, None], pa.time64("us")), None),
+    "Arrow time64[ns]": (pa.array([A_TIME, None], pa.time64("ns")), None),
+    "Arrow timestamp[us]": (pa.array([MOMENT.replace(year=1), MOMENT.replace(year=9999)], pa.timestamp("us")), None),
+    "Arrow timestamp[s], UTC": (raw([0, None], pa.timestamp("s", "UTC"), pa.int64()), [at("1970-01-01"), None]),
+    "Arrow timestamp[ns], +05:30": (pa.array([AWARE, None], pa.timestamp("ns", "+05:30")), None),
+    **{
+        f"Arrow duration[{unit}]": (pa.array([timedelta(40), None], pa.duration(unit)), None)
+        for unit in ("s", "ms", "ns")
+    },
+    "Arrow decimal256": (pa.array([Decimal("1.10"), None], pa.decimal256(50, 2)), None),
+    "Arrow decimal of thousands": (pa.array([Decimal("1E+4"), None], pa.decimal128(5, -2)), None),
+    "Arrow dictionary": (pa.array([5, None], pa.dictionary(pa.int8(), pa.int64())), None),
+    "Arrow runs": (pa.RunEndEncodedArray.from_arrays(pa.array([1, 2], pa.int32()), pa.array(["a", None])), None),
+    "Arrow fixed list": (pa.array([[1, 2], None], pa.list_(pa.int32(), 2)), None),
+    "Arrow large list": (pa.array([["a"], []], pa.large_list(pa.string())), None),
+    "Arrow list view": (pa.array([[1], None], pa.list_view(pa.int64())), None),
+    "Arrow list of moments": (pa.array([[AWARE], None], pa.list_(pa.timestamp("ns", "UTC"))), None),
+    "Arrow list of dictionaries": (pa.array([["a"], None], pa.list_(pa.dictionary(pa.int8(), pa.string()))), None),
+    "Arrow list of halves": (pa.array([[0.5, float("inf")], None], pa.list_(pa.float16())), None),
+    "Arrow struct": (pa.array([{"a": 1, "b": None}, None], pa.struct({"a": pa.int8(), "b": pa.string()})), None),
+    "Arrow struct with nothing in a field": (pa.array([{"a": None, "b": 1}, None]), None),
+    "Arrow map": (pa.array([[("a", 1), ("b", None)], None], pa.map_(pa.string(), pa.int64())), None),
+    "Arrow uuid": (raw([A_UUID.bytes, None], pa.uuid(), pa.binary(16)), [str(A_UUID), None]),
+    "Arrow json": (raw(['{"a":1}', None], pa.json_(), pa.string()), ['{"a":1}', None]),
+    "Arrow bool8": (raw([1, None], pa.bool8(), pa.int8()), [True, None]),
+}
+IN_BIGQUERY = (
+    *("category", "category of integers", "category with an unused level", "category of moments", "UTC", "Tokyo"),
+    *("sparse", "Int8", "boolean", "Arrow string", "numpy float16", "bytes", "dates", "times", "Arrow string_view"),
+    *("Arrow date64", "Arrow time64[ns]", "Arrow timestamp[ns], +05:30", "Arrow dictionary", "Arrow runs"),
+)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Return if a value came back: a null as any null, and all others as equal ones."""
+    if isinstance(one, list | dict | np.ndarray) or isinstance(other, list | dict):
+        return bool(one == other)
+    return bool(one == other) if not pd.isna(one) and not pd.isna(other) else bool(pd.isna(one) and pd.isna(other))
+
+
+@on_each_warehouse_in_time
+def test_a_frame_is_stored_twice_and_comes_back_equal_whatever_its_types_are(engine):
+    names = IN_BIGQUERY if engine.integer == "INT64" else tuple(TYPES)
+    columns = {f"v{number}": TYPES[name] for number, name in enumerate(names)}
+    of_arrow = {name: values for name, (values, _) in columns.items() if isinstance(values, pa.Array)}
+    of_pandas = {name: pd.Series(values) for name, (values, _) in columns.items() if name not in of_arrow}
+    came: dict[str, list[Any]] = {}
+    for key, rows in ("of_arrow", pa.table(of_arrow)), ("of_pandas", pd.DataFrame(of_pandas)):
+        for _ in range(2):
+            store(engine, rows, key=["shop", key])
+        came |= {name: column.tolist() for name, column in load(engine, key=["shop", key]).items()}
+    for name, (values, expected) in columns.items():
+        given = values.to_pylist() if isinstance(values, pa.Array) else of_pandas[name].tolist()
+        assert len(came[name]) == len(given) == 2
+        assert all(map(same, came[name], expected or given)), (names[int(name[1:])], came[name])
+
+
+REFUSED: dict[str, tuple[Any, str]] = {
+    "period": (pd.period_range("2026-09", periods=2, freq="M"), "pandas.period, of which only int64 would be stored"),
+    "interval": (pd.IntervalIndex.from_breaks([0, 1, 2]), "return a column for each end, or text"),
+    "category of intervals": (pd.cut([1, 5], [0, 2, 6]), "return a column for each end, or text"),
+    "nanoseconds in UTC": (pd.to_datetime(["2025-03-01T00:00:00.123456789Z"] * 2), "would change a value"),
+    "nanoseconds in objects": (
+        pd.Series([pd.Timestamp("2025-03-01T00:00:00.123456789"), None], dtype=object),
+        "keep only a part",
+    ),
+    "nanoseconds of a span": (pd.to_timedelta([1, 2], unit="ns"), "would change a value"),
+    "a span of 300 years": (pa.array([timedelta(110_000), None], pa.duration("s")), "would change a value"),
+    "nanoseconds of a time": (raw([1001, None], pa.time64("ns"), pa.int64()), "would change a value"),
+    "nanoseconds in lists": (
+        pa.array([[pd.Timestamp("2025-03-01T00:00:00.123456789Z")], None], pa.list_(pa.timestamp("ns", "UTC"))),
+        "would change a value",
+    ),
+    "nanoseconds of an interval": (pa.array([pa.MonthDayNano([1, 2, 3]), None]), "finer than DuckDB's microseconds"),
+    "45 digits": (pd.Series([Decimal("1" * 45), None], dtype=object), "would change a value"),
+    "complex": (pd.Series([1j, 2j]), "Arrow has no type for"),
+    "integers of 70 bits": (pd.Series([2**70, 1], dtype=object), "or of one that Arrow lacks"),
+    "text and numbers": (pd.Series([1, "a"], dtype=object), "several types"),
+    "text and bytes": (pd.Series(["a", b"b"], dtype=object), "keep only a part"),
+    "moments and dates": (pd.Series([A_DAY, MOMENT], dtype=object), "keep only a part"),
+    "moments with and without a zone": (pd.Series([MOMENT, AWARE], dtype=object), "keep only a part"),
+    "times of a zone": (pd.Series([time(1, tzinfo=UTC), None], dtype=object), "keep only a part"),
+    "half a surrogate pair": (pd.Series(["\ud83d", "a"], dtype=object), "half a surrogate pair"),
+    "dicts without fields": (pd.Series([{}, {}], dtype=object), "structs without fields"),
+    "fields of one name": (pa.array([None, None], pa.struct({"a": pa.int8(), "A": pa.int8()})), "of one name"),
+    "union": (
+        pa.UnionArray.from_sparse(pa.array([0, 1], pa.int8()), [pa.array([1, 2]), pa.array(["a", "b"])]),
+        "several types",
+    ),
+    "another's extension": (
+        raw([1, 2], pa.opaque(pa.int64(), "thing", "vendor"), pa.int64()),
+        "arrow.opaque, of which",
+    ),
+}
+
+
+@pytest.mark.parametrize(("values", "sentence"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_duckdb_would_change_is_refused_with_a_sentence(values, sentence):
+    rows = pa.table({"v": values}) if isinstance(values, pa.Array) else pd.DataFrame({"v": values})
+    with pytest.raises(WarehouseError, match=rf"^Column 'v' [^\n]*{re.escape(sentence)}[^\n]*\.$"):
+        storable(arrow_frame(rows, "shop/orders"))
+
+
+def test_a_value_that_only_duckdb_can_refuse_keeps_the_old_rows_and_is_not_quoted(engine):
+    kind = pa.map_(pa.string(), pa.int64())
+    store(engine, pa.table({"v": pa.array([[("a", 1)]], kind)}))
+    with pytest.raises(WarehouseError, match="DuckDB refused to convert a value") as caught:
+        store(engine, pa.table({"v": pa.array([[(LETTER, 1), (LETTER, 2)]], kind)}))
+    assert LETTER not in str(caught.value)
+    assert len(engine.query("SELECT * FROM shop.orders")) == 1
+
+
+@on_each_warehouse_in_time
+def test_fractions_without_a_value_fit_a_wider_column(engine):
+    store(engine, pa.table({"v": pa.array([1.5], pa.float64())}))
+    store(engine, pa.table({"v": pa.array([float("nan"), 0.5], pa.float32())}))
+    assert sorted(load(engine)["v"].fillna(0)) == [0, 0.5]
+
+
+def test_lists_that_are_all_empty_fit_a_column_of_lists(engine):
+    store(engine, pd.DataFrame({"v": [["a"], []]}))
+    store(engine, pd.DataFrame({"v": [[], []]}))
+    assert (types(engine), table(engine)) == ({"v": "VARCHAR[]"}, [([],), ([],)])
 
 
 @on_each_warehouse_in_time

@@ -186,8 +186,14 @@ class BigQuerySession(Session):
             raise
         self._client.delete_table(staging, not_found_ok=True, **self._patience)
 
+    def storable(self, rows: pa.Table) -> pa.Table:
+        return loadable(rows)
+
+    def types_of(self, rows: pa.Table) -> dict[str, str]:
+        return {field.name: type_of(field) for field in fields_of(rows.schema)}
+
     def widen(self, table: Table, rows: pa.Table, existing: Mapping[str, str], partitioned_by: str | None) -> None:
-        fields = fields_of(loadable(rows.slice(0, 0)).schema)
+        fields = fields_of(rows.schema)
         if not existing:
             self._create(table.name, fields, partitioned_by)
         elif lacking := [field for field in fields if field.name not in existing]:

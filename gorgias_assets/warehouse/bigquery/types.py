@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from google.cloud.bigquery import SchemaField
 
+from gorgias_assets.warehouse.frames import converted
 from gorgias_assets.warehouse.tables import WarehouseError
 
 # The names of BigQuery's tables API, and those of its SQL if they differ.
@@ -26,7 +27,8 @@ ARROW_TYPES = {
     "BIGNUMERIC": pa.decimal256(76, 38),
 }
 _MOST_NESTED = 500  # levels that a JSON value of BigQuery may have
-_WIDE_NUMBER = r"[0-9]{19}"  # that may not fit into 64 bits
+_DIGITS_OF_WIDE = 19  # that may not fit into 64 bits
+_WIDE_NUMBER = f"[0-9]{{{_DIGITS_OF_WIDE}}}"
 
 
 def type_of(field: SchemaField) -> str:
@@ -57,14 +59,11 @@ def loadable(rows: pa.Table) -> pa.Table:
     """
     for position, field in enumerate(rows.schema):
         wanted = _nearest(field.type, field.name)
-        if field.type != wanted:
-            try:
-                rows = rows.set_column(position, field.name, rows[field.name].cast(wanted))
-            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-                raise WarehouseError(
-                    f"Column {field.name!r} is {field.type}, and not all of its values fit into BigQuery's {wanted}. "
-                    "Return it as that type."
-                ) from None
+        refusal = (
+            f"Column {field.name!r} is {field.type}, and not all of its values fit into BigQuery's {wanted}. "
+            "Return it as that type."
+        )
+        rows = rows.set_column(position, field.name, converted(rows[field.name], wanted, refusal))
         if pa.types.is_list(wanted) and pc.list_flatten(rows[field.name]).null_count:
             raise WarehouseError(
                 f"Column {field.name!r} has nulls in its lists, which BigQuery does not hold; leave them out, or "
@@ -123,21 +122,23 @@ _NEAREST: Sequence[tuple[Any, pa.DataType]] = (
     (pa.types.is_floating, pa.float64()),
     (pa.types.is_date, pa.date32()),
     (pa.types.is_time, pa.time64("us")),
-    (lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind), pa.string()),
-    (lambda kind: pa.types.is_binary(kind) or pa.types.is_large_binary(kind), pa.binary()),
+    (lambda kind: kind in (pa.string(), pa.large_string(), pa.string_view()), pa.string()),
+    (lambda kind: kind in (pa.binary(), pa.large_binary(), pa.binary_view()), pa.binary()),
+    (pa.types.is_fixed_size_binary, pa.binary()),
 )
 
 
 def storable_json(rows: pa.Table, names: Iterable[str]) -> pa.Table:
-    """Return `rows` with each JSON text that BigQuery would change or refuse written as a JSON string of that text.
+    """Return `rows` with text in each JSON value for what BigQuery would change or refuse.
 
-    BigQuery changes integers beyond 64 bits (docs: PARSE_JSON, wide_number_mode), and refuses a value that is nested
-    too deep (docs: JSON data type) together with the whole batch.
+    BigQuery changes integers beyond 64 bits (docs: PARSE_JSON, wide_number_mode): these become strings of their digits.
+    It refuses a value that is nested too deep (docs: JSON data type) together with the whole batch: this one becomes a
+    string of its JSON.
     """
     for name in names:
         if name not in rows.column_names or not _may_be_refused(rows[name]):
             continue
-        texts = [text if text is None or _fits(text) else json.dumps(text) for text in rows[name].to_pylist()]
+        texts = [text if text is None else _storable_text(text) for text in rows[name].to_pylist()]
         rows = rows.set_column(rows.column_names.index(name), name, pa.array(texts, pa.string()))
     return rows
 
@@ -148,16 +149,22 @@ def _may_be_refused(texts: pa.ChunkedArray) -> bool:
     return bool(pc.any(suspicious).as_py())
 
 
-def _fits(text: str) -> bool:
-    def integer(digits: str) -> int:
-        if not -(2**63) <= int(digits) < 2**64:
-            raise ValueError
-        return int(digits)
+def _storable_text(text: str) -> str:
+    wide: list[str] = []
+
+    def integer(digits: str) -> int | str:
+        if len(digits) < _DIGITS_OF_WIDE or -(2**63) <= int(digits) < 2**64:
+            return int(digits)
+        wide.append(digits)
+        return digits
 
     try:
-        return _depth(json.loads(text, parse_int=integer)) <= _MOST_NESTED
+        value = json.loads(text, parse_int=integer)
+        if _depth(value) > _MOST_NESTED:
+            return json.dumps(text)
     except (ValueError, RecursionError):
-        return False
+        return json.dumps(text)
+    return json.dumps(value) if wide else text
 
 
 def _depth(value: Any) -> int:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from gorgias_assets.columns import DELETED_AT, MERGED_INTO, Column
 from gorgias_assets.warehouse.dialect import Dialect, types_of_kinds
+from gorgias_assets.warehouse.duckdb.types import storable
 from gorgias_assets.warehouse.session import Session
 from gorgias_assets.warehouse.tables import Merged, Table, WarehouseError
 
@@ -111,8 +112,15 @@ class DuckDBSession(Session):
         self._connection.register(_ROWS, rows)
         yield _ROWS
 
+    def storable(self, rows: pa.Table) -> pa.Table:
+        return storable(rows)
+
+    def types_of(self, rows: pa.Table) -> dict[str, str]:
+        with self.staged(rows) as source:
+            return {name: column_type for name, column_type, *_ in self.execute(f"DESCRIBE SELECT * FROM {source}")}
+
     def widen(self, table: Table, rows: pa.Table, existing: Mapping[str, str], partitioned_by: str | None) -> None:  # noqa: ARG002
-        types = {name: column_type for name, column_type, *_ in self.execute(f"DESCRIBE SELECT * FROM {_ROWS}")}
+        types = self.types_of(rows)
         if existing:
             self._add(table, {name: types[name] for name in types if name not in existing})
         else:

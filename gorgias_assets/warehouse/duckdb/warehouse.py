@@ -66,7 +66,8 @@ class DuckDBWarehouse(Warehouse):
     def replace(self, table: Table, rows: pa.Table, where: Slice) -> int:
         try:
             return super().replace(table, rows, where)
-        except duckdb.DataError as error:  # its text quotes the value, which may be from a customer's letter
+        except (duckdb.DataError, duckdb.InvalidInputException, duckdb.NotSupportedError) as error:
+            # The error's text quotes the value, which may be from a customer's letter.
             raise WarehouseError(
                 f"DuckDB refused to convert a value for {table} ({type(error).__name__}); compare the types of the "
                 "frame's columns, and 'partition_expr', with those of the table."
