@@ -24,6 +24,7 @@ from gorgias_assets.windows import Window
 
 Row = dict[str, Any]
 
+_LONGEST = 100  # letters of a datetime with a fraction of many digits
 _SPELLINGS = (  # that Python's parser lacks
     (re.compile(r"\s*(?:UTC|GMT)$"), "Z"),
     (re.compile(r"\u2212"), "-"),
@@ -72,6 +73,8 @@ def parse_datetime(text: str) -> datetime:
 def _spelled_otherwise(text: str) -> datetime:
     """Read a datetime in small letters, between blanks, of the zone `UTC`, or at 24:00, the end of its day."""
     text = text.strip().upper()
+    if len(text) > _LONGEST:
+        raise ValueError("the text is longer than a datetime")
     for spelling, usual in _SPELLINGS:
         text = spelling.sub(usual, text)
     text, days = _END_OF_DAY.subn("00", text)

@@ -138,6 +138,7 @@ def test_a_datetime_that_can_mean_one_moment_only_is_read_as_that(text: str, exp
         *("0001-01-01T00:00:00+14:00", "9999-12-31T24:00:00", "9999-12-31T23:00:00-02:00", "0000-01-01T00:00:00"),
         *("10000-01-01T00:00:00", "2026-08-26T23:59:60Z", "2026-08-26T12:30:00+24:00", "2026-08-26T12:30:00.", "Z"),
         *("2026-02-29", "Wed, 26 Aug 2026 18:36:51 GMT", "26/08/2026", "2026-08-26T12:30:00 CEST", "\x00", "9" * 5000),
+        f"2026{' ' * 100_000}Z",
     ],
 )
 def test_what_is_no_datetime_raises_a_value_error_and_is_kept_in_extra(text: str) -> None:

@@ -414,7 +414,7 @@ TYPES: dict[str, tuple[Any, list[Any] | None]] = {
 }
 IN_BIGQUERY = (
     *("category", "category of integers", "category with an unused level", "category of moments", "UTC", "Tokyo"),
-    *("sparse", "Int8", "boolean", "Arrow string", "numpy float16", "bytes", "dates", "times", "Arrow string_view"),
+    *("sparse", "Int8", "boolean", "Arrow string", "numpy float16", "dates", "times", "Arrow string_view"),
     *("Arrow date64", "Arrow time64[ns]", "Arrow timestamp[ns], +05:30", "Arrow dictionary", "Arrow runs"),
 )
 
