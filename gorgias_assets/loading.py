@@ -50,12 +50,13 @@ def load(reader: Reader[Any], warehouse: Warehouse, table: Table, log: Logger) -
         log.info(f"{table}: {_resumption(reader)}")
     is_first = True
     for batch in reader.batches(warehouse.batch_rows, warehouse.batch_bytes, _ProgressLog(reader, log)):
-        if is_first:
+        if is_first and reader.progress.calls:
             loaded.from_the_future = _pull_back(reader, warehouse, table, log)
-        saved = Saved(reader.key, batch.position) if batch.position else None
-        columns = reader.entity.columns
-        loaded.merged += warehouse.merge(table, columns, batch.rows, saved, account if is_first else None)
+            if account:
+                warehouse.save_account(table, account)
         is_first = False
+        saved = Saved(reader.key, batch.position) if batch.position else None
+        loaded.merged += warehouse.merge(table, reader.entity.columns, batch.rows, saved)
         if not loaded.first_rows:
             loaded.first_rows = batch.rows.filter(batch.rows[IS_TOUCHED]).slice(0, PREVIEW_ROWS)
     warehouse.leave_one_of_each_id(table)

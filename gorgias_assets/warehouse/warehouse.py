@@ -60,29 +60,24 @@ class Warehouse(ABC):
         """Return the costs so far, as metadata of a materialization."""
         return {}
 
-    def merge(
-        self,
-        table: Table,
-        columns: Sequence[Column],
-        rows: pa.Table,
-        saved: Saved | None = None,
-        account: str | None = None,
-    ) -> Merged:
+    def merge(self, table: Table, columns: Sequence[Column], rows: pa.Table, saved: Saved | None = None) -> Merged:
         """Merge `rows`, unique by `id`, into the table by `id`: the one with the newer `_extracted_at` stays.
 
         `rows` have the column `_is_touched`; rows with False update stored rows and are never inserted. The
-        position is `saved` once the rows are merged, and the `account` whose rows they are. The table and a view of its
-        living rows are created with `columns` and the added ones, or the table gets those that it lacks; columns of a
-        user's own are left alone.
+        position is `saved` once the rows are merged. The table and a view of its living rows are created with `columns`
+        and the added ones, or the table gets those that it lacks; columns of a user's own are left alone.
         """
         with self._writing(table.schema) as session:
             _ensure_table(session, table, (*columns, *ADDED_COLUMNS))
             merged = session.merge(table, rows) if rows.num_rows else Merged()
             if saved:
                 bookkeeping.save_position(session, table, saved)
-            if account:
-                bookkeeping.save_account(session, table, account)
         return merged
+
+    def save_account(self, table: Table, account: str) -> None:
+        """Remember whose rows the table holds."""
+        with self._writing(table.schema) as session:
+            bookkeeping.save_account(session, table, account)
 
     def account_of(self, table: Table) -> str | None:
         """Return the account whose rows the table holds; None if that was never noted."""
