@@ -180,13 +180,13 @@ REFUSALS = {str(status): Answer(status, b"{}") for status in (400, 403, 404, 405
 
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
 def test_a_made_cursor_that_is_answered_in_any_way_but_with_rows_costs_a_walk_and_no_run(refusal: Answer):
-    account = Account(now=START + 9 * DAY)
-    surveys(account, *(START + timedelta(minutes=number) for number in range(1_500)))
+    account = Account(now=START + 30 * DAY)
+    surveys(account, *(START + timedelta(minutes=20 * number) for number in range(1_500)))
     with RefusingMadeCursors(account) as sandbox:
         sandbox.answer = refusal
         gorgias = resource(sandbox, patience_minutes=1 / 200, look_back_days={"satisfaction_surveys": 0})
         sweep = gorgias.sweep(SATISFACTION_SURVEYS, START, START + timedelta(minutes=90))
-        assert ids(sweep) == set(range(1, 91))
+        assert ids(sweep) == {1, 2, 3, 4, 5}
         assert sweep.progress.seek == "rejected (paged instead)"
 
 
