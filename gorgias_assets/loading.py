@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from gorgias_assets.api.clock import NOTABLE
+from gorgias_assets.api.clock import NOTABLE, difference
 from gorgias_assets.display import shown
 from gorgias_assets.missing import Deletions, find_gone
 from gorgias_assets.sweeps.batches import Reader
@@ -104,13 +104,9 @@ def _warn_of_clock(reader: Reader[Any], log: Logger) -> None:
     with closing(reader.connect()) as client:
         ahead = client.gorgias_clock.machine_ahead
     if abs(ahead) > NOTABLE:
-        log.warning(f"{clock_difference(ahead)} Days are over by Gorgias's clock; let NTP set this one.")
-
-
-def clock_difference(ahead: timedelta) -> str:
-    """Return by how much this machine's clock is ahead of Gorgias's, or behind, as a sentence."""
-    side = "ahead of" if ahead > timedelta(0) else "behind"
-    return f"This machine's clock is {abs(ahead).total_seconds() / 60:,.0f} minutes {side} Gorgias's."
+        log.warning(
+            f"This machine's clock is {difference(ahead)}. Days count as over by Gorgias's; let NTP set this machine's."
+        )
 
 
 class _ProgressLog:

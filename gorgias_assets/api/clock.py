@@ -1,8 +1,8 @@
 """Gorgias's clock, as its answers show it: what happened when is decided by it, and by no machine's time of day.
 
 Each answer has a `Date`, to the second. In between, the machine's monotonic clock goes on. Of the times that agree with
-the answers so far, the earliest is taken, so that nothing counts as read before it was; this machine's time of day is
-taken if it is one of them.
+the answers so far to the second, the earliest is taken, so that nothing counts as read later than it was; this
+machine's time of day is taken if it is one of them.
 """
 
 import time
@@ -54,7 +54,7 @@ class GorgiasClock:
 
     def _believes(self, sent: float, received: float, second: float, time_of_day: float) -> bool:
         """Correct the offset by an answer of that second. Return False if its `Date` is not believed."""
-        least, most = second - received, second + _SECOND - sent
+        least, most = second - sent - int(received - sent), second + _SECOND - sent
         if self._offset is None:
             self._offset = time_of_day if least <= time_of_day < most else least
         elif most + NOTABLE.total_seconds() < self._offset:
@@ -72,6 +72,13 @@ class GorgiasClock:
 def clock_of(api_url: str) -> GorgiasClock:  # noqa: ARG001, the cache's key
     """Return the clock of the Gorgias at this URL, which all clients of this process share."""
     return GorgiasClock()
+
+
+def difference(ahead: timedelta) -> str:
+    """Return how this machine's clock differs if it is `ahead` by so much: "40 minutes ahead of Gorgias's"."""
+    minutes = round(abs(ahead).total_seconds() / 60)
+    amount = f"{minutes:,} minutes" if minutes < 120 else f"{minutes / 60:,.0f} hours"
+    return f"{amount} {'ahead of' if ahead > timedelta(0) else 'behind'} Gorgias's"
 
 
 def _moment(seconds: float) -> datetime:

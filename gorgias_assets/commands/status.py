@@ -10,7 +10,7 @@ import dagster as dg
 from gorgias_assets.account import Account
 from gorgias_assets.api.budget import Budget
 from gorgias_assets.api.client import GorgiasError, Unavailable
-from gorgias_assets.api.clock import NOTABLE
+from gorgias_assets.api.clock import NOTABLE, difference
 from gorgias_assets.api.uri import InvalidUri
 from gorgias_assets.columns import DELETED_AT, EXTRACTED_AT
 from gorgias_assets.days import Day, days_of, lacking
@@ -53,11 +53,7 @@ def _calls(gorgias: GorgiasResource, account: Account) -> str:
 
 
 def _wrong_clock(ahead: timedelta) -> str:
-    if abs(ahead) <= NOTABLE:
-        return ""
-    minutes = abs(ahead) / timedelta(minutes=1)
-    side = "ahead of" if ahead > timedelta(0) else "behind"
-    return f"\nclock      this machine's is {minutes:,.0f} minutes {side} Gorgias's; set it by NTP"
+    return f"\nclock      this machine's is {difference(ahead)}; set it by NTP" if abs(ahead) > NOTABLE else ""
 
 
 def _rows(warehouse: Warehouse, table: Table, entity: Entity[Any]) -> tuple[str, str, str]:

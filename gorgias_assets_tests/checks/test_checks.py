@@ -169,7 +169,14 @@ def test_checks_without_a_table_or_a_day_report_what_to_materialize(shop: Sandbo
     found = {name: one.description for (entity, name), one in made.items() if entity == "ticket_messages"}
     assert "was not materialized; it has been late since" in found.pop("fresh")
     assert found.pop("tickets_exist") == "There is nothing to check before gorgias/tickets is materialized."
-    assert set(found) == {"ids_unique", "touches_in_order", "sweep_complete", "fields_known", "events_agree"}
+    assert set(found) == {
+        "ids_unique",
+        "touches_in_order",
+        "sweep_complete",
+        "absences_plausible",
+        "fields_known",
+        "events_agree",
+    }
     assert set(found.values()) == {"There is nothing to check before gorgias/ticket_messages is materialized."}
     assert not any(one.passed for one in made.values())
 
@@ -221,9 +228,9 @@ SPOILT = {
     "a message was sent long before its creation": (
         TICKET_MESSAGES,
         "touches_in_order",
-        "UPDATE gorgias.ticket_messages SET sent_datetime = created_datetime - INTERVAL 3 HOUR "
+        "UPDATE gorgias.ticket_messages SET sent_datetime = created_datetime - INTERVAL 25 HOUR "
         "WHERE id = (SELECT MIN(id) FROM gorgias.ticket_messages)",
-        "sent_datetime precedes the creation by more than 2:00:00 in 1 row.",
+        "sent_datetime precedes the creation by more than 1 day, 0:00:00 in 1 row.",
     ),
     "a survey is scored in the future": (
         SATISFACTION_SURVEYS,
@@ -659,7 +666,7 @@ def merge(engine: Engine, entity: Entity, *rows: Row) -> Stored:
 
 @on_each_warehouse
 def test_each_warehouse_answers_the_queries_of_checks(engine: Engine) -> None:
-    at, early = NOON.isoformat(), (NOON - 3 * HOUR).isoformat()
+    at, early = NOON.isoformat(), (NOON - 25 * HOUR).isoformat()
     moments = {"created_datetime": at, "updated_datetime": at}
     tickets = merge(
         engine,
