@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any
+from urllib.parse import urlsplit
 
 from gorgias_assets.api import parsing
 
@@ -18,20 +19,35 @@ _THESE_TIMES = range(2000, 2100)
 
 
 class Unusable(Exception):
-    """The answer cannot be used, or none came; another attempt may get one."""
+    """The answer cannot be used, or none came; another attempt may get one.
+
+    - `is_slow`: it took too long, there or on the way; fewer rows may take less.
+    - `can_wait`: False if there is nothing to wait for.
+    """
+
+    def __init__(self, reason: str, is_slow: bool = False, can_wait: bool = True) -> None:
+        super().__init__(reason)
+        self.is_slow = is_slow
+        self.can_wait = can_wait
 
 
 class Refused(Exception):
-    """A status that refuses the request; another attempt gets the same."""
+    """A status that refuses the request; another attempt gets the same.
 
-    def __init__(self, status: int) -> None:
+    - `is_own`: Gorgias itself has answered, and nothing in front of it.
+    - `host`: where a redirect leads, or empty.
+    """
+
+    def __init__(self, status: int, is_own: bool = True, host: str = "") -> None:
         super().__init__(status)
         self.status = status
+        self.is_own = is_own
+        self.host = host
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A status below 500, its body, its `Location`, its `Date`, and when it began, in monotonic seconds."""
+    """A status, its body, its `Location`, its `Date`, and when it began, in monotonic seconds."""
 
     status: int
     body: bytes
@@ -98,7 +114,7 @@ class Found(Request):
 def read_list(answer: Answer) -> Read:
     """Return the fields of a `Page`. Raise `Unusable` for anything but a list's envelope."""
     if answer.status != 200:
-        raise Refused(answer.status)
+        raise Refused(answer.status, _has(answer.body, "error", dict), _host_of(answer.location))
     try:
         envelope = parsing.loads(answer.body)
         rows, meta = envelope["data"], envelope["meta"]
@@ -139,6 +155,14 @@ def read_nothing(answer: Answer) -> Read:  # noqa: ARG001, any answer will do
     return {}
 
 
+def _host_of(location: str | None) -> str:
+    """Return the host that an answer redirects to; empty for a path of the same one, or for nonsense."""
+    try:
+        return urlsplit(location or "").hostname or ""
+    except ValueError:
+        return ""
+
+
 def _has(body: bytes, name: str, kind: type) -> bool:
     """Return if the body is an object with a field of this name and type."""
     try:
@@ -159,6 +183,9 @@ def date_of(headers: Mapping[str, str]) -> datetime | None:
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
-    """Return the seconds of `Retry-after: <integer>`, or zero if it is missing or something else."""
+    """Return the seconds of `Retry-after: <integer>`, or until its date by the answer's own; otherwise zero."""
     value = headers.get("Retry-After", "").strip()
-    return float(value) if value.isdecimal() else 0.0
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    date, now = date_of({"Date": value}), date_of(headers)
+    return max(0.0, (date - now).total_seconds()) if date and now else 0.0

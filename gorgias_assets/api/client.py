@@ -12,6 +12,7 @@ letters. This module is the only owner of retries.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
 from threading import Event
 from time import monotonic
@@ -37,7 +38,9 @@ from gorgias_assets.api.answers import (
 )
 from gorgias_assets.api.budget import Budget
 from gorgias_assets.api.clock import clock_of
+from gorgias_assets.api.page_size import MOST_BYTES, PAGE_ROWS, PageSize
 from gorgias_assets.api.uri import GorgiasUri, check_api_url
+from gorgias_assets.display import shown
 
 __all__ = [
     "CursorRefused",
@@ -55,12 +58,12 @@ __all__ = [
 
 Parameters = Sequence[tuple[str, str]]
 
-PAGE_ROWS = 100  # the API's maximum for every list
 CONNECT_TIMEOUT_SECONDS = 10
 READ_TIMEOUT_SECONDS = 60
 HELP_PATIENCE_SECONDS = 60.0  # for requests that only help: a reading goes on without their answers
 _LEAST_BODY_SECONDS = 1  # to read a body in, once it arrives
 _CHUNK_BYTES = 2**18
+_BACK_OFF = tenacity.wait_random_exponential(multiplier=1, max=60)
 
 _SMALL_PATH = "/account"  # one object, whose lists are not read (developers.gorgias.com/reference/get-account)
 
@@ -68,7 +71,14 @@ _ADVICE = {
     401: "check the e-mail and the API key in the Gorgias URI; Gorgias shows the key under Settings, REST API",
     403: "this key's user may not read it; use the key of an admin, or give its user the permission",
     404: "check the domain in the Gorgias URI: it is the subdomain of gorgias.com where you log in",
+    407: "the proxy requires a user; set it in HTTPS_PROXY",
+    511: "the network requires a log-in; let this machine reach Gorgias without one",
 }
+_UNEXPECTED = "this is unexpected; please report it with this message"
+_NOT_GORGIAS = "something in front of Gorgias refused it, such as a firewall or a proxy, and not because of the key"
+_PASSING = {304, 408, 421, 425}  # of the statuses below 500, by RFC 9110 and its registry
+_LASTING = {501, 505, 506, 508, 510, 511}  # of those from 500 on
+_SLOW = {504, 524}  # the server behind a gateway took too long
 
 
 class GorgiasError(Exception):
@@ -119,8 +129,10 @@ class GorgiasClient:
         self.gorgias_clock = clock_of(self._api_url)
         self._patience = patience
         self._closed = Event()
+        self._sizes: dict[str, PageSize] = {}
         self._session = requests.Session()
         self._session.trust_env = self._api_url.startswith("https:")  # a proxy is no way to loopback
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # a client with a key needs none
         self._session.auth = requests.auth.HTTPBasicAuth(uri.email.encode(), uri.api_key.encode())
         self._session.headers["User-Agent"] = f"gorgias-assets/{version('gorgias-assets')}"
 
@@ -164,11 +176,16 @@ class GorgiasClient:
         limit: int = PAGE_ROWS,
         patience: float = math.inf,
     ) -> Page:
-        """Return one page of the list at `path`, of at most `limit` rows: its first, or the one at `cursor`."""
-        parameters = [("limit", str(limit)), ("order_by", order_by), *filters]
+        """Return one page of the list at `path`: its first, or the one at `cursor`.
+
+        It has at most `limit` rows, and fewer if pages of the list are too heavy (`PageSize`).
+        """
+        parameters = [("order_by", order_by), *filters]
         if cursor is not None:
             parameters.append(("cursor", cursor))
-        read, request = self._ask(path, parameters, read_list, patience)
+        size = self._sizes.setdefault(path, PageSize())
+        read, request = self._ask(path, parameters, read_list, patience, size, limit)
+        size.answered(len(read["rows"]), read["size"])
         return Page(**read, **vars(request))
 
     def find(self, path: str, patience: float = math.inf) -> Found:
@@ -188,14 +205,24 @@ class GorgiasClient:
         self._ask(_SMALL_PATH, [], read_nothing)
 
     def _ask(
-        self, path: str, parameters: Parameters, read: Callable[[Answer], Read], patience: float = math.inf
+        self,
+        path: str,
+        parameters: Parameters,
+        read: Callable[[Answer], Read],
+        patience: float = math.inf,
+        size: PageSize | None = None,
+        limit: int = PAGE_ROWS,
     ) -> tuple[Read, Request]:
-        """Request until `read` accepts the answer; `read` raises `Unusable` if it does not."""
+        """Request until `read` accepts the answer; `read` raises `Unusable` if it does not.
+
+        `size` is that of a list's pages.
+        """
+        failure = "the account's API calls are used up"
         patience = min(patience, self._patience)
         clock, deadline, waited = self._clock, self._clock.now() + patience, 0.0
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(Unusable),
-            wait=tenacity.wait_random_exponential(multiplier=1, max=60),
+            wait=_wait,
             sleep=lambda seconds: clock.wait(seconds, self._closed),
             stop=lambda attempt: self._closed.is_set() or clock.now() + attempt.upcoming_sleep >= deadline,
         )
@@ -204,14 +231,18 @@ class GorgiasClient:
                 with attempt:
                     waited += self._budget.acquire(deadline - clock.now(), self._closed)
                     sent, started = monotonic(), clock.now()
-                    answer = self._get(path, parameters, deadline)
-                    result = read(answer)
-        except tenacity.RetryError as error:
-            raise _unavailable(path, str(error.last_attempt.exception()), patience) from None
-        except TimeoutError:
-            raise _unavailable(path, "the account's API calls are used up", patience) from None
+                    try:
+                        answer = self._get(path, parameters, deadline, size, limit)
+                        result = read(answer)
+                    except Unusable as unusable:
+                        failure = str(unusable)
+                        if size and unusable.is_slow:
+                            size.was_too_slow()
+                        raise
+        except (tenacity.RetryError, TimeoutError):
+            raise _unavailable(path, failure, patience) from None
         except Refused as refused:
-            raise self._rejected(path, parameters, refused.status, attempts.statistics["attempt_number"]) from None
+            raise self._rejected(path, parameters, refused, attempts.statistics["attempt_number"]) from None
         requested_at, answered_at = self.gorgias_clock.answered(sent, answer.received, answer.date)
         return result, Request(
             requested_at=requested_at,
@@ -221,15 +252,16 @@ class GorgiasClient:
             seconds=clock.now() - started,
         )
 
-    def _get(self, path: str, parameters: Parameters, deadline: float) -> Answer:
+    def _get(self, path: str, parameters: Parameters, deadline: float, size: PageSize | None, limit: int) -> Answer:
         """Make one attempt, whose call was acquired. Raise `Unusable` if another may succeed."""
         observed, left = False, max(deadline - self._clock.now(), _LEAST_BODY_SECONDS)
+        rows = [("limit", str(min(limit, size.rows)))] if size else []
         try:
             if self._closed.is_set():
                 raise Unusable("reading was stopped")
             with self._session.get(
                 self._api_url + path,
-                params=parameters,
+                params=[*rows, *parameters],
                 timeout=(min(CONNECT_TIMEOUT_SECONDS, left), min(READ_TIMEOUT_SECONDS, left)),
                 allow_redirects=False,
                 stream=True,
@@ -238,10 +270,12 @@ class GorgiasClient:
                 self._budget.observe(answer.headers)
                 observed = True
                 self._check_status(answer)
-                body, headers = self._read_body(answer, deadline), answer.headers
+                body, headers = self._read_body(answer, deadline, size), answer.headers
                 return Answer(answer.status_code, body, headers.get("Location"), date_of(headers), received)
+        except (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError):
+            raise Unusable("no connection in time") from None
         except (requests.Timeout, urllib3.exceptions.TimeoutError):
-            raise Unusable("no answer in time") from None
+            raise Unusable("no answer in time", is_slow=True) from None
         except (requests.RequestException, urllib3.exceptions.HTTPError):
             raise Unusable("the connection failed") from None
         finally:
@@ -249,33 +283,58 @@ class GorgiasClient:
                 self._budget.release()
 
     def _check_status(self, answer: requests.Response) -> None:
+        """Raise for a status that is no answer to the request, by RFC 9110 and its registry of statuses."""
         status = answer.status_code
-        if status == 429:
+        if status == 429 or status >= 500:
             self._budget.close_for(retry_after(answer.headers))
+        if status in _LASTING:
+            raise Refused(status)
+        if status == 429:
             raise Unusable("status 429, the account's API calls are used up")
-        if status >= 500 or status == 408:
-            raise Unusable(f"status {status}")
+        if status < 200:  # the answer proper would follow, and be taken for that to the next request
+            self._session.close()
+        if status < 200 or status >= 500 or status in _PASSING:
+            raise Unusable(f"status {status}", status in _SLOW)
 
-    def _read_body(self, answer: requests.Response, deadline: float) -> bytes:
-        """Read the whole body, decompressed. The deadline also ends a body that drips, which no socket timeout does."""
+    def _read_body(self, answer: requests.Response, deadline: float, size: PageSize | None) -> bytes:
+        """Read the whole body, decompressed. The deadline also ends a body that drips, which no socket timeout does.
+
+        A body that is too large is not read on, and fewer rows are asked for the next time.
+        """
         deadline = max(deadline, self._clock.now() + _LEAST_BODY_SECONDS)
+        most = size.most_bytes if size else MOST_BYTES
         body = bytearray()
         while chunk := answer.raw.read1(_CHUNK_BYTES, decode_content=True):
             body += chunk
+            if len(body) > most:
+                can_shrink = size is not None and size.was_too_heavy()
+                raise Unusable(f"the answer is longer than {most / 2**20:,.0f} MiB", can_wait=not can_shrink)
             if self._clock.now() > deadline:
-                raise Unusable("the answer took too long")
+                raise Unusable("the answer took too long", is_slow=True)
         return bytes(body)
 
-    def _rejected(self, path: str, parameters: Parameters, status: int, calls: int) -> Rejected:
-        where = f"GET {path} of account {self.account!r}"
+    def _rejected(self, path: str, parameters: Parameters, refused: Refused, calls: int) -> Rejected:
+        where, status = f"GET {path} of account {self.account!r}", refused.status
         if status != 401 and "cursor" in dict(parameters):
             return CursorRefused(
                 f"{where}: Gorgias rejected the cursor ({status}) and seeking failed too. Rows read so far are saved; "
                 "re-run later.",
                 calls,
             )
-        advice = _ADVICE.get(status, "this is unexpected; please report it with this message")
+        if 300 <= status < 400:
+            place = shown(refused.host) if refused.host else "another path"
+            advice = f"it redirects to {place}, where the key is not sent; correct the domain in the Gorgias URI"
+        elif status == 403 and not refused.is_own:
+            advice = _NOT_GORGIAS
+        else:
+            advice = _ADVICE.get(status, _UNEXPECTED)
         return Rejected(f"{where}: status {status}; {advice}.")
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    """Return the seconds to wait after an attempt: back off with jitter, if waiting can help."""
+    failure = state.outcome.exception() if state.outcome else None
+    return _BACK_OFF(state) if isinstance(failure, Unusable) and failure.can_wait else 0.0
 
 
 def _unavailable(path: str, reason: str, patience: float) -> Unavailable:

@@ -26,6 +26,7 @@ ERRORS = {
 }
 """Statuses, and Gorgias's messages with them."""
 
+STATUSES = range(200, 600)
 HTML = b"<!doctype html><html><head><title>Gorgias</title></head><body><h1>Something went wrong</h1></body></html>"
 
 
@@ -35,7 +36,8 @@ class Fault:
 
     A request that an earlier fault of the list befell is not counted.
 
-    `what` is a status of ERRORS or a name of EFFECTS. `retry_after` is the header of a 429 (None: it is left out),
+    `what` is a name of EFFECTS or a status: one of ERRORS is answered as Gorgias does, any other one, and one that
+    `is_foreign`, in HTML, as by something in front of it. `retry_after` is the header of a 429 (None: it is left out),
     `seconds` the duration of a slow answer.
     """
 
@@ -45,10 +47,11 @@ class Fault:
     times: int | None = 1
     retry_after: int | None = None
     seconds: float = 1.0
+    is_foreign: bool = False
 
     def __post_init__(self) -> None:
-        if self.what not in ERRORS and self.what not in EFFECTS:
-            raise ValueError(f"no such fault: {self.what}; there are {', '.join(map(str, [*ERRORS, *EFFECTS]))}")
+        if self.what not in EFFECTS and self.what not in STATUSES:
+            raise ValueError(f"no such fault: {self.what}; there are statuses, and {', '.join(EFFECTS)}")
 
 
 class Faults(list[Fault]):
@@ -86,8 +89,11 @@ class Case:
     def outcome(self) -> Answer:
         if isinstance(self.fault.what, str):
             return EFFECTS[self.fault.what](self)
-        after = self.fault.retry_after
-        return replace(refusal(self.fault.what), headers={} if after is None else {"Retry-after": str(after)})
+        after, status = self.fault.retry_after, self.fault.what
+        refused = Answer(status, HTML, content_type="text/html")
+        if status in ERRORS and not self.fault.is_foreign:
+            refused = refusal(status)
+        return replace(refused, headers={} if after is None else {"Retry-after": str(after)})
 
     @property
     def page(self) -> Row:

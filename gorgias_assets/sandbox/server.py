@@ -4,20 +4,22 @@ import base64
 import contextlib
 import gzip
 import socket
+import ssl
 import struct
 import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.message import Message
 from email.utils import format_datetime
-from http import HTTPStatus
+from http.client import responses
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from socketserver import TCPServer
 from typing import Any, Self
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
 
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.bucket import Bucket
@@ -27,17 +29,22 @@ from gorgias_assets.sandbox.shop import Shop
 
 CALL_LIMIT = "X-Gorgias-Account-Api-Call-Limit"
 UNLIMITED = "1/100000"
+COOKIE = "session=of-no-use; Path=/"
 
 
 @dataclass
 class Request:
-    """A request, in order of arrival. `status` is 0 until it is answered, and stays 0 if the connection was reset."""
+    """A request, in order of arrival. `status` is 0 until it is answered, and stays 0 if the connection was reset.
+
+    `cookie` is what the client sent of the cookies that it was given.
+    """
 
     method: str
     path: str
     query: str
     started: float = field(default_factory=time.monotonic)
     status: int = 0
+    cookie: str | None = None
 
     @property
     def params(self) -> dict[str, str]:
@@ -54,6 +61,10 @@ class Sandbox:
     A `shop` makes the account follow real time: it lives on to the present before each request. Without one, time moves
     only when a caller moves it. `after_page` is called when a page has been read and before it is sent, with no lock
     held: the next page shows its changes, and this one does not.
+
+    - `clock_offset`: how far the `Date` of answers lies after the account's time.
+    - `gateway_bytes`: pages of more bytes are answered by 504, as by a gateway that has no time for them.
+    - `certificate`: a PEM file of a certificate and its key, to serve HTTPS.
     """
 
     def __init__(
@@ -65,9 +76,13 @@ class Sandbox:
         gzip: bool = True,
         latency: float = 0.0,
         unknown_domain: bool = False,
+        clock_offset: timedelta = timedelta(0),
+        gateway_bytes: int | None = None,
+        certificate: Path | None = None,
     ) -> None:
         self.account, self.bucket, self.shop = account, bucket, shop
         self.gzip, self.latency, self.unknown_domain = gzip, latency, unknown_domain
+        self.clock_offset, self.gateway_bytes, self.certificate = clock_offset, gateway_bytes, certificate
         self.requests: list[Request] = []
         self.faults = Faults()
         self.after_page: Callable[[Request], object] | None = None
@@ -76,7 +91,8 @@ class Sandbox:
 
     @property
     def api_url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/api"
+        scheme = "https" if self.certificate else "http"
+        return f"{scheme}://127.0.0.1:{self._server.server_address[1]}/api"
 
     @property
     def uri(self) -> str:
@@ -99,6 +115,8 @@ class Sandbox:
         if self.shop:
             self.shop.live(until=datetime.now(UTC))
         due = self.faults.befall(self._due(request, headers), request.path, request.params)
+        if self.gateway_bytes and due.is_page and len(due.body) > self.gateway_bytes:
+            due = Answer(504, HTML, content_type="text/html")
         if self.after_page and due.is_page:
             self.after_page(request)
         if not self.unknown_domain:
@@ -131,6 +149,10 @@ class Server(ThreadingHTTPServer):
         self.sandbox = sandbox
         self._open: set[socket.socket] = set()
         super().__init__(("127.0.0.1", port), Connection)
+        if sandbox.certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(sandbox.certificate)
+            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
     def server_bind(self) -> None:
         """Bind without http.server's look-up of a name, which can take seconds."""
@@ -152,7 +174,7 @@ class Server(ThreadingHTTPServer):
                 opened.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), ConnectionError):
+        if not isinstance(sys.exception(), ConnectionError | ssl.SSLError):
             super().handle_error(request, client_address)
 
 
@@ -165,19 +187,24 @@ class Connection(BaseHTTPRequestHandler):
 
     def respond(self) -> None:
         url = urlsplit(self.path)
-        due = self.server.sandbox.respond(Request(self.command, url.path, url.query), self.headers)
+        due = self.server.sandbox.respond(self._request(url), self.headers)
         time.sleep(due.delay + self.server.sandbox.latency)
         self.close_connection |= self.command != "GET" or due.sent < 1
         if due.status == 0:
             self._reset()
             return
-        date = format_datetime(self.server.sandbox.account.now, usegmt=True)
+        sandbox = self.server.sandbox
+        date = format_datetime(sandbox.account.now + sandbox.clock_offset, usegmt=True)
         headers = {"Date": date, "Content-Type": due.content_type, "Content-Length": len(due.body), **due.headers}
-        lines = [f"HTTP/1.1 {due.status} {HTTPStatus(due.status).phrase}", *(f"{k}: {v}" for k, v in headers.items())]
+        lines = [f"HTTP/1.1 {due.status} {responses.get(due.status, 'Unknown')}", f"Set-Cookie: {COOKIE}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
         body = due.body[: int(len(due.body) * due.sent)]
         self.wfile.write("\r\n".join([*lines, "", ""]).encode() + body)
 
     do_GET = do_POST = do_PUT = do_DELETE = respond  # noqa: N815, http.server's names
+
+    def _request(self, url: SplitResult) -> Request:
+        return Request(self.command, url.path, url.query, cookie=self.headers.get("Cookie"))
 
     def log_message(self, *_: Any) -> None:
         """Write nothing to stderr: the log is `Sandbox.requests`."""

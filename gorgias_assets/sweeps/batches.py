@@ -9,7 +9,8 @@ from typing import Any, Generic
 
 import pyarrow as pa
 
-from gorgias_assets.api.client import PAGE_ROWS, GorgiasClient, GorgiasError
+from gorgias_assets.api.client import GorgiasClient, GorgiasError
+from gorgias_assets.api.page_size import PAGE_ROWS
 from gorgias_assets.entities.model import Entity, WayT
 from gorgias_assets.sweeps.deletions import Named
 from gorgias_assets.sweeps.progress import Progress

@@ -555,11 +555,12 @@ def test_an_unexpected_status_is_rejected_as_one_to_report(status: str) -> None:
 def test_a_redirect_is_not_followed_so_the_key_goes_nowhere_else(sandbox: Sandbox, status: str) -> None:
     elsewhere = f"Location: {sandbox.api_url.replace('127.0.0.1', 'localhost')}/tickets"
     with serving(http_response(b"", elsewhere, status=status)) as (api_url, received):
-        with pytest.raises(Rejected, match=f"status {status[:3]}") as caught:
+        with pytest.raises(
+            Rejected, match=f"status {status[:3]}; it redirects to localhost, where the key is not sent"
+        ):
             read(api_url)
         assert len(received) == 1
     assert sandbox.requests == []
-    assert "localhost" not in str(caught.value)
 
 
 def test_a_lone_surrogate_in_one_row_does_not_cost_the_page() -> None:

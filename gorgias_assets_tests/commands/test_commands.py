@@ -76,7 +76,7 @@ def test_a_backfill_prints_its_progress_and_then_status_shows_what_is_there_and_
     code, output = run(settings, "status")
     assert code == 0, output
     assert re.search(r"account    sandbox: \d+ of [\d,]+ calls in use, of which this project uses up to 80%", output)
-    assert re.search(r"\nclock      this machine's is [\d,]+ minutes ahead of Gorgias's; set it by NTP\n", output)
+    assert re.search(r"\nclock      this machine's is [\d,]+ hours ahead of Gorgias's; set it by NTP\n", output)
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     tickets = " ".join(columns(output)["gorgias.ticket_messages"])
     assert tickets.startswith("2 0 2025-03-04 12:00 2025-03-10 missing 2025-03-11 to ")

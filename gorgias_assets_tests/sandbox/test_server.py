@@ -249,7 +249,7 @@ def test_an_empty_page_leads_to_the_rows_that_were_due(
 
 
 def test_no_such_fault() -> None:
-    with pytest.raises(ValueError, match="no such fault: rest; there are 400"):
+    with pytest.raises(ValueError, match="no such fault: rest; there are statuses, and reset"):
         Fault("rest")
 
 

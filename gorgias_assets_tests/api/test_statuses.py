@@ -1,0 +1,224 @@
+"""Every status and weight that HTTP allows: what passes is asked for again, what lasts is said at once."""
+
+import gzip
+import tracemalloc
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from gorgias_assets.api import page_size
+from gorgias_assets.api.answers import retry_after
+from gorgias_assets.api.client import CursorRefused, Presence, Rejected, Unavailable
+from gorgias_assets.sandbox.account import Account
+from gorgias_assets.sandbox.faults import Fault
+from gorgias_assets.sandbox.server import Sandbox
+from gorgias_assets_tests.api.test_client import (
+    NEWEST_FIRST,
+    SURVEYS,
+    account,  # noqa: F401, a fixture
+    client_of,
+    http_response,
+    ids,
+    page_body,
+    pages_of,
+    read,
+    sandbox,  # noqa: F401, a fixture
+    serving,
+)
+
+PASSING = [304, 408, 421, 425, 429, 500, 502, 503, 504, 507, 520, 524, 599]
+LASTING = [201, 202, 204, 206, 300, 302, 308, 400, 402, 405, 407, 410, 413, 418, 426, 451, 499, 501, 505, 511]
+LIMIT = "limit"
+
+
+# Statuses
+
+
+@pytest.mark.parametrize("status", PASSING)
+def test_what_passes_is_asked_for_again(sandbox: Sandbox, status: int) -> None:  # noqa: F811
+    sandbox.faults.append(Fault(status, skip=1))
+    assert ids(pages_of(sandbox)) == list(range(1, 251))
+
+
+@pytest.mark.parametrize("status", LASTING)
+def test_what_lasts_is_said_at_once(sandbox: Sandbox, status: int) -> None:  # noqa: F811
+    sandbox.faults.append(Fault(status, times=None))
+    with pytest.raises(Rejected, match=f"status {status}; "):
+        pages_of(sandbox)
+    assert len(sandbox.requests) == 1
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 410, 422])
+def test_a_cursor_may_be_refused_by_any_status(sandbox: Sandbox, status: int) -> None:  # noqa: F811
+    sandbox.faults.append(Fault(status, skip=1))
+    with pytest.raises(CursorRefused, match=rf"rejected the cursor \({status}\)"):
+        pages_of(sandbox)
+
+
+def test_a_403_of_something_in_front_of_gorgias_is_not_the_key_s_fault(sandbox: Sandbox) -> None:  # noqa: F811
+    sandbox.faults.append(Fault(403, times=None, is_foreign=True))
+    with pytest.raises(Rejected, match="something in front of Gorgias refused it"):
+        pages_of(sandbox)
+    sandbox.faults[:] = [Fault(403, times=None)]
+    with pytest.raises(Rejected, match="this key's user may not read it"):
+        pages_of(sandbox)
+
+
+def test_an_early_status_is_not_taken_for_the_answer_to_the_next_request() -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+    first = [early + http_response(page_body({"id": 1}, next_cursor="a"))[0]]
+    with serving(first, http_response(page_body({"id": 2}, next_cursor="b")), http_response(page_body({"id": 3}))) as (
+        api_url,
+        _,
+    ):
+        assert ids(read(api_url)) == [2, 3]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 405, 410, 451, 302, 307, 308, 204, 501, 511])
+def test_a_look_for_one_object_takes_any_answer(sandbox: Sandbox, status: int) -> None:  # noqa: F811
+    sandbox.faults.append(Fault(status, times=None))
+    with client_of(sandbox) as client:
+        if status > 500:
+            with pytest.raises(Rejected):
+                client.find("/tickets/1")
+        else:
+            found = client.find("/tickets/1")
+            assert (found.presence, found.status, found.calls) == (Presence.UNKNOWN, status, 1)
+
+
+def test_a_404_that_is_not_gorgias_s_own_says_nothing_of_an_object(sandbox: Sandbox) -> None:  # noqa: F811
+    sandbox.faults.append(Fault(404, times=None, is_foreign=True))
+    with client_of(sandbox) as client:
+        assert client.find("/tickets/1").presence is Presence.UNKNOWN
+
+
+@pytest.mark.parametrize("status", [200, 302, 401, 403, 404, 451])
+def test_any_answer_below_500_shows_that_gorgias_is_there(sandbox: Sandbox, status: int) -> None:  # noqa: F811
+    sandbox.faults.append(Fault(status, times=None))
+    with client_of(sandbox) as client:
+        client.ping()
+    assert len(sandbox.requests) == 1
+
+
+def test_the_wait_that_a_503_requires_is_kept_and_one_beyond_the_patience_is_not(sandbox: Sandbox) -> None:  # noqa: F811
+    sandbox.faults.append(Fault(503, retry_after=7))
+    (first, *_) = pages_of(sandbox)
+    assert first.waited >= 6
+    sandbox.faults[:] = [Fault(503, retry_after=10**9)]
+    with pytest.raises(Unavailable, match="status 503; gave up"):
+        pages_of(sandbox)
+
+
+NOW = "Mon, 02 Mar 2026 12:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("7", 7),
+        (" 7 ", 7),
+        ("Mon, 02 Mar 2026 12:01:30 GMT", 90),
+        ("Mon, 02 Mar 2026 11:00:00 GMT", 0),
+        ("soon", 0),
+        ("-1", 0),
+        ("\u0667", 0),
+        ("", 0),
+        ("9" * 5_000, 999_999_999),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(value: str, seconds: float) -> None:
+    assert retry_after({"Retry-After": value, "Date": NOW}) == seconds
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "",
+        "yesterday",
+        "Mon, 99 Foo 99999 99:99:99 GMT",
+        "Mon, 02 Mar 1600 12:00:00 GMT",
+        "0",
+        "\x00",
+        "x" * 5_000,
+        "Fri, 31 Dec 9999 23:59:59 -2359",
+        "Mon, 02 Mar 2026 12:00:00 +9999999",
+    ],
+)
+def test_a_date_that_is_nonsense_is_no_crash(date: str) -> None:
+    with serving(http_response(page_body({"id": 1}), f"Date: {date}")) as (api_url, _):
+        (page,) = read(api_url)
+    assert abs(page.answered_at - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_no_cookie_is_kept_or_sent(sandbox: Sandbox) -> None:  # noqa: F811
+    pages_of(sandbox)
+    assert {request.cookie for request in sandbox.requests} == {None}
+
+
+# Weights
+
+
+def limits(sandbox: Sandbox) -> list[int]:  # noqa: F811
+    return [int(request.params[LIMIT]) for request in sandbox.requests]
+
+
+def test_a_page_that_takes_too_long_is_asked_for_in_smaller_ones_which_then_grow_again(
+    sandbox: Sandbox,  # noqa: F811
+) -> None:
+    sandbox.faults.append(Fault(504, skip=1, times=3))
+    assert ids(pages_of(sandbox)) == list(range(1, 251))
+    assert limits(sandbox) == [100, 100, 100, 50, 25, 50, 100]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 40])
+def test_pages_of_any_weight_are_read_if_a_gateway_lets_so_many_rows_through(
+    sandbox: Sandbox,  # noqa: F811
+    rows: int,
+) -> None:
+    sandbox.gateway_bytes = len(page_body({"id": 1})) + 420 * rows
+    assert ids(pages_of(sandbox, patience=10_000)) == list(range(1, 251))
+
+
+def test_a_fault_that_has_nothing_to_do_with_the_weight_makes_no_page_smaller(sandbox: Sandbox) -> None:  # noqa: F811
+    sandbox.faults += [Fault(500, skip=1, times=4), Fault(504, skip=2)]
+    pages_of(sandbox, patience=1_000)
+    assert {*limits(sandbox)} == {100}
+
+
+def test_rows_that_are_long_are_asked_for_by_their_weight(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    monkeypatch.setattr(page_size, "MOST_BYTES", 20_000)
+    monkeypatch.setattr(page_size, "PAGE_BYTES", 10_000)
+    account.insert_many(
+        "satisfaction_surveys",
+        [{"id": n, "created_datetime": "2026-02-28T00:00:00", "body_text": "x" * 2_000} for n in range(1_000, 1_020)],
+    )
+    with Sandbox(account) as heavy:
+        assert len(ids(pages_of(heavy))) == 270
+        assert max(limits(heavy)[-3:]) < 100
+        assert len(limits(heavy)) < 60
+
+
+def test_a_body_that_inflates_without_end_is_not_read_on() -> None:
+    bomb = gzip.compress(b" " * (2 * page_size.MOST_BYTES), 9)
+    small = gzip.compress(page_body({"id": 1}))
+    packed = "Content-Encoding: gzip"
+    with serving(http_response(bomb, packed), http_response(small, packed)) as (api_url, received):
+        tracemalloc.start()
+        try:
+            assert ids(read(api_url)) == [1]
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak < 3 * page_size.MOST_BYTES
+    assert "limit=50" in received[1][1]
+
+
+def test_a_row_that_is_too_large_by_itself_is_said_in_a_sentence(
+    sandbox: Sandbox,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(page_size, "MOST_BYTES", 10)
+    monkeypatch.setattr(page_size, "MOST_BYTES_OF_ONE", 2**4)
+    with client_of(sandbox) as client, pytest.raises(Unavailable, match="the answer is longer than 0 MiB"):
+        client.page(SURVEYS, order_by=NEWEST_FIRST)
+    assert limits(sandbox)[:8] == [100, 50, 25, 12, 6, 3, 1, 1]
