@@ -1,5 +1,7 @@
 """The IO manager: readers of Gorgias are loaded batch by batch, frames replace their partition."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
@@ -17,6 +19,17 @@ from gorgias_assets.warehouse.tables import Table, WarehouseError
 from gorgias_assets.warehouse.warehouse import Warehouse
 
 
+@contextmanager
+def without_vain_retries() -> Iterator[None]:
+    """Fail for good if another attempt would meet the same error of the warehouse."""
+    try:
+        yield
+    except WarehouseError as error:
+        if error.passes:
+            raise
+        raise dg.Failure(str(error), allow_retries=False) from None
+
+
 class MergingIOManager(dg.IOManager):
     """Stores readers of Gorgias, pandas DataFrames and Arrow tables in a warehouse, and loads pandas or Arrow.
 
@@ -29,6 +42,7 @@ class MergingIOManager(dg.IOManager):
         self.warehouse = warehouse
         self._schema = schema
 
+    @without_vain_retries()
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         warehouse = self.warehouse.billed_to(labels_of(context))
         match obj:
@@ -43,6 +57,7 @@ class MergingIOManager(dg.IOManager):
                 )
         context.add_output_metadata(warehouse.bill())
 
+    @without_vain_retries()
     def load_input(self, context: dg.InputContext) -> pd.DataFrame | pa.Table | None:
         upstream = context.upstream_output
         if upstream is None:

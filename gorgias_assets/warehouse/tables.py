@@ -8,7 +8,14 @@ from gorgias_assets.windows import Window
 
 
 class WarehouseError(Exception):
-    """The warehouse cannot take or return rows; the message gives the reason and what to do."""
+    """The warehouse cannot take or return rows; the message gives the reason and what to do.
+
+    `passes` is True if another attempt may succeed, though nobody does anything.
+    """
+
+    def __init__(self, message: str, passes: bool = False) -> None:
+        super().__init__(message)
+        self.passes = passes
 
 
 @dataclass(frozen=True)

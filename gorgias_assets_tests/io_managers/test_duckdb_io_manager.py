@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,7 @@ def test_a_table_may_have_a_dash_or_a_quote_in_its_name(database, name):
 
 @pytest.mark.parametrize("schema", ["memory", "Temp", "system"])
 def test_a_schema_named_as_duckdb_names_its_own_databases_is_refused(engine, schema):
-    with pytest.raises(WarehouseError, match="choose another schema"):
+    with pytest.raises(dg.Failure, match="choose another schema"):
         store(engine, pd.DataFrame({"n": [1]}), key=[schema, "orders"])
 
 
@@ -264,7 +264,7 @@ def test_a_table_of_another_type_is_refused_with_a_sentence_and_left_alone(proje
     account.create("satisfaction_surveys", created_datetime=at("2025-03-10"))
     with duckdb.connect(str(project.database)) as connection:
         connection.execute("CREATE SCHEMA gorgias; CREATE TABLE gorgias.satisfaction_surveys AS SELECT 'x' AS id")
-    with pytest.raises(WarehouseError, match=r"Column 'id' of gorgias\.satisfaction_surveys is VARCHAR, not BIGINT"):
+    with pytest.raises(dg.Failure, match=r"Column 'id' of gorgias\.satisfaction_surveys is VARCHAR, not BIGINT"):
         project.materialize("2025-03-10", select=["satisfaction_surveys"])
     assert project.query("SELECT * FROM gorgias.satisfaction_surveys") == [("x",)]
 
@@ -332,3 +332,16 @@ def test_a_file_that_cannot_be_opened_is_named_with_what_to_correct(database, co
         path.write_bytes(content)
     with pytest.raises(WarehouseError, match=rf"shop\.duckdb {sentence}; correct the warehouse URI"):
         DuckDBWarehouse(str(path), {}, 1).replace(Table("shop", "orders"), pa.table({"n": [1]}), ())
+
+
+@pytest.mark.parametrize(("is_held", "attempts"), [(False, 1), (True, 2)], ids=["no database", "open elsewhere"])
+def test_a_write_is_tried_again_only_if_that_can_help(database, is_held, attempts):
+    engine = DuckDBFile(database, lock_timeout_seconds=0.1)
+    if not is_held:
+        database.write_bytes(b"id,name\n1,Ines\n" * 1000)
+    settings = {"retry_policy": dg.RetryPolicy(max_retries=1)}
+    with duckdb.connect(str(database)) if is_held else nullcontext():
+        result = store(engine, pd.DataFrame({"n": [1]}), raise_on_error=False, **settings)
+    events = [event.event_type for event in result.all_events]
+    assert not result.success
+    assert events.count(dg.DagsterEventType.STEP_UP_FOR_RETRY) == attempts - 1

@@ -21,6 +21,8 @@ from google.cloud import bigquery
 from requests.exceptions import ChunkedEncodingError, RequestException, SSLError, Timeout
 from requests.exceptions import ConnectionError as NoConnection
 
+from gorgias_assets.warehouse.tables import WarehouseError
+
 # All that Google's client raises.
 GOOGLE_ERRORS = (GoogleAPICallError, exceptions.RetryError, GoogleAuthError, RequestException)
 
@@ -69,6 +71,7 @@ _MEANINGS = {
     "Google's console.",
     "stopped": "Somebody cancelled the job; re-run.",
 }
+_PASSING_MEANINGS = ("quotaExceeded", "stopped")  # some quotas are per minute
 # The beginnings of messages from before BigQuery reads a row, which hold no row's value.
 _HARMLESS = (
     "Access Denied:",
@@ -222,19 +225,24 @@ class Jobs:
         )
 
 
-def meaning(error: BaseException | None) -> str:
-    """Return what is wrong and what to do, with BigQuery's own message only if that holds no row's value."""
+def fault(error: BaseException | None) -> WarehouseError:
+    """Return an error on what is wrong and what to do, with BigQuery's own message only if that holds no row's value.
+
+    A cause that is not known may pass.
+    """
     if isinstance(error, exceptions.RetryError):
         error = error.cause
     reason, message = _reason_and_message(error)
     if isinstance(error, exceptions.Unauthorized) or (isinstance(error, GoogleAuthError) and not _is_passing(error)):
-        return _CREDENTIALS
+        return WarehouseError(_CREDENTIALS)
     if _is_crowded(message):
-        return _CROWD
+        return WarehouseError(_CROWD, passes=True)
     if not isinstance(error, GoogleAPICallError) or reason in _PASSING_REASONS or (not reason and _is_passing(error)):
-        return _OUTAGE
+        return WarehouseError(_OUTAGE, passes=not isinstance(error, SSLError))
     sentence = _MEANINGS.get(reason, f"BigQuery rejected a request ({reason or type(error).__name__}).")
-    return f"{sentence} Google's message: {message}" if message.startswith(_HARMLESS) else sentence
+    if message.startswith(_HARMLESS):
+        sentence = f"{sentence} Google's message: {message}"
+    return WarehouseError(sentence, passes=reason not in _MEANINGS or reason in _PASSING_MEANINGS)
 
 
 def _has_failed_for_now(job: Any) -> bool:

@@ -13,7 +13,7 @@ from google.cloud import bigquery
 from google.cloud.bigquery_storage import BigQueryReadClient
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 
-from gorgias_assets.warehouse.bigquery.jobs import GOOGLE_ERRORS, Bill, Jobs, Patience, meaning
+from gorgias_assets.warehouse.bigquery.jobs import GOOGLE_ERRORS, Bill, Jobs, Patience, fault
 from gorgias_assets.warehouse.bigquery.session import BigQueryDialect, BigQuerySession
 from gorgias_assets.warehouse.tables import Table, WarehouseError
 from gorgias_assets.warehouse.warehouse import Warehouse
@@ -95,7 +95,7 @@ class BigQueryWarehouse(Warehouse):
                 )
                 yield BigQuerySession(client, schema, jobs, self._storage, self.patience)
         except GOOGLE_ERRORS as error:
-            raise WarehouseError(meaning(error)) from None
+            raise fault(error) from None
 
     def _location_of(self, client: bigquery.Client, schema: str, creates: bool) -> str | None:
         dataset = bigquery.Dataset(bigquery.DatasetReference(self.project, schema))

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import duckdb
 
+from gorgias_assets.warehouse.tables import WarehouseError
+
 _FAULTS = (
     duckdb.IOException,
     duckdb.TransactionException,
@@ -19,13 +21,13 @@ def _texts(*codes: int) -> tuple[str, ...]:
     return tuple(map(os.strerror, codes))
 
 
+_FULL = (
+    "{file} could not be written: its disk is full, or it has reached a limit on its size. Make room, then re-run; "
+    "committed rows are kept."
+)
 # The first of these whose texts are in the error's counts. The error itself is not passed on, since it may quote a row.
 _MEANINGS = (
-    (
-        _texts(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
-        "{file} could not be written: its disk is full, or it has reached a limit on its size. Make room, then re-run; "
-        "committed rows are kept.",
-    ),
+    (_texts(errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _FULL),
     (
         _texts(errno.EACCES, errno.EPERM, errno.EROFS),
         "{file} cannot be opened or written: it, its folder or their disk is read-only, or closed to this process's "
@@ -63,11 +65,12 @@ def is_fault(error: duckdb.Error) -> bool:
     return isinstance(error, _FAULTS) or type(error) is duckdb.Error  # DuckDB 2 forgets the type while Arrow is read
 
 
-def meaning(error: Exception, file: str) -> str:
-    """Return what is wrong with `file` and what to do about it, without a row's value."""
+def fault(error: Exception, file: str) -> WarehouseError:
+    """Return an error on what is wrong with `file` and what to do about it, without a row's value."""
     text = str(error)
     sentence = next((sentence for texts, sentence in _MEANINGS if any(part in text for part in texts)), _UNKNOWN)
-    return sentence.format(file=file, folder=Path(file).parent, version=duckdb.__version__, error=type(error).__name__)
+    values = {"file": file, "folder": Path(file).parent, "version": duckdb.__version__, "error": type(error).__name__}
+    return WarehouseError(sentence.format(**values), passes=sentence in (_FULL, _UNKNOWN))
 
 
 def is_missing(file: str) -> bool:

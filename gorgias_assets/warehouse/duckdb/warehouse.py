@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 import tenacity
 
-from gorgias_assets.warehouse.duckdb.faults import has_damaged_log, is_fault, is_missing, meaning
+from gorgias_assets.warehouse.duckdb.faults import fault, has_damaged_log, is_fault, is_missing
 from gorgias_assets.warehouse.duckdb.session import DuckDBDialect, DuckDBSession
 from gorgias_assets.warehouse.tables import Slice, Table, WarehouseError
 from gorgias_assets.warehouse.warehouse import Warehouse
@@ -116,15 +116,17 @@ class DuckDBWarehouse(Warehouse):
         try:
             connection = opening(self._open, read_only)
         except tenacity.RetryError as error:
-            raise WarehouseError(self._in_use_message(str(error.last_attempt.exception()))) from None
+            reason = str(error.last_attempt.exception())
+            raise WarehouseError(self._in_use_message(reason), passes=True) from None
         except duckdb.IOException as error:  # MotherDuck's
-            raise WarehouseError(f"{self._database} cannot be opened; correct the warehouse URI. {error}") from None
+            sentence = f"{self._database} cannot be opened; correct the warehouse URI. {error}"
+            raise WarehouseError(sentence, passes=True) from None
         try:
             yield connection
         except duckdb.Error as error:
             if not self.is_file or not is_fault(error):
                 raise
-            raise WarehouseError(meaning(error, self._database)) from None
+            raise fault(error, self._database) from None
         finally:
             connection.close()
 
@@ -140,7 +142,7 @@ class DuckDBWarehouse(Warehouse):
                 connection.close()
                 if _is_in_use(error):
                     raise
-                raise WarehouseError(meaning(error, self._database)) from None
+                raise fault(error, self._database) from None
             connection.execute(f"USE {_CATALOG}")
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET python_enable_replacements = false")
