@@ -98,7 +98,9 @@ class Warehouse(ABC):
         name = self.dialect.name_of(table)
         ahead = f"{EXTRACTED_AT} > {self.dialect.moment(latest)}"
         with self._reading_table(table) as session:
-            if session is None or not session.execute(f"SELECT 1 FROM {name} WHERE {ahead} LIMIT 1"):
+            if session is None or EXTRACTED_AT not in session.columns_of(table):
+                return 0
+            if not session.execute(f"SELECT 1 FROM {name} WHERE {ahead} LIMIT 1"):
                 return 0
         with self._writing(table.schema) as session:
             ((rows,),) = session.execute(f"UPDATE {name} SET {EXTRACTED_AT} = {self.dialect.moment(to)} WHERE {ahead}")
