@@ -306,6 +306,69 @@ def test_a_path_that_leads_to_no_database_is_explained_and_left_alone(tmp_path, 
     assert read(database) == letters()
 
 
+FILE_SYSTEM_WITHOUT_LOCKS = """
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* A lock fails with ERROR; a look for its holder fails too, or names one that is not there, as SMB does. */
+int fcntl(int file, int command, ...) {
+    va_list arguments;
+    va_start(arguments, command);
+    void *argument = va_arg(arguments, void *);
+    va_end(arguments);
+    const char *error = getenv("ERROR"), *holder = getenv("HOLDER");
+    if (error && command == F_GETLK && holder) {
+        ((struct flock *)argument)->l_type = F_WRLCK;
+        ((struct flock *)argument)->l_pid = atoi(holder);
+        return 0;
+    }
+    if (error && (command == F_SETLK || command == F_SETLKW || command == F_GETLK)) {
+        errno = atoi(error);
+        return -1;
+    }
+    return syscall(SYS_fcntl, file, command, argument);
+}
+
+int fcntl64(int file, int command, void *argument) { return fcntl(file, command, argument); }
+"""
+MERGE_WITHOUT_LOCKS = """
+import errno, os, sys
+from pathlib import Path
+from gorgias_assets_tests.warehouse.test_duckdb_faults import failure, merge
+for name in ("new", "old"):
+    for error in (errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS):
+        for holder in (None, "0", "999999"):
+            os.environ.pop("ERROR", None)
+            database = Path(sys.argv[1]) / f"{name}-{error}-{holder}.duckdb"
+            if name == "old":
+                merge(database)
+            os.environ |= {"ERROR": str(error)} | ({"HOLDER": holder} if holder else {})
+            print(failure(merge, database, patience=60))
+            os.environ.pop("HOLDER", None)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("cc"), reason="needs Linux and a C compiler")
+def test_a_file_system_without_locks_is_named_at_once_and_nobody_is_blamed(tmp_path):
+    library = tmp_path / "locks.so"
+    source = FILE_SYSTEM_WITHOUT_LOCKS.encode()
+    subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-o", library, "-"], input=source, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", MERGE_WITHOUT_LOCKS, str(tmp_path)],
+        env=os.environ | {"LD_PRELOAD": str(library)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    sentences = run.stdout.splitlines()
+    assert len(sentences) == 18, run.stderr
+    assert all("its file system has no file locks" in sentence for sentence in sentences), sentences
+
+
 def checksum(header: bytes) -> bytes:
     """Return DuckDB's checksum of a file's header."""
     result = 5381

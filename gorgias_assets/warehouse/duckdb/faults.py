@@ -1,8 +1,10 @@
 """Causes of a failure of DuckDB, or of the system, on a DuckDB file."""
 
 import errno
+import fcntl
 import os
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import duckdb
 
@@ -21,12 +23,18 @@ def _texts(*codes: int) -> tuple[str, ...]:
     return tuple(map(os.strerror, codes))
 
 
+_NO_LOCKS = (
+    "{file} cannot be opened, since its file system has no file locks (SMB and NFS often have none), and DuckDB keeps "
+    "writers apart by them. Put the file on a local disk, by the warehouse URI."
+)
+_LOCK = "Could not set lock on file"
 _FULL = (
     "{file} could not be written: its disk is full, or it has reached a limit on its size. Make room, then re-run; "
     "committed rows are kept."
 )
 # The first of these whose texts are in the error's counts. The error itself is not passed on, since it may quote a row.
 _MEANINGS = (
+    ((_LOCK,), _NO_LOCKS),
     (_texts(errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _FULL),
     (
         _texts(errno.EACCES, errno.EPERM, errno.EROFS),
@@ -57,12 +65,32 @@ _UNKNOWN = (
     "{file} could not be opened, read or written ({error}). Check the warehouse URI and the file's disk, then re-run; "
     "if that fails too, try another duckdb package than {version}."
 )
+_LACKING_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 _LOG_START = b"d\0b"  # DuckDB begins each log with an entry for its version, in every version so far
 
 
 def is_fault(error: duckdb.Error) -> bool:
     """Return True if a statement failed because of the file it works on, and not because of its text."""
     return isinstance(error, _FAULTS) or type(error) is duckdb.Error  # DuckDB 2 forgets the type while Arrow is read
+
+
+def is_in_use(error: BaseException, file: str) -> bool:
+    """Return True if another process has the file's lock, or another connection of this process has it attached."""
+    text = str(error)
+    if not isinstance(error, duckdb.Error) or _LOCK not in text:
+        return isinstance(error, duckdb.Error) and "Unique file handle conflict" in text
+    # Of a lock that failed for another reason, DuckDB may name a holder too: it asks the system, which makes one up.
+    return ("Conflicting lock" in text or "Lock is already held" in text) and _has_locks(Path(file).parent)
+
+
+def _has_locks(folder: Path) -> bool:
+    """Return False if a new file in the folder, which nobody else has open, cannot be locked."""
+    try:
+        with TemporaryFile(dir=folder) as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in _LACKING_LOCKS
+    return True
 
 
 def fault(error: Exception, file: str) -> WarehouseError:

@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 import tenacity
 
-from gorgias_assets.warehouse.duckdb.faults import fault, has_damaged_log, is_fault, is_missing
+from gorgias_assets.warehouse.duckdb.faults import fault, has_damaged_log, is_fault, is_in_use, is_missing
 from gorgias_assets.warehouse.duckdb.session import DuckDBDialect, DuckDBSession
 from gorgias_assets.warehouse.tables import Slice, Table, WarehouseError
 from gorgias_assets.warehouse.warehouse import Warehouse
@@ -108,7 +108,7 @@ class DuckDBWarehouse(Warehouse):
     def _connection(self, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a connection in UTC, and close it, which rolls back an open transaction."""
         opening = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_is_in_use),
+            retry=tenacity.retry_if_exception(self._is_in_use),
             wait=tenacity.wait_random(0.02, 0.3),
             stop=tenacity.stop_after_delay(self._lock_timeout_seconds),
             before_sleep=self._report_waiting,
@@ -140,7 +140,7 @@ class DuckDBWarehouse(Warehouse):
                 self._attach(connection, read_only)
             except (duckdb.Error, OSError) as error:
                 connection.close()
-                if _is_in_use(error):
+                if self._is_in_use(error):
                     raise
                 raise fault(error, self._database) from None
             connection.execute(f"USE {_CATALOG}")
@@ -172,6 +172,9 @@ class DuckDBWarehouse(Warehouse):
             with suppress(OSError):  # there is a file by now; or the disk has no links, and DuckDB creates it
                 Path(self._database).hardlink_to(new)
 
+    def _is_in_use(self, error: BaseException) -> bool:
+        return is_in_use(error, self._database)
+
     def _report_waiting(self, state: tenacity.RetryCallState) -> None:
         if state.attempt_number == _ATTEMPTS_BEFORE_REPORT:
             self._report(
@@ -185,9 +188,3 @@ class DuckDBWarehouse(Warehouse):
             f"{self._database} has been open in {who} for {self._lock_timeout_seconds:,.0f} s, and DuckDB lets one "
             "process write at a time. Close it there, then run this again."
         )
-
-
-def _is_in_use(error: BaseException) -> bool:
-    """Return True if another process has the file's lock, or another connection of this process has it attached."""
-    conflicts = ("Could not set lock on file", "Unique file handle conflict")
-    return isinstance(error, duckdb.Error) and any(conflict in str(error) for conflict in conflicts)
