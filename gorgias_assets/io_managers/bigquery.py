@@ -1,9 +1,8 @@
 """The IO manager of BigQuery."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import parse_qsl, urlsplit
 
 import dagster as dg
 from google.auth.credentials import AnonymousCredentials, Credentials
@@ -23,6 +22,19 @@ if TYPE_CHECKING:
     from dagster_gcp import BigQueryResource  # takes long to load
 
 JOB_ID_PREFIX = "gorgias_"
+_PROJECT = re.compile(r"//((?:[a-z0-9-]+(?:\.[a-z0-9-]+)+:)?[a-zA-Z0-9][a-zA-Z0-9-]{0,62})/?")
+_PORT = r"(:(6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|[1-9]\d{0,3}))?"
+_HOST = rf"([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|\[::1\]){_PORT}"
+# For each parameter of a URI its form, in words too.
+_FORMS = {
+    "dataset": (re.compile(r"[A-Za-z0-9_]{1,1024}"), "the name of a dataset, of letters, digits and _"),
+    "location": (re.compile(r"[A-Za-z0-9-]{1,63}"), "a location of Google, such as EU or europe-west3"),
+    "credentials_path": (re.compile(r"[^{}\x00-\x1f]{1,4096}"), "the path of a file"),
+    "gcp_credentials": (re.compile(r"[A-Za-z0-9+/_=\s-]+"), "a key in base64"),
+    "maximum_bytes_billed": (re.compile(r"0*[1-9][0-9]{0,17}"), "a number of bytes above 0"),
+    "api_endpoint": (re.compile(rf"https?://{_HOST}(/[A-Za-z0-9._/-]*)?"), "a URL such as https://<host>"),
+    "storage_endpoint": (re.compile(_HOST), "a host, with or without a port"),
+}
 _LOOPBACK = re.compile(r"http://(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?/?$")
 
 
@@ -100,23 +112,28 @@ class GorgiasBigQueryIOManager(dg.ConfigurableIOManagerFactory):
         return credentials_of_file(self.credentials_path) if self.credentials_path else default_credentials()
 
 
-def from_uri(uri: str, schema: str | None, default_schema: str) -> GorgiasBigQueryIOManager:
+def from_uri(
+    scheme: str,  # noqa: ARG001, there is one
+    place: str,
+    parameters: Sequence[tuple[str, str]],
+    schema: str | None,
+    default_schema: str,
+) -> GorgiasBigQueryIOManager:
     """Return the IO manager of `bigquery://<project>`, with any of its settings as parameters. Raises `InvalidUri`."""
-    parts = urlsplit(uri)
-    pairs = parse_qsl(parts.query.replace("+", "%2B"), keep_blank_values=True)
-    parameters: dict[str, Any] = dict(pairs)
-    known = GorgiasBigQueryIOManager.model_fields.keys() - {"project"}
-    if not parts.netloc or parts.path.strip("/") or parts.fragment:
+    project = _PROJECT.fullmatch(place)
+    if not project:
         raise InvalidUri("The warehouse URI must name one project; expected bigquery://<project>?dataset=<dataset>.")
-    if parameters.keys() - known or len(parameters) < len(pairs) or not all(parameters.values()):
+    settings: dict[str, Any] = dict(parameters)
+    if settings.keys() - _FORMS.keys() or len(settings) < len(parameters) or not all(settings.values()):
         raise InvalidUri(
             "The warehouse URI has a parameter that is unknown, empty or repeated; BigQuery's are "
-            f"{', '.join(sorted(known))}."
+            f"{', '.join(sorted(_FORMS))}."
         )
-    if "maximum_bytes_billed" in parameters:
-        most = parameters["maximum_bytes_billed"]
-        if not (most.isascii() and most.isdigit() and int(most)):
-            raise InvalidUri("The warehouse URI's maximum_bytes_billed must be a number of bytes above 0.")
-        parameters["maximum_bytes_billed"] = int(most)
-    parameters["dataset"] = schema or parameters.get("dataset", default_schema)
-    return GorgiasBigQueryIOManager(project=parts.netloc, **parameters)
+    settings["dataset"] = schema or settings.get("dataset", default_schema)
+    for name, value in settings.items():
+        form, must_be = _FORMS[name]
+        if not form.fullmatch(value):
+            raise InvalidUri(f"The warehouse URI's {name} must be {must_be}.")
+    if "maximum_bytes_billed" in settings:
+        settings["maximum_bytes_billed"] = int(settings["maximum_bytes_billed"])
+    return GorgiasBigQueryIOManager(project=project[1], **settings)

@@ -1,6 +1,9 @@
 """The IO manager of a DuckDB file, or of MotherDuck."""
 
+import re
+from collections.abc import Sequence
 from typing import Any
+from urllib.parse import unquote
 
 import dagster as dg
 from dagster_duckdb import DuckDBIOManager
@@ -8,7 +11,13 @@ from pydantic import Field
 
 from gorgias_assets.api.uri import InvalidUri
 from gorgias_assets.io_managers.merging import MergingIOManager
+from gorgias_assets.warehouse.duckdb.session import check_name
 from gorgias_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
+from gorgias_assets.warehouse.tables import WarehouseError
+
+_SECRET = re.compile(r"(token|passw(or)?d|pwd|secret|api_?key|access_?key|credentials?)\s*[=:]|//[^/]*@", re.IGNORECASE)
+_NESTED_SCHEME = re.compile(r"\s*([A-Za-z][\w+.-]+|):")  # of two letters or more: Windows has drives of one
+_MOTHERDUCK_NAME = re.compile(r"[\w ./-]*")
 
 
 class GorgiasDuckDBIOManager(DuckDBIOManager):
@@ -20,6 +29,10 @@ class GorgiasDuckDBIOManager(DuckDBIOManager):
     lock_timeout_seconds: float = Field(
         default=300, gt=0, description="How long to wait while another process has the file open."
     )
+
+    def __init__(self, **settings: Any) -> None:
+        _refuse_secrets(settings.get("database"), settings.get("connection_config"))
+        super().__init__(**settings)
 
     @staticmethod
     def type_handlers() -> list[Any]:
@@ -37,13 +50,63 @@ class GorgiasDuckDBIOManager(DuckDBIOManager):
         )
 
 
-def from_uri(uri: str, schema: str | None, default_schema: str) -> GorgiasDuckDBIOManager:
-    """Return the IO manager of `duckdb:///<file>` or `md:<database>`. Raises `InvalidUri`."""
-    if uri.startswith("md:") and "token=" in uri.lower():
+def _refuse_secrets(database: object, connection_config: object) -> None:
+    """Raise `InvalidUri` on a secret, which Dagster would keep with the settings, and show on the resource's page."""
+    names = connection_config if isinstance(connection_config, dict) else {}
+    if _may_hold_a_secret(str(database)) or any(_may_hold_a_secret(f"{name}=") for name in names):
         raise InvalidUri(
-            "The warehouse URI contains a MotherDuck token; set the environment variable motherduck_token instead."
+            "The settings of GorgiasDuckDBIOManager contain a token or a password, which Dagster would show; set the "
+            "environment variable motherduck_token instead, or a secret of DuckDB's own."
         )
-    database = uri.removeprefix("duckdb:///")
-    if not database or database.startswith("duckdb:"):
+
+
+def from_uri(
+    scheme: str, place: str, parameters: Sequence[tuple[str, str]], schema: str | None, default_schema: str
+) -> GorgiasDuckDBIOManager:
+    """Return the IO manager of `duckdb:///<file>` or `md:<database>`. Raises `InvalidUri`."""
+    if any(map(_may_hold_a_secret, [place, *map("=".join, parameters)])):
+        raise InvalidUri(
+            "The warehouse URI contains a token or a password; set the environment variable motherduck_token instead, "
+            "which MotherDuck reads itself."
+        )
+    if parameters:
+        raise InvalidUri(
+            "The warehouse URI has parameters, of which DuckDB takes none here; a ? in a file's name must be written "
+            "%3F. Settings of DuckDB are the connection_config of GorgiasDuckDBIOManager."
+        )
+    return GorgiasDuckDBIOManager(
+        database=_motherduck(place) if scheme == "md" else _file(place), schema=_schema(schema or default_schema)
+    )
+
+
+def _file(place: str) -> str:
+    file = place.removeprefix("///")
+    if file == place or not file.strip("/"):
         raise InvalidUri("The warehouse URI names no file; expected duckdb:///<file> or duckdb:////<absolute path>.")
-    return GorgiasDuckDBIOManager(database=database, schema=schema or default_schema)
+    if _NESTED_SCHEME.match(file):
+        raise InvalidUri(
+            "The warehouse URI names no file, but another URI after duckdb:///; expected duckdb:///<file>, or "
+            "md:<database> for MotherDuck."
+        )
+    return file
+
+
+def _motherduck(place: str) -> str:
+    if not _MOTHERDUCK_NAME.fullmatch(place):
+        raise InvalidUri("The warehouse URI names no database of MotherDuck; expected md:<database>.")
+    return f"md:{place}"
+
+
+def _schema(name: str) -> str:
+    try:
+        check_name("schema", name)
+    except WarehouseError as error:
+        raise InvalidUri(str(error)) from None
+    return name
+
+
+def _may_hold_a_secret(text: str) -> bool:
+    """Return True if a token or a password may be in the text, encoded any number of times."""
+    while (decoded := unquote(text)) != text:
+        text = decoded
+    return bool(_SECRET.search(text))

@@ -1,6 +1,13 @@
-"""The IO manager of a warehouse's URI."""
+"""The IO manager of a warehouse's URI.
 
+A part of the URI goes into an IO manager, and so into Dagster's snapshots and pages, only if it has the form of what it
+is to be. Nothing else of the URI is kept or shown.
+"""
+
+import re
+import unicodedata
 from importlib import import_module
+from urllib.parse import unquote
 
 import dagster as dg
 
@@ -14,17 +21,39 @@ _ENGINES = {
     "bigquery": ("bigquery", "bigquery://<project>?dataset=<dataset>"),
 }
 EXPECTED_FORMS = " or ".join(form for _, form in _ENGINES.values())
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def io_manager_from_uri(uri: str, schema: str | None = None) -> dg.ConfigurableIOManagerFactory:
     """Return the IO manager for a warehouse's URI in one of `EXPECTED_FORMS`.
 
-    Tables go to `schema`, else to the URI's `dataset` for BigQuery, else to `DEFAULT_SCHEMA`. Raises `InvalidUri`.
+    White space around the URI does not count, and %XX is decoded. Tables go to `schema`, else to the URI's `dataset`
+    for BigQuery, else to `DEFAULT_SCHEMA`. Raises `InvalidUri`.
     """
-    scheme, _, _ = uri.partition(":")
-    if scheme not in _ENGINES:
+    scheme, colon, rest = uri.strip().partition(":")
+    scheme = scheme.lower()
+    if not colon or scheme not in _ENGINES:
         raise InvalidUri(f"The warehouse URI names no known warehouse; expected {EXPECTED_FORMS}.")
+    place, question, query = rest.partition("?")
+    if "#" in rest:
+        raise InvalidUri("The warehouse URI has a # in it, which must be written %23.")
+    parameters = [tuple(map(_decoded, part.partition("=")[::2])) for part in query.split("&")] if question else []
     module, _ = _ENGINES[scheme]
     engine = import_module(f"gorgias_assets.io_managers.{module}")  # late: Google's packages take long to load
-    io_manager: dg.ConfigurableIOManagerFactory = engine.from_uri(uri, schema, DEFAULT_SCHEMA)
+    io_manager: dg.ConfigurableIOManagerFactory = engine.from_uri(
+        scheme, _decoded(place), parameters, schema, DEFAULT_SCHEMA
+    )
     return io_manager
+
+
+def _decoded(text: str) -> str:
+    if _BAD_PERCENT.search(text):
+        raise InvalidUri("The warehouse URI has a % in it that encodes nothing; it must be written %25.")
+    try:
+        decoded = unquote(text, errors="strict")
+        decoded.encode()
+    except UnicodeError:
+        raise InvalidUri("The warehouse URI has bytes in it that are not UTF-8.") from None
+    if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in decoded):
+        raise InvalidUri("The warehouse URI has a line end or a control character in it.")
+    return decoded

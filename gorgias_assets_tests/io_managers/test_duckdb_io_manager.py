@@ -105,8 +105,26 @@ def test_a_table_may_have_a_dash_or_a_quote_in_its_name(database, name):
     assert warehouse.read(Table("s-" + name, name), ()).to_pylist() == [{"n": 2}]
 
 
-@pytest.mark.parametrize("schema", ["memory", "Temp", "system"])
-def test_a_schema_named_as_duckdb_names_its_own_databases_is_refused(engine, schema):
+def test_capitals_in_a_schema_s_name_make_no_other_schema(database):
+    warehouse = DuckDBWarehouse(str(database), {}, 1)
+    for n, place in enumerate([Table("Main", "orders"), Table("main", "Orders")]):
+        warehouse.replace(place, pa.table({"n": [n]}), ())
+    assert warehouse.read(Table("MAIN", "ORDERS"), ()).to_pylist() == [{"n": 1}]
+
+
+@pytest.mark.parametrize(
+    "place", [Table("", "orders"), Table("shop", ""), Table("shop", "a\0b"), Table("a\udcff", "orders")], ids=ascii
+)
+def test_a_name_that_duckdb_cannot_have_is_refused_with_a_sentence(database, place):
+    warehouse = DuckDBWarehouse(str(database), {}, 1)
+    for use in (lambda: warehouse.replace(place, pa.table({"n": [1]}), ()), lambda: warehouse.counts(place, (), ())):
+        with pytest.raises(WarehouseError, match=r"of DuckDB cannot be named .* choose another"):
+            use()
+        warehouse.replace(Table("shop", "orders"), pa.table({"n": [1]}), ())
+
+
+@pytest.mark.parametrize("schema", ["memory", "Temp", "system", "information_schema", "PG_CATALOG", "_Attached_File"])
+def test_a_schema_named_as_duckdb_names_its_own_is_refused(engine, schema):
     with pytest.raises(dg.Failure, match="choose another schema"):
         store(engine, pd.DataFrame({"n": [1]}), key=[schema, "orders"])
 

@@ -306,6 +306,7 @@ def test_a_path_that_leads_to_no_database_is_explained_and_left_alone(tmp_path, 
     assert read(database) == letters()
 
 
+COMPILER = shutil.which("cc") or ""
 FILE_SYSTEM_WITHOUT_LOCKS = """
 #include <errno.h>
 #include <fcntl.h>
@@ -352,11 +353,11 @@ for name in ("new", "old"):
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("cc"), reason="needs Linux and a C compiler")
+@pytest.mark.skipif(sys.platform != "linux" or not COMPILER, reason="needs Linux and a C compiler")
 def test_a_file_system_without_locks_is_named_at_once_and_nobody_is_blamed(tmp_path):
     library = tmp_path / "locks.so"
     source = FILE_SYSTEM_WITHOUT_LOCKS.encode()
-    subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-o", library, "-"], input=source, check=True)
+    subprocess.run([COMPILER, "-shared", "-fPIC", "-x", "c", "-o", library, "-"], input=source, check=True)
     run = subprocess.run(
         [sys.executable, "-c", MERGE_WITHOUT_LOCKS, str(tmp_path)],
         env=os.environ | {"LD_PRELOAD": str(library)},

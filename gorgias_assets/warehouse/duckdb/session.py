@@ -8,11 +8,14 @@ import duckdb
 import pyarrow as pa
 
 from gorgias_assets.columns import DELETED_AT, MERGED_INTO, Column
+from gorgias_assets.display import shown
 from gorgias_assets.warehouse.dialect import Dialect, types_of_kinds
 from gorgias_assets.warehouse.duckdb.types import storable
 from gorgias_assets.warehouse.session import Session
 from gorgias_assets.warehouse.tables import Merged, Table, WarehouseError
 
+CATALOG = "_attached_file"  # a schema of the same name would make two-part names ambiguous
+_RESERVED_SCHEMAS = ("memory", "temp", "system", "information_schema", "pg_catalog", CATALOG)
 _ROWS = "_staged_rows"  # the view under which a connection sees the rows to write
 _TYPES = {
     pa.int64(): "BIGINT",
@@ -22,6 +25,22 @@ _TYPES = {
     pa.date32(): "DATE",
     pa.timestamp("us", tz="UTC"): "TIMESTAMP WITH TIME ZONE",
 }
+
+
+def check_name(kind: str, name: str) -> None:
+    """Raise `WarehouseError` if no schema or table can have the name, or DuckDB would take it for another's."""
+    if kind == "schema" and name.lower() in _RESERVED_SCHEMAS:
+        raise WarehouseError(f"DuckDB has something of its own named {name!r}; choose another schema.")
+    if not name or "\0" in name or not _is_text(name):
+        raise WarehouseError(f"A {kind} of DuckDB cannot be named '{shown(name)}'; choose another {kind}.")
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # half a surrogate pair, as Python reads bytes that are not UTF-8
+        return False
+    return True
 
 
 class DuckDBDialect(Dialect):
@@ -36,8 +55,8 @@ class DuckDBDialect(Dialect):
         return "'" + text.replace("'", "''") + "'"
 
     def name_of(self, table: Table) -> str:
-        if table.schema.lower() in ("memory", "temp", "system"):
-            raise WarehouseError(f"DuckDB has a database of its own named {table.schema!r}; choose another schema.")
+        check_name("schema", table.schema)
+        check_name("table", table.name)
         return f"{self.quoted(table.schema)}.{self.quoted(table.name)}"
 
     def json_text(self, expression: str, field: str) -> str:
@@ -68,10 +87,14 @@ class DuckDBSession(Session):
         return self._connection.sql(query).to_arrow_table()
 
     def columns_of(self, table: Table) -> dict[str, str]:
+        """Return the type of each column. For names of schemas and tables, capitals are the same as small letters."""
+        check_name("schema", table.schema)
+        check_name("table", table.name)
         return dict(
             self._connection.execute(
                 "SELECT column_name, data_type FROM duckdb_columns() "
-                "WHERE database_name = current_database() AND schema_name = ? AND table_name = ? ORDER BY column_index",
+                "WHERE database_name = current_database() AND lower(schema_name) = lower(?) "
+                "AND lower(table_name) = lower(?) ORDER BY column_index",
                 [table.schema, table.name],
             ).fetchall()
         )
@@ -132,8 +155,9 @@ class DuckDBSession(Session):
 
     def _create(self, table: Table, types: Mapping[str, str]) -> None:
         declared = ", ".join(f"{self.dialect.quoted(name)} {types[name]}" for name in types)
+        name = self.dialect.name_of(table)
         self.execute(f"CREATE SCHEMA IF NOT EXISTS {self.dialect.quoted(table.schema)}")
-        self.execute(f"CREATE TABLE IF NOT EXISTS {self.dialect.name_of(table)} ({declared})")
+        self.execute(f"CREATE TABLE IF NOT EXISTS {name} ({declared})")
 
     def _add(self, table: Table, types: Mapping[str, str]) -> None:
         for name in types:

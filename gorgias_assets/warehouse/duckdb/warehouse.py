@@ -14,7 +14,7 @@ import pyarrow as pa
 import tenacity
 
 from gorgias_assets.warehouse.duckdb.faults import fault, has_damaged_log, is_fault, is_in_use, is_missing
-from gorgias_assets.warehouse.duckdb.session import DuckDBDialect, DuckDBSession
+from gorgias_assets.warehouse.duckdb.session import CATALOG, DuckDBDialect, DuckDBSession
 from gorgias_assets.warehouse.tables import Slice, Table, WarehouseError
 from gorgias_assets.warehouse.warehouse import Warehouse
 
@@ -27,7 +27,6 @@ _log = logging.getLogger(__name__)
 _HOLDER = re.compile(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
 _MOTHERDUCK = "md:"
 _ATTEMPTS_BEFORE_REPORT = 20  # about three seconds
-_CATALOG = "_attached_file"  # a schema of the same name would make two-part names ambiguous
 
 
 class DuckDBWarehouse(Warehouse):
@@ -45,6 +44,8 @@ class DuckDBWarehouse(Warehouse):
     ) -> None:
         if database == ":memory:":
             raise WarehouseError("A DuckDB in memory is gone when the step ends; name a file.")
+        if not database or "\0" in database:
+            raise WarehouseError("The warehouse URI names no file; expected duckdb:///<file>.")
         self._database = database if database.startswith(_MOTHERDUCK) else str(Path(database).expanduser())
         # Rows come one batch at a time: more threads would only contend.
         self._connection_config = {"threads": 1, **connection_config}
@@ -143,7 +144,7 @@ class DuckDBWarehouse(Warehouse):
                 if self._is_in_use(error):
                     raise
                 raise fault(error, self._database) from None
-            connection.execute(f"USE {_CATALOG}")
+            connection.execute(f"USE {CATALOG}")
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET python_enable_replacements = false")
         return connection
@@ -155,7 +156,7 @@ class DuckDBWarehouse(Warehouse):
         elif has_damaged_log(self._database):
             raise duckdb.IOException("Corrupt WAL file")  # DuckDB's error for damage further on
         options = "READ_ONLY" if read_only else f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}"
-        connection.execute(f"ATTACH {DuckDBDialect().literal(self._database)} AS {_CATALOG} (TYPE duckdb, {options})")
+        connection.execute(f"ATTACH {DuckDBDialect().literal(self._database)} AS {CATALOG} (TYPE duckdb, {options})")
 
     def _create(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Put a whole empty file in place at once, unless another process is first.
