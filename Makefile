@@ -8,15 +8,17 @@ SANDBOX := $(BIN)/python -m gorgias_assets.sandbox
 SOURCES := gorgias_assets gorgias_assets_tests
 # As `. .venv/bin/activate` sets it; `dg` warns if its environment is not the project's.
 export VIRTUAL_ENV := $(CURDIR)/.venv
+# Tables, reports and histories are closed to other users; `make dev UMASK=027` lets a group read new ones.
+UMASK ?= 077
 HAS_ACCOUNT := [ -n "$$GORGIAS_URI" ] || grep -qs '^GORGIAS_URI=.' .env
 
 .PHONY: demo dev backfill status sql test test-bigquery soak screenshots docs check fix bench sandbox emulator clean
 
 demo: .venv/installed  ## materialize the last days of a simulated account into warehouse.duckdb and query them
-	$(SANDBOX) --port 0 --run $(BIN)/python -m gorgias_assets.sandbox.demo
+	umask $(UMASK); $(SANDBOX) --port 0 --run $(BIN)/python -m gorgias_assets.sandbox.demo
 
 # Run a command on GORGIAS_URI's account if it is set (here or in .env), else on a simulated one, each with a history.
-ON_ACCOUNT = @mkdir -p .dagster/real .dagster/simulated; \
+ON_ACCOUNT = @umask $(UMASK); mkdir -p .dagster/real .dagster/simulated; \
 	for home in .dagster/real .dagster/simulated; do cp deploy/dagster.yaml $$home/; done; \
 	if $(HAS_ACCOUNT); then \
 		echo "On the account of GORGIAS_URI"; \

@@ -23,7 +23,8 @@ from gorgias_assets.warehouse.duckdb.session import DuckDBDialect
 REPOSITORY = Path(__file__).parent.parent
 WIDTH = 120
 ENV_HEAD = """\
-# Copy to .env; `make dev`, `dg` and `dagster` read it. Every setting but the first has a default.
+# Copy by `install -m 600 .env.example .env`, since it will hold a key; `make dev`, `dg` and `dagster` read it.
+# Every setting but the first has a default.
 # Gorgias shows the domain, the e-mail and the key under Settings, REST API.
 """
 

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -49,7 +50,10 @@ def report_metadata(period: Period, folder: str) -> dict[str, Any]:
 
 
 def _write(page: str, url: UPath) -> dg.MetadataValue[Any]:
-    """Write a file of this machine whole or not at all; a store does so by itself."""
+    """Write a file of this machine whole or not at all; a store does so by itself.
+
+    Only its owner can read a new file, which has agents' names in it; one that is there keeps its mode.
+    """
     if url.protocol not in ("", "file", "local"):
         url.write_text(page, encoding="utf-8")
         return dg.MetadataValue.url(str(url))
@@ -57,7 +61,8 @@ def _write(page: str, url: UPath) -> dg.MetadataValue[Any]:
     place.parent.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile("w", encoding="utf-8", dir=place.parent, prefix=".overview-", delete=False) as file:
         file.write(page)
-    Path(file.name).chmod(0o644)  # only its owner can read a temporary file
+    with suppress(FileNotFoundError):
+        Path(file.name).chmod(place.stat().st_mode & 0o777)
     Path(file.name).replace(place)
     return dg.MetadataValue.path(str(place))
 

@@ -12,9 +12,11 @@ from typing import Any
 import dagster as dg
 import pytest
 from PIL import Image
+from upath import UPath
 
 from gorgias_assets.account import Account
 from gorgias_assets.entities import ENTITIES
+from gorgias_assets.overview import report
 from gorgias_assets.overview.asset import NEEDS, build_overview
 from gorgias_assets.overview.measures import KEYS, MEASURES
 from gorgias_assets.sandbox.account import Account as SandboxAccount
@@ -377,6 +379,17 @@ def test_names_are_shown_as_they_are_and_nothing_that_a_customer_wrote_or_is_cal
     shown = page.text + str(metadata_of(result, LAST))
     assert LETTER not in shown
     assert CUSTOMER not in shown
+
+
+@pytest.mark.parametrize(("mode", "wanted"), [(None, 0o600), (0o644, 0o644)], ids=["new", "shared on purpose"])
+def test_a_report_is_for_its_owner_alone_unless_it_was_there_for_others(tmp_path, mode, wanted):
+    place = tmp_path / "reports" / "overview.html"
+    if mode:
+        place.parent.mkdir()
+        place.touch()
+        place.chmod(mode)
+    report._write("page", UPath(place))
+    assert place.stat().st_mode & 0o777 == wanted
 
 
 def test_a_report_that_cannot_be_written_costs_a_warning_and_no_row(month, measured, tmp_path):

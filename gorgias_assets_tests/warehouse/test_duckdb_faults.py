@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
@@ -430,6 +430,31 @@ def test_a_log_that_was_torn_before_its_first_commit_is_no_damage(database):
     Path(f"{database}.wal").write_bytes(b"d\0")
     merge(database, 500)
     assert read(database) == letters(0, 1_000)
+
+
+def modes(database: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mode & 0o777 for path in database.parent.iterdir()}
+
+
+@pytest.fixture
+def usual_umask() -> Iterator[int]:
+    before = os.umask(0o022)
+    yield 0o022
+    assert os.umask(before) == 0o022
+
+
+@pytest.mark.parametrize(("mode", "wanted"), [(None, 0o600), (0o640, 0o640), (0o664, 0o644)], ids=["new", "640", "664"])
+@pytest.mark.usefixtures("usual_umask")
+def test_a_file_and_its_log_are_for_their_owner_unless_the_file_s_mode_says_more(database, mode, wanted):
+    if mode:
+        merge(database)
+        database.chmod(mode)
+    warehouse = DuckDBWarehouse(str(database), {}, 5)
+    with warehouse._connection(read_only=False) as connection, ThreadPoolExecutor(1) as pool:
+        connection.execute("CREATE TABLE t AS SELECT 1 AS n")
+        assert modes(database) == {"letters.duckdb": mode or 0o600, "letters.duckdb.wal": wanted}
+        pool.submit(failure, read, database.parent / "another.duckdb").result()
+    assert modes(database) == {"letters.duckdb": mode or 0o600}
 
 
 def merge_on_and_on(database: Path, version: int, done: Connection) -> None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import tenacity
 
 from gorgias_assets.warehouse.duckdb.faults import fault, has_damaged_log, is_fault, is_in_use, is_missing
+from gorgias_assets.warehouse.duckdb.modes import as_closed_as
 from gorgias_assets.warehouse.duckdb.session import CATALOG, DuckDBDialect, DuckDBSession
 from gorgias_assets.warehouse.tables import Slice, Table, WarehouseError
 from gorgias_assets.warehouse.warehouse import Warehouse
@@ -122,14 +123,15 @@ class DuckDBWarehouse(Warehouse):
         except duckdb.IOException as error:  # MotherDuck's
             sentence = f"{self._database} cannot be opened; correct the warehouse URI. {error}"
             raise WarehouseError(sentence, passes=True) from None
-        try:
-            yield connection
-        except duckdb.Error as error:
-            if not self.is_file or not is_fault(error):
-                raise
-            raise fault(error, self._database) from None
-        finally:
-            connection.close()
+        with as_closed_as(self._database):
+            try:
+                yield connection
+            except duckdb.Error as error:
+                if not self.is_file or not is_fault(error):
+                    raise
+                raise fault(error, self._database) from None
+            finally:
+                connection.close()
 
     def _open(self, read_only: bool) -> duckdb.DuckDBPyConnection:
         """Attach the file to an instance of its own, since only ATTACH takes the size of row groups."""
@@ -138,7 +140,8 @@ class DuckDBWarehouse(Warehouse):
         else:
             connection = duckdb.connect(":memory:", config=self._connection_config)
             try:
-                self._attach(connection, read_only)
+                with as_closed_as(self._database):
+                    self._attach(connection, read_only)
             except (duckdb.Error, OSError) as error:
                 connection.close()
                 if self._is_in_use(error):
