@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Mapping
 from datetime import date, time, timedelta
 from typing import Annotated, Any, Literal, Self
@@ -18,7 +19,10 @@ def _hours_and_minutes(text: object) -> object:
 
 
 def _minutes(text: object) -> object:
-    return timedelta(minutes=float(text)) if isinstance(text, str) else text
+    try:
+        return timedelta(minutes=float(text)) if isinstance(text, str) else text
+    except OverflowError:
+        raise ValueError from None
 
 
 def _setting(variable: str, default: Any, meaning: str, must_be: str = "text", **fields: Any) -> Any:
@@ -111,13 +115,18 @@ class Settings(BaseModel):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read the settings. A variable that is empty, as in a copied `.env.example`, counts as not set.
+        """Read the settings, without white space around them.
 
-        Raises ValueError with one sentence on the first variable that cannot be used.
+        A variable that is empty, as in a copied `.env.example`, counts as not set. Raises ValueError with one sentence
+        on the first variable that cannot be used.
         """
-        variables = {field.alias for field in cls.model_fields.values() if field.alias}
+        names = [field.alias for field in cls.model_fields.values() if field.alias]
+        texts = {name: environment.get(name, "").strip() for name in names}
+        for name, text in texts.items():
+            if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in text):
+                raise ValueError(f"{name} must be text in UTF-8, without line ends and control characters.")
         try:
-            return cls.model_validate({name: environment[name] for name in variables if environment.get(name)})
+            return cls.model_validate({name: text for name, text in texts.items() if text})
         except ValidationError as error:
             variable = error.errors()[0]["loc"][0]
             field = next(field for field in cls.model_fields.values() if field.alias == variable)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -160,3 +161,40 @@ def test_without_the_entities_that_it_needs_there_is_no_overview():
     defs = build_definitions(Settings(), entities=[CUSTOMERS])
     defs.get_repository_def()
     assert {key.path[-1] for key in defs.resolve_asset_graph().get_all_asset_keys()} == {"customers"}
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\0b", "a\udcff", "a\u2028b"], ids=ascii)
+@pytest.mark.parametrize("variable", [field.alias for field in Settings.model_fields.values() if field.alias])
+def test_a_setting_with_line_ends_or_bytes_that_are_no_text_is_refused_with_a_sentence(variable, text):
+    sentence = f"{variable} must be text in UTF-8, without line ends and control characters."
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        Settings.from_environment({variable: f"s3cret{text}"})
+
+
+def test_white_space_around_a_setting_does_not_count():
+    settings = Settings.from_environment(
+        {"WAREHOUSE_URI": " duckdb:///a.duckdb\r\n", "GORGIAS_DAILY_AT": "01:30\n", "GORGIAS_SCHEMA": "\t \n"}
+    )
+    assert (settings.warehouse_uri, settings.table_schema) == ("duckdb:///a.duckdb", "")
+    assert f"{settings.daily_at:%H:%M}" == "01:30"
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("GORGIAS_CHANGES_EVERY", "1e400"),
+        ("GORGIAS_CHANGES_EVERY", "1e300"),
+        ("GORGIAS_CHANGES_EVERY", "nan"),
+        ("GORGIAS_GAPS_DAYS", "9" * 5000),
+        ("GORGIAS_MAX_SHARE", "inf"),
+        ("GORGIAS_TIMEZONE", "x" * 5000),
+        ("GORGIAS_TIMEZONE", "../../etc/passwd"),
+        ("GORGIAS_TIMEZONE", "Europe"),
+        ("GORGIAS_START_DATE", "99999-01-01"),
+        ("GORGIAS_DAILY_AT", "24:00"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_an_odd_value_of_a_setting_is_refused_with_a_sentence(variable, text):
+    with pytest.raises(ValueError, match=rf"^{variable} must be [^\n]*\.$"):
+        Settings.from_environment({variable: text})
