@@ -4,7 +4,8 @@ This module decides what counts, once for every engine; `measures` is made of it
 rule or from outside the helpdesk is no first response, that a ticket begun by an agent has none, and that times run
 from the customer's first message (docs.gorgias.com/en-US/how-metrics-are-calculated-406747, "How Metrics are
 Calculated"). It does not document how spam, trashed and deleted tickets count. Here they do not count, nor do deleted
-messages, while a survey counts in whatever state its ticket is.
+messages, nor a reply that never left: one that failed and was not sent later. A survey counts in whatever state its
+ticket is.
 """
 
 from collections.abc import Mapping
@@ -99,7 +100,7 @@ def _tickets(dialect: Dialect, tables: Mapping[str, str], window: Window) -> str
     tickets, messages = tables["tickets"], tables["ticket_messages"]
     reply = (
         f"{DELETED_AT} IS NULL AND public AND from_agent AND via = {dialect.literal('helpdesk')} AND rule_id IS NULL "
-        "AND imported IS NOT TRUE"
+        "AND imported IS NOT TRUE AND (failed_datetime IS NULL OR sent_datetime IS NOT NULL)"
     )
     created, closed = _within(dialect, window, "created_datetime"), _within(dialect, window, "closed_datetime")
     happened = _within(dialect, window, "ticket.created_datetime", "ticket.closed_datetime", "talk.answered_at")

@@ -73,7 +73,8 @@ MEASURES = (
         "first_responses",
         pa.int64(),
         "Tickets that an agent first replied to on the day, publicly and from the helpdesk. Replies by rules, imported "
-        "replies, replies from outside the helpdesk, and tickets that an agent began do not count.",
+        "replies, replies that failed to be sent, replies from outside the helpdesk, and tickets that an agent began "
+        "do not count.",
         lambda by: by.answered.size(),
     ),
     Measure(
