@@ -10,7 +10,10 @@ from dagster_shared.error import SerializableErrorInfo
 
 from gorgias_assets.account import Account
 from gorgias_assets.api.webhook import escaped, post
+from gorgias_assets.display import shown
 from gorgias_assets.partitions import days_of_run
+
+MOST_LETTERS = 1_000  # of a line
 
 # Errors that this project raises for people to read. The text of any other error may hold a row: only its name is used.
 FOR_PEOPLE = {"Failure", "Rejected", "Unavailable", "Untrusted", "CursorRefused", "WarehouseError", "InvalidUri"}
@@ -104,4 +107,4 @@ def _prefixes(instance: dg.DagsterInstance, run: dg.DagsterRun) -> set[str]:
 
 def _post(webhook_url: str, lines: Iterable[str], run: dg.DagsterRun, dagster_url: str) -> None:
     link = f"<{dagster_url.rstrip('/')}/runs/{run.run_id}|Run {run.run_id[:8]}>"
-    post(webhook_url, "\n".join([*map(escaped, lines), link]))
+    post(webhook_url, "\n".join([*(escaped(shown(line, most=MOST_LETTERS)) for line in lines), link]))

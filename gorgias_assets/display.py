@@ -1,8 +1,11 @@
 """Text from outside, as people may see it: in a log, a check, a page, a terminal."""
 
 import unicodedata
+from collections import Counter
+from collections.abc import Mapping
 
 MOST_LETTERS = 60
+MOST_NAMES = 30
 
 
 def shown(text: object, most: int = MOST_LETTERS) -> str:
@@ -13,6 +16,17 @@ def shown(text: object, most: int = MOST_LETTERS) -> str:
     letters = str(text)
     escaped = "".join(letter if _has_shape(letter) else _escape(letter) for letter in letters[:most])
     return f"{escaped[:most]}…" if len(letters) > most or len(escaped) > most else escaped
+
+
+def shown_counts(counts: Mapping[str, int], most: int = MOST_NAMES) -> dict[str, int]:
+    """Return the counts by names as people may see them, in their order; those after the first `most` are one sum."""
+    names = list(counts)
+    by_name: Counter[str] = Counter()
+    for name in names[:most]:
+        by_name[shown(name)] += counts[name]
+    if names[most:]:
+        by_name[f"{len(names) - most:,} others"] = sum(counts[name] for name in names[most:])
+    return dict(by_name)
 
 
 def _has_shape(letter: str) -> bool:

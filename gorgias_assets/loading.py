@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from gorgias_assets.api.clock import NOTABLE, difference
-from gorgias_assets.display import shown
+from gorgias_assets.display import shown_counts
 from gorgias_assets.missing import Deletions, find_gone
 from gorgias_assets.sweeps.batches import Reader
 from gorgias_assets.warehouse.tables import IS_TOUCHED, Merged, Saved, Table, WarehouseError
@@ -139,10 +139,10 @@ def _resumption(reader: Reader[Any]) -> str:
 
 
 def _warn_of_extra_fields(reader: Reader[Any], log: Logger) -> None:
-    fields = reader.progress.extra_fields
+    fields = shown_counts(dict(sorted(reader.progress.extra_fields.items())))
     if fields:
         log.warning(
             f"{reader.entity.name}: Gorgias sent undeclared fields, or values that do not fit their column; they are "
             "kept in _extra, or as text in their own column: "
-            f"{', '.join(f'{shown(name)} ({count:,} rows)' for name, count in sorted(fields.items()))}."
+            f"{', '.join(f'{name} ({count:,} rows)' for name, count in fields.items())}."
         )

@@ -11,6 +11,7 @@ import dagster as dg
 import pyarrow as pa
 
 from gorgias_assets.columns import ADDED_COLUMNS, EXTRACTED_AT, Column, Kind
+from gorgias_assets.display import shown_counts
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.loading import Loaded
 from gorgias_assets.sweeps.batches import Reader
@@ -27,7 +28,7 @@ def of_table(table: Table, rows: int) -> dict[str, Any]:
 def of_load(reader: Reader[Any], loaded: Loaded) -> dict[str, Any]:
     """Return what a complete reading has read and done, and what it has cost."""
     progress, gone = reader.progress, loaded.gone
-    extra = dict(sorted(progress.extra_fields.items()))
+    extra = shown_counts(dict(sorted(progress.extra_fields.items())))
     return {
         **({"window": str(reader.window)} if reader.window else {}),
         **({"began_at": dg.MetadataValue.timestamp(reader.began_at)} if reader.began_at else {}),

@@ -136,6 +136,13 @@ def test_slack_s_links_and_mentions_are_escaped(webhook, instance):
     assert webhook.texts[0].splitlines()[0] == "gorgias/orders: &lt;!channel&gt; &amp; more"
 
 
+def test_a_reason_is_posted_on_one_line_short_and_with_escapes(webhook, instance):
+    alert(webhook, instance, failed(dg.Failure("a\x1b[31m\nforged: \u202eline" + "x" * 5_000), instance))
+    line, _ = webhook.texts[0].splitlines()
+    assert line.startswith(r"gorgias/orders: a\x1b[31m\nforged: \u202eline")
+    assert len(line) <= 1_001
+
+
 def test_a_run_that_dagster_will_retry_is_not_posted(webhook, instance):
     result = failed(dg.Failure("outage"), instance)
     instance.add_run_tags(result.run_id, {"dagster/will_retry": "true"})

@@ -16,6 +16,7 @@ from gorgias_assets.api.client import GorgiasClient
 from gorgias_assets.checks import audits
 from gorgias_assets.checks.audits import Stored, tolerated
 from gorgias_assets.days import DAY, newest_materializations, unbroken_days
+from gorgias_assets.display import shown_counts
 from gorgias_assets.entities.model import ByDate, Entity, Parent, read_by
 from gorgias_assets.metadata import Metadata, absences_doubted, began_at, doubt
 from gorgias_assets.partitions import window_of
@@ -241,7 +242,7 @@ def fields_known(context: CheckContext) -> Verdict:
         return Verdict(True, f"{count_of(found.rows, 'row')}, none with anything in _extra.")
     declared = {column.name for column in context.entity.columns}
     fields = audits.extra_fields(context.stored)
-    undeclared = {name: rows for name, rows in fields.items() if name not in declared}
+    undeclared = shown_counts({name: rows for name, rows in fields.items() if name not in declared})
     misfit = {name: rows for name, rows in fields.items() if name in declared}
     text = _fields("Undeclared fields", undeclared) + _fields("Values that do not fit their column", misfit)
     return Verdict(False, text.strip(), {"rows": found.extra, "undeclared": undeclared, "misfit": misfit})

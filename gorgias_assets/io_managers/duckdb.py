@@ -15,7 +15,7 @@ from gorgias_assets.warehouse.duckdb.session import check_name
 from gorgias_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 from gorgias_assets.warehouse.tables import WarehouseError
 
-_SECRET = re.compile(r"(token|passw(or)?d|pwd|secret|api_?key|access_?key|credentials?)\s*[=:]|//[^/]*@", re.IGNORECASE)
+_SECRET = re.compile(r"[?&;\s][\w-]*(token|passw(or)?d|pwd|secret|key|credentials?)\s*=|//[^/]*@", re.IGNORECASE)
 _NESTED_SCHEME = re.compile(r"\s*([A-Za-z][\w+.-]+|):")  # of two letters or more: Windows has drives of one
 _MOTHERDUCK_NAME = re.compile(r"[\w ./-]*")
 
@@ -53,7 +53,7 @@ class GorgiasDuckDBIOManager(DuckDBIOManager):
 def _refuse_secrets(database: object, connection_config: object) -> None:
     """Raise `InvalidUri` on a secret, which Dagster would keep with the settings, and show on the resource's page."""
     names = connection_config if isinstance(connection_config, dict) else {}
-    if _may_hold_a_secret(str(database)) or any(_may_hold_a_secret(f"{name}=") for name in names):
+    if _may_hold_a_secret(str(database)) or any(_may_hold_a_secret(f"?{name}=") for name in names):
         raise InvalidUri(
             "The settings of GorgiasDuckDBIOManager contain a token or a password, which Dagster would show; set the "
             "environment variable motherduck_token instead, or a secret of DuckDB's own."
@@ -64,10 +64,9 @@ def from_uri(
     scheme: str, place: str, parameters: Sequence[tuple[str, str]], schema: str | None, default_schema: str
 ) -> GorgiasDuckDBIOManager:
     """Return the IO manager of `duckdb:///<file>` or `md:<database>`. Raises `InvalidUri`."""
-    if any(map(_may_hold_a_secret, [place, *map("=".join, parameters)])):
+    if any(map(_may_hold_a_secret, [place, *(f"?{name}={text}" for name, text in parameters)])):
         raise InvalidUri(
-            "The warehouse URI contains a token or a password; set the environment variable motherduck_token instead, "
-            "which MotherDuck reads itself."
+            "The warehouse URI contains a token or a password; set the environment variable motherduck_token instead."
         )
     if parameters:
         raise InvalidUri(

@@ -5,6 +5,7 @@ from math import isnan
 
 import pandas as pd
 
+from gorgias_assets.display import shown
 from gorgias_assets.overview.facts import Facts
 from gorgias_assets.overview.measures import COUNTS, Measure, measured
 
@@ -37,8 +38,10 @@ class Period:
             days,
             measured(facts, ["day"], known).reindex(days),
             measured(facts, ["all"], pd.Index(["all"])).iloc[0],
-            channels.assign(label=channels.index).sort_values("tickets_created", ascending=False),
-            agents.assign(label=[names.get(agent, agent) for agent in agents.index]).sort_values(
+            channels.assign(label=[shown(channel) for channel in channels.index]).sort_values(
+                "tickets_created", ascending=False
+            ),
+            agents.assign(label=[shown(names.get(agent, agent)) for agent in agents.index]).sort_values(
                 "tickets_closed", ascending=False
             ),
         )

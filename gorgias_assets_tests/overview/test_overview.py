@@ -25,7 +25,7 @@ from gorgias_assets_tests.conftest import FIRST_DAY, Project
 
 FIRST, LAST = "2025-03-03", "2025-03-21"
 LETTER, CUSTOMER = "my-private-letter", "Cora-Customer"
-HOSTILE = "<script>$x^2$"
+HOSTILE = "<script>$x^2$\x1b\0"
 HOUR = 3600
 
 
@@ -74,6 +74,7 @@ def answered_by_a_rule_first(desk: Desk) -> None:
     desk.reply(ticket, at(3, 9, 10), via="email")
     desk.reply(ticket, at(3, 9, 20), public=False, channel="internal-note")
     desk.reply(ticket, at(3, 9, 30), imported=True)
+    desk.reply(ticket, at(3, 9, 40), failed_datetime=at(3, 9, 41))
     desk.reply(ticket, at(3, 10, 30))
     desk.reply(ticket, at(3, 11, 30))
 
@@ -372,10 +373,10 @@ def test_the_report_is_one_whole_page_that_loads_nothing(month):
     assert all(measure.definition in page.text for measure in MEASURES)
 
 
-def test_names_are_shown_as_they_are_and_nothing_that_a_customer_wrote_or_is_called(month):
+def test_names_are_shown_with_escapes_for_what_has_no_shape_and_nothing_that_a_customer_wrote_or_is_called(month):
     _, result, reports = month
     page = Page((reports / f"overview-{LAST}.html").read_text())
-    assert page.text.count(HOSTILE) == 4  # as a channel and as an agent, in the picture and in the tables
+    assert page.text.count(r"<script>$x^2$\x1b\x00") == 4  # a channel and an agent, in picture and tables
     shown = page.text + str(metadata_of(result, LAST))
     assert LETTER not in shown
     assert CUSTOMER not in shown
