@@ -338,6 +338,20 @@ def test_a_home_folder_in_the_path_is_the_user_s(database, monkeypatch):
     assert (database.parent / "home.duckdb").exists()
 
 
+def test_a_home_folder_that_nobody_has_is_refused_with_a_sentence():
+    with pytest.raises(WarehouseError, match="home folder that ~ in the warehouse URI stands for is unknown"):
+        DuckDBWarehouse("~nobody-of-this-name/home.duckdb", {}, 1)
+
+
+def test_a_name_that_is_too_long_or_a_link_to_itself_is_refused_at_once_and_shown_short(database):
+    database.symlink_to(database)
+    for path in (database, database.parent / ("corrupt" * 50)):
+        with pytest.raises(WarehouseError, match="has too long a name, or is a link to itself") as raised:
+            DuckDBWarehouse(str(path), {}, 1).replace(Table("shop", "orders"), pa.table({"n": [1]}), ())
+        assert len(str(raised.value)) < 400
+        assert not raised.value.passes
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [(None, "cannot be opened"), (b"id,name\n1,Ines\n" * 1000, "is no DuckDB file")],

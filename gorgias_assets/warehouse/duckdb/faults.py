@@ -8,6 +8,7 @@ from tempfile import TemporaryFile
 
 import duckdb
 
+from gorgias_assets.display import shown
 from gorgias_assets.warehouse.tables import WarehouseError
 
 _FAULTS = (
@@ -27,6 +28,7 @@ _NO_LOCKS = (
     "{file} cannot be opened, since its file system has no file locks (SMB and NFS often have none), and DuckDB keeps "
     "writers apart by them. Put the file on a local disk, by the warehouse URI."
 )
+_MOST_LETTERS = 250  # of a path
 _LOCK = "Could not set lock on file"
 _FULL = (
     "{file} could not be written: its disk is full, or it has reached a limit on its size. Make room, then re-run; "
@@ -46,6 +48,10 @@ _MEANINGS = (
         "{file} cannot be opened; correct the warehouse URI, or make the folder {folder}.",
     ),
     (_texts(errno.EISDIR), "{file} is a folder; name a file in it in the warehouse URI."),
+    (
+        _texts(errno.ENAMETOOLONG, errno.ELOOP),
+        "{file} has too long a name, or is a link to itself; correct the warehouse URI.",
+    ),
     (
         ("not a valid DuckDB database file",),
         "{file} is no DuckDB file; correct the warehouse URI, or move the file away.",
@@ -95,9 +101,10 @@ def _has_locks(folder: Path) -> bool:
 
 def fault(error: Exception, file: str) -> WarehouseError:
     """Return an error on what is wrong with `file` and what to do about it, without a row's value."""
-    text = str(error)
+    text = str(error).replace(file, "")  # which may be named like a fault
     sentence = next((sentence for texts, sentence in _MEANINGS if any(part in text for part in texts)), _UNKNOWN)
-    values = {"file": file, "folder": Path(file).parent, "version": duckdb.__version__, "error": type(error).__name__}
+    values = {"version": duckdb.__version__, "error": type(error).__name__}
+    values |= {"file": shown(file, _MOST_LETTERS), "folder": shown(Path(file).parent, _MOST_LETTERS)}
     return WarehouseError(sentence.format(**values), passes=sentence in (_FULL, _UNKNOWN))
 
 

@@ -47,7 +47,7 @@ class DuckDBWarehouse(Warehouse):
             raise WarehouseError("A DuckDB in memory is gone when the step ends; name a file.")
         if not database or "\0" in database:
             raise WarehouseError("The warehouse URI names no file; expected duckdb:///<file>.")
-        self._database = database if database.startswith(_MOTHERDUCK) else str(Path(database).expanduser())
+        self._database = database if database.startswith(_MOTHERDUCK) else _file(database)
         # Rows come one batch at a time: more threads would only contend.
         self._connection_config = {"threads": 1, **connection_config}
         self._lock_timeout_seconds = lock_timeout_seconds
@@ -192,3 +192,12 @@ class DuckDBWarehouse(Warehouse):
             f"{self._database} has been open in {who} for {self._lock_timeout_seconds:,.0f} s, and DuckDB lets one "
             "process write at a time. Close it there, then run this again."
         )
+
+
+def _file(path: str) -> str:
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError:
+        raise WarehouseError(
+            "The home folder that ~ in the warehouse URI stands for is unknown; name the folder itself."
+        ) from None
