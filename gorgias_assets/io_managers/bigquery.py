@@ -22,14 +22,17 @@ if TYPE_CHECKING:
     from dagster_gcp import BigQueryResource  # takes long to load
 
 JOB_ID_PREFIX = "gorgias_"
-_PROJECT = re.compile(r"//((?:[a-z0-9-]+(?:\.[a-z0-9-]+)+:)?[a-zA-Z0-9][a-zA-Z0-9-]{0,62})/?")
+_PROJECT = re.compile(r"//((?:[a-z0-9-]+(?:\.[a-z0-9-]+)+:(?![0-9]))?[a-zA-Z0-9][a-zA-Z0-9-]{0,62})/?")
 _PORT = r"(:(6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|[1-9]\d{0,3}))?"
 _HOST = rf"([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|\[::1\]){_PORT}"
 # For each parameter of a URI its form, in words too.
 _FORMS = {
     "dataset": (re.compile(r"[A-Za-z0-9_]{1,1024}"), "the name of a dataset, of letters, digits and _"),
     "location": (re.compile(r"[A-Za-z0-9-]{1,63}"), "a location of Google, such as EU or europe-west3"),
-    "credentials_path": (re.compile(r"[^{}\x00-\x1f]{1,4096}"), "the path of a file"),
+    "credentials_path": (  # and not another URI, or the key itself, as JSON or in base64
+        re.compile(r"(?![A-Za-z][\w+.-]+:|e[\w+/]{200})[^{}\"]{1,4096}"),
+        "the path of a file",
+    ),
     "gcp_credentials": (re.compile(r"[A-Za-z0-9+/_=\s-]+"), "a key in base64"),
     "maximum_bytes_billed": (re.compile(r"0*[1-9][0-9]{0,17}"), "a number of bytes above 0"),
     "api_endpoint": (re.compile(rf"https?://{_HOST}(/[A-Za-z0-9._/-]*)?"), "a URL such as https://<host>"),

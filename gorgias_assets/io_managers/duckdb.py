@@ -1,6 +1,7 @@
 """The IO manager of a DuckDB file, or of MotherDuck."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote
@@ -15,9 +16,9 @@ from gorgias_assets.warehouse.duckdb.session import check_name
 from gorgias_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 from gorgias_assets.warehouse.tables import WarehouseError
 
-_SECRET = re.compile(r"[?&;\s][\w-]*(token|passw(or)?d|pwd|secret|key|credentials?)\s*=|//[^/]*@", re.IGNORECASE)
+_SECRET = re.compile(r"[?&;:\s][\w-]*(token|passw(or)?d|pwd|secret|key|credentials?)\s*=|//[^/]*@|:[^/]*@", re.I)
 _NESTED_SCHEME = re.compile(r"\s*([A-Za-z][\w+.-]+|):")  # of two letters or more: Windows has drives of one
-_MOTHERDUCK_NAME = re.compile(r"[\w ./-]*")
+_MOTHERDUCK_NAME = re.compile(r"([\w-][\w /-]*)?")  # no dot, which a token has
 
 
 class GorgiasDuckDBIOManager(DuckDBIOManager):
@@ -52,8 +53,10 @@ class GorgiasDuckDBIOManager(DuckDBIOManager):
 
 def _refuse_secrets(database: object, connection_config: object) -> None:
     """Raise `InvalidUri` on a secret, which Dagster would keep with the settings, and show on the resource's page."""
-    names = connection_config if isinstance(connection_config, dict) else {}
-    if _may_hold_a_secret(str(database)) or any(_may_hold_a_secret(f"?{name}=") for name in names):
+    texts = [f"?{name}=" for name in connection_config] if isinstance(connection_config, dict) else []
+    if isinstance(database, str) and not isinstance(database, dg.EnvVar):  # of which Dagster keeps the name alone
+        texts.append(database)
+    if any(map(_may_hold_a_secret, texts)):
         raise InvalidUri(
             "The settings of GorgiasDuckDBIOManager contain a token or a password, which Dagster would show; set the "
             "environment variable motherduck_token instead, or a secret of DuckDB's own."
@@ -80,7 +83,7 @@ def from_uri(
 
 def _file(place: str) -> str:
     file = place.removeprefix("///")
-    if file == place or not file.strip("/"):
+    if file == place or not file.strip("/ "):
         raise InvalidUri("The warehouse URI names no file; expected duckdb:///<file> or duckdb:////<absolute path>.")
     if _NESTED_SCHEME.match(file):
         raise InvalidUri(
@@ -105,7 +108,7 @@ def _schema(name: str) -> str:
 
 
 def _may_hold_a_secret(text: str) -> bool:
-    """Return True if a token or a password may be in the text, encoded any number of times."""
-    while (decoded := unquote(text)) != text:
+    """Return True if a token or a password may be in the text, encoded any number of times or in unusual letters."""
+    while (decoded := unicodedata.normalize("NFKC", unquote(text))) != text:
         text = decoded
     return bool(_SECRET.search(text))

@@ -1,13 +1,19 @@
 """The IO manager of a warehouse's URI, and the errors of one that cannot be used."""
 
+from contextlib import suppress
+
 import dagster as dg
 import pytest
+from dagster._serdes import serialize_value
 from dagster_gcp import BigQueryResource
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gorgias_assets.api.uri import InvalidUri
 from gorgias_assets.io_managers.bigquery import GorgiasBigQueryIOManager
 from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
 from gorgias_assets.io_managers.from_uri import io_manager_from_uri
+from gorgias_assets.warehouse.tables import WarehouseError
 
 
 def bigquery(uri: str, schema: str | None = None) -> dict[str, object]:
@@ -74,6 +80,14 @@ def test_a_schema_that_is_set_goes_before_the_dataset_of_the_uri():
         "duckdb:///a%ffb.duckdb",
         "duckdb:///a\udcffb.duckdb",
         "duckdb:///100%.duckdb",
+        "duckdb:///a\u2028b.duckdb",
+        "duckdb:///a%ED%B3%BF.duckdb",
+        "duckdb:///%20",
+        "duckdb:///s3://bucket/a.duckdb",
+        "duckdb:///file:a.duckdb",
+        "\ufeffduckdb:///a.duckdb",
+        "md://shop",
+        "md:shop\0",
         "md:shop?attach_mode=single",
         "md:shop;drop",
         "md:my\u2028shop",
@@ -83,6 +97,11 @@ def test_a_schema_that_is_set_goes_before_the_dataset_of_the_uri():
         "bigquery://projekt-ü",
         "bigquery://my-project:99999",
         "bigquery://my-project:x",
+        "bigquery://example.com:443",
+        "bigquery://my-project:",
+        "bigquery://my\nproject",
+        "bigquery://my-project?",
+        f"bigquery://{'p' * 5000}",
         "bigquery://my%ffproject",
         "bigquery://my-project?dataset=%ff",
         "bigquery://my-project?dataset=a-b",
@@ -110,7 +129,17 @@ def test_what_cannot_be_used_is_refused_with_a_sentence(uri):
         "MD:shop?MotherDuck_Token=s3cret",
         "md:shop?saas_mode=true&motherduck%5Ftoken=s3cret",
         "md:shop%3Fmotherduck_token%3Ds3cret",
+        "md:shop%253Fmotherduck_token%253Ds3cret",
+        "md:shop&token=s3cret",
+        "md:motherduck_token=s3cret",
         "md:user:s3cret@shop",
+        "md:eyJhbGciOiJIUzI1NiJ9.s3cret.c2lnbmF0dXJl",
+        "motherduck:shop?motherduck_token=s3cret",
+        "duckdb:///\uff4dd\uff1ashop\uff1fmotherduck_token=s3cret",
+        "duckdb:///./md:shop%3Fmotherduck_token=s3cret",
+        "duckdb:///shop.duckdb%26pass%77ord=s3cret",
+        "duckdb:///shop.duckdb#s3cret",
+        "duckdb:////user:s3cret%40host/shop.duckdb",
         "duckdb:///md:shop?motherduck_token=s3cret",
         "duckdb:///MD:shop%3fmotherduck_token%3ds3cret",
         "duckdb:///shop%253Fmotherduck_token%253Ds3cret",
@@ -126,7 +155,14 @@ def test_what_cannot_be_used_is_refused_with_a_sentence(uri):
         "bigquery://my-project?api_endpoint=https://host/?key=s3cret",
         "bigquery://my-project?storage_endpoint=user:s3cret@host",
         "bigquery://my-project?location=EU%26key%3Ds3cret",
+        "bigquery://s3cret@my-project",
+        "bigquery://my-project:s3cret",
+        "bigquery://my-project/s3cret",
+        'bigquery://my-project?credentials_path={"private_key":"s3cret"}',
+        "bigquery://my-project?credentials_path=https://user:s3cret@host/key.json",
+        f"bigquery://my-project?credentials_path=eyJ0{'a' * 300}s3cret",
     ],
+    ids=ascii,
 )
 def test_a_secret_in_the_uri_is_refused_before_dagster_could_show_it(uri):
     with pytest.raises(InvalidUri, match="The warehouse URI") as raised:
@@ -139,10 +175,12 @@ def test_a_secret_in_the_uri_is_refused_before_dagster_could_show_it(uri):
     [
         {"database": "md:shop?motherduck_token=s3cret"},
         {"database": "md:shop?%6dotherduck_TOKEN=s3cret"},
+        {"database": "md:motherduck_token=s3cret"},
+        {"database": "md:user:s3cret@shop"},
         {"database": "shop.duckdb", "connection_config": {"motherduck_token": "s3cret"}},
         {"database": "shop.duckdb", "connection_config": {"s3_secret_access_key": "s3cret"}},
     ],
-    ids=["database", "encoded", "token", "key"],
+    ids=["database", "encoded", "alone", "user", "token", "key"],
 )
 def test_a_secret_among_the_io_manager_s_own_settings_is_refused_too(settings):
     with pytest.raises(InvalidUri, match="motherduck_token") as raised:
@@ -161,6 +199,12 @@ def test_a_secret_among_the_io_manager_s_own_settings_is_refused_too(settings):
         ("DuckDB:///C:/a.duckdb", "C:/a.duckdb"),
         ("MD:shop", "md:shop"),
         ("md:my%20shop\r\n", "md:my shop"),
+        ("\u00a0duckdb:///a.duckdb\u2028", "a.duckdb"),
+        ("duckdb:///./a:b.duckdb", "./a:b.duckdb"),
+        ("duckdb:///~/shop@home.duckdb", "~/shop@home.duckdb"),
+        ("duckdb:///R%26D/token=1.duckdb", "R&D/token=1.duckdb"),
+        ("md:", "md:"),
+        ("md:_share/shop/0a1b-2c", "md:_share/shop/0a1b-2c"),
     ],
 )
 def test_white_space_around_does_not_count_and_what_is_encoded_is_decoded(uri, database):
@@ -171,6 +215,40 @@ def test_white_space_around_does_not_count_and_what_is_encoded_is_decoded(uri, d
 def test_a_schema_that_duckdb_cannot_have_is_refused_with_a_sentence(schema):
     with pytest.raises(InvalidUri, match="choose another schema"):
         io_manager_from_uri("duckdb:///a.duckdb", schema)
+
+
+def test_the_name_of_a_database_can_come_from_a_variable_which_brings_no_token_either(monkeypatch):
+    by_name = GorgiasDuckDBIOManager(database=dg.EnvVar("DATABASE"))
+    monkeypatch.setenv("DATABASE", "/data/token=1.duckdb")
+    assert str(by_name.process_config_and_initialize().warehouse) == "/data/token=1.duckdb"
+    monkeypatch.setenv("DATABASE", "md:shop?motherduck_token=s3cret")
+    with pytest.raises(InvalidUri, match="motherduck_token") as raised:
+        by_name.process_config_and_initialize()
+    assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["", "a\0b.duckdb", "a\udcff.duckdb"], ids=ascii)
+def test_a_name_that_no_file_can_have_is_refused_before_duckdb_is_given_it(name):
+    with pytest.raises(WarehouseError, match="names no file"):
+        GorgiasDuckDBIOManager(database=name).warehouse()
+
+
+@given(st.text(st.sampled_from("dmuckbigqery:/?#[]%&=;@.\\ 04a\n\x00\udcff\uff1f\u2100"), max_size=20))
+def test_whatever_is_in_a_uri_it_names_a_warehouse_or_is_refused(text):
+    for beginning in ("", "duckdb:///", "md:", "bigquery://p", "bigquery://p?dataset="):
+        with suppress(InvalidUri):
+            io_manager_from_uri(beginning + text)
+
+
+def test_a_key_in_the_uri_is_in_no_snapshot_of_a_job():
+    @dg.asset
+    def orders() -> None: ...
+
+    io_manager = io_manager_from_uri("bigquery://my-project?gcp_credentials=c2VjcmV0")
+    defs = dg.Definitions([orders], resources={"io_manager": io_manager})
+    snapshot = serialize_value(defs.resolve_implicit_global_asset_job_def().get_job_snapshot())
+    assert "my-project" in snapshot
+    assert "c2VjcmV0" not in snapshot
 
 
 def test_a_key_in_the_uri_is_in_no_representation_of_the_io_manager_and_no_sentence():

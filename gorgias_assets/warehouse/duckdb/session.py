@@ -31,16 +31,17 @@ def check_name(kind: str, name: str) -> None:
     """Raise `WarehouseError` if no schema or table can have the name, or DuckDB would take it for another's."""
     if kind == "schema" and name.lower() in _RESERVED_SCHEMAS:
         raise WarehouseError(f"DuckDB has something of its own named {name!r}; choose another schema.")
-    if not name or "\0" in name or not _is_text(name):
+    if not is_text(name):
         raise WarehouseError(f"A {kind} of DuckDB cannot be named '{shown(name)}'; choose another {kind}.")
 
 
-def _is_text(name: str) -> bool:
+def is_text(name: str) -> bool:
+    """Return True if DuckDB can be given the name."""
     try:
         name.encode()
     except UnicodeEncodeError:  # half a surrogate pair, as Python reads bytes that are not UTF-8
         return False
-    return True
+    return name != "" and "\0" not in name
 
 
 class DuckDBDialect(Dialect):

@@ -15,7 +15,7 @@ import tenacity
 
 from gorgias_assets.warehouse.duckdb.faults import fault, has_damaged_log, is_fault, is_in_use, is_missing
 from gorgias_assets.warehouse.duckdb.modes import as_closed_as
-from gorgias_assets.warehouse.duckdb.session import CATALOG, DuckDBDialect, DuckDBSession
+from gorgias_assets.warehouse.duckdb.session import CATALOG, DuckDBDialect, DuckDBSession, is_text
 from gorgias_assets.warehouse.tables import Slice, Table, WarehouseError
 from gorgias_assets.warehouse.warehouse import Warehouse
 
@@ -45,7 +45,7 @@ class DuckDBWarehouse(Warehouse):
     ) -> None:
         if database == ":memory:":
             raise WarehouseError("A DuckDB in memory is gone when the step ends; name a file.")
-        if not database or "\0" in database:
+        if not is_text(database):
             raise WarehouseError("The warehouse URI names no file; expected duckdb:///<file>.")
         self._database = database if database.startswith(_MOTHERDUCK) else _file(database)
         # Rows come one batch at a time: more threads would only contend.
