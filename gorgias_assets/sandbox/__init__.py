@@ -11,8 +11,8 @@ account whose rows, clock, mistakes and deletions a test or a demo controls.
     prose      what its customers and agents write
 endpoints  the paths of the API, and the answer of each
     bucket     the leaky bucket of API calls
-    faults     what goes wrong on demand
-    server     the HTTP in front of it all
+    faults     what goes wrong on demand: any status, header or body, by path, turn or weight of the page
+    server     the HTTP in front of it all, on its own host only, with TLS and another clock if wanted
 
 `python -m gorgias_assets.sandbox` starts a shop that lives on in real time.
 """

@@ -19,14 +19,19 @@ NOT_IN_ONE_TICKET = ("excerpt", "messages_count", "integrations", "last_sent_mes
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer: `sent` of its body arrive before the connection breaks, and nothing at all if the status is 0."""
+    """An answer: `sent` of its body arrive before the connection breaks, and nothing at all if the status is 0.
+
+    A header of None is left out. An `interim` status is sent first; of a `bare` answer only the body is.
+    """
 
     status: int
     body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str | None] = field(default_factory=dict)
     content_type: str = "application/json"
     delay: float = 0.0
     sent: float = 1.0
+    interim: int | None = None
+    bare: bool = False
 
     @property
     def is_page(self) -> bool:

@@ -1,11 +1,13 @@
 """Faults on demand: each turns the answer that was due into another one."""
 
+import gzip
 import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any
 
 from gorgias_assets.sandbox.endpoints import Answer, ApiError
@@ -26,7 +28,9 @@ ERRORS = {
 }
 """Statuses, and Gorgias's messages with them."""
 
-STATUSES = range(200, 600)
+STATUSES = range(100, 1000)
+WITHOUT_BODY = (204, 205, 304)
+MEBIBYTE, GIBIBYTE = 2**20, 2**30
 HTML = b"<!doctype html><html><head><title>Gorgias</title></head><body><h1>Something went wrong</h1></body></html>"
 
 
@@ -36,22 +40,39 @@ class Fault:
 
     A request that an earlier fault of the list befell is not counted.
 
-    `what` is a name of EFFECTS or a status: one of ERRORS is answered as Gorgias does, any other one, and one that
-    `is_foreign`, in HTML, as by something in front of it. `retry_after` is the header of a 429 (None: it is left out),
-    `seconds` the duration of a slow answer.
+    - `what`: a name of EFFECTS, or a status of three digits. Below 200 it comes before the answer that was due; from
+      200 to 299 it replaces that answer's status. One of ERRORS is answered as Gorgias does, any other one, and one
+      that `is_foreign`, in HTML, as by something in front of it.
+    - `rows_over`, `bytes_over`: the weight of a page beyond which the fault befalls it (None: any answer).
+    - `headers`: headers of the answer, put in the place of its own; None leaves one out.
+    - `body`: the answer's body.
+    - `retry_after`: the header of that name (None: it is left out).
+    - `seconds`: the duration of a slow answer.
     """
 
     what: str | int
     path: str = "*"
     skip: int = 0
     times: int | None = 1
-    retry_after: int | None = None
+    rows_over: int | None = None
+    bytes_over: int | None = None
+    headers: Mapping[str, str | None] = field(default_factory=dict)
+    body: bytes | None = None
+    retry_after: int | str | None = None
     seconds: float = 1.0
     is_foreign: bool = False
 
     def __post_init__(self) -> None:
         if self.what not in EFFECTS and self.what not in STATUSES:
             raise ValueError(f"no such fault: {self.what}; there are statuses, and {', '.join(EFFECTS)}")
+
+    def concerns(self, due: Answer, path: str, sent: Mapping[str, str]) -> bool:
+        return (
+            fnmatchcase(path, self.path)
+            and (self.what not in NEED_A_CURSOR or "cursor" in sent)
+            and (self.bytes_over is None or (due.is_page and len(due.body) > self.bytes_over))
+            and (self.rows_over is None or (due.is_page and len(json.loads(due.body)["data"]) > self.rows_over))
+        )
 
 
 class Faults(list[Fault]):
@@ -66,7 +87,7 @@ class Faults(list[Fault]):
         """Return the answer after the faults. `sent` are the parameters of the request."""
         with self._lock:
             for fault in self:
-                if fnmatchcase(path, fault.path) and (fault.what not in NEED_A_CURSOR or "cursor" in sent):
+                if fault.concerns(answer, path, sent):
                     turn = self._matched[fault] - fault.skip
                     self._matched[fault] += 1
                     if turn >= 0 and (fault.times is None or turn < fault.times):
@@ -78,6 +99,12 @@ def refusal(status: int) -> Answer:
     return ApiError(status, ERRORS[status]).answer
 
 
+@cache
+def blanks(size: int) -> bytes:
+    """Return that many blanks, a multiple of a mebibyte, compressed to a thousandth."""
+    return gzip.compress(b" " * MEBIBYTE, mtime=0) * (size // MEBIBYTE)
+
+
 @dataclass(frozen=True)
 class Case:
     """The answer that was due, the fault that befalls it, and the parameters of the request."""
@@ -87,13 +114,21 @@ class Case:
     sent: Mapping[str, str]
 
     def outcome(self) -> Answer:
-        if isinstance(self.fault.what, str):
-            return EFFECTS[self.fault.what](self)
-        after, status = self.fault.retry_after, self.fault.what
-        refused = Answer(status, HTML, content_type="text/html")
+        what, after = self.fault.what, self.fault.retry_after
+        answer = EFFECTS[what](self) if isinstance(what, str) else self.with_status(what)
+        headers = {**answer.headers, **self.fault.headers, **({} if after is None else {"Retry-after": str(after)})}
+        return replace(answer, headers=headers, body=answer.body if self.fault.body is None else self.fault.body)
+
+    def with_status(self, status: int) -> Answer:
+        if status < 200:
+            return replace(self.due, interim=status)
+        if status in WITHOUT_BODY:
+            return Answer(status)
+        if status < 300 and not self.fault.is_foreign:
+            return replace(self.due, status=status)
         if status in ERRORS and not self.fault.is_foreign:
-            refused = refusal(status)
-        return replace(refused, headers={} if after is None else {"Retry-after": str(after)})
+            return refusal(status)
+        return Answer(status, HTML, content_type="text/html")
 
     @property
     def page(self) -> Row:
@@ -105,6 +140,11 @@ class Case:
 
     def leading_to(self, cursor: str, **changes: Any) -> Answer:
         return self.spoilt(meta=self.page.get("meta", {}) | {"next_cursor": cursor}, **changes)
+
+    def inflated(self) -> Answer:
+        """Return the page after 2 GiB of blanks, which are 2 MB as they are sent."""
+        body = blanks(2 * GIBIBYTE) + gzip.compress(self.due.body)
+        return replace(self.due, body=body, headers={**self.due.headers, "Content-Encoding": "gzip"})
 
     def emptied(self) -> Answer:
         """Return an empty page whose cursor leads to the rows that were due: a client that goes on misses none."""
@@ -128,5 +168,8 @@ EFFECTS: dict[str, Callable[[Case], Answer]] = {
     "empty_page": Case.emptied,
     "no_location": lambda case: replace(case.due, headers={}),
     "wrong_order": lambda case: case.spoilt(data=case.page.get("data", [])[::-1]),
+    "headers": lambda case: case.due,
+    "bare": lambda case: replace(case.due, bare=True),
+    "inflated": Case.inflated,
 }
 NEED_A_CURSOR = ("expired_cursor", "stuck_cursor")

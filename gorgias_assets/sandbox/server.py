@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import TCPServer
 from typing import Any, Self
-from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.bucket import Bucket
@@ -30,21 +30,24 @@ from gorgias_assets.sandbox.shop import Shop
 CALL_LIMIT = "X-Gorgias-Account-Api-Call-Limit"
 UNLIMITED = "1/100000"
 COOKIE = "session=of-no-use; Path=/"
+MISDIRECTED = Answer(421, b"This host is not served here.", content_type="text/plain")
 
 
 @dataclass
 class Request:
-    """A request, in order of arrival. `status` is 0 until it is answered, and stays 0 if the connection was reset.
-
-    `cookie` is what the client sent of the cookies that it was given.
-    """
+    """A request, in order of arrival. `status` is 0 until it is answered, and stays 0 if the connection was reset."""
 
     method: str
     path: str
     query: str
+    headers: Message = field(default_factory=Message, repr=False)
     started: float = field(default_factory=time.monotonic)
     status: int = 0
-    cookie: str | None = None
+
+    @property
+    def cookie(self) -> str | None:
+        """Return the cookies that the client sent back."""
+        return self.headers["Cookie"]
 
     @property
     def params(self) -> dict[str, str]:
@@ -63,8 +66,9 @@ class Sandbox:
     held: the next page shows its changes, and this one does not.
 
     - `clock_offset`: how far the `Date` of answers lies after the account's time.
-    - `gateway_bytes`: pages of more bytes are answered by 504, as by a gateway that has no time for them.
     - `certificate`: a PEM file of a certificate and its key, to serve HTTPS.
+
+    Only requests to its own host are answered: no name of somebody else's leads a browser to it.
     """
 
     def __init__(
@@ -77,12 +81,11 @@ class Sandbox:
         latency: float = 0.0,
         unknown_domain: bool = False,
         clock_offset: timedelta = timedelta(0),
-        gateway_bytes: int | None = None,
         certificate: Path | None = None,
     ) -> None:
         self.account, self.bucket, self.shop = account, bucket, shop
         self.gzip, self.latency, self.unknown_domain = gzip, latency, unknown_domain
-        self.clock_offset, self.gateway_bytes, self.certificate = clock_offset, gateway_bytes, certificate
+        self.clock_offset, self.certificate = clock_offset, certificate
         self.requests: list[Request] = []
         self.faults = Faults()
         self.after_page: Callable[[Request], object] | None = None
@@ -91,8 +94,16 @@ class Sandbox:
 
     @property
     def api_url(self) -> str:
-        scheme = "https" if self.certificate else "http"
-        return f"{scheme}://127.0.0.1:{self._server.server_address[1]}/api"
+        return f"{'https' if self.certificate else 'http'}://127.0.0.1:{self.port}/api"
+
+    @property
+    def port(self) -> int:
+        return int(self._server.server_address[1])
+
+    @property
+    def now(self) -> datetime:
+        """Return the time as answers give it."""
+        return self.account.now + self.clock_offset
 
     @property
     def uri(self) -> str:
@@ -111,19 +122,26 @@ class Sandbox:
     def respond(self, request: Request, headers: Message) -> Answer:
         """Return the answer, after everything that can come between it and the request."""
         self.requests.append(request)
+        due = self._answered(request, headers) if self._is_host(headers.get("Host", "")) else MISDIRECTED
+        request.status = due.status
+        return due
+
+    def _is_host(self, name: str) -> bool:
+        host, _, port = name.lower().partition(":")
+        return host in ("127.0.0.1", "localhost") and (port or ("443" if self.certificate else "80")) == str(self.port)
+
+    def _answered(self, request: Request, headers: Message) -> Answer:
         name = CALL_LIMIT.lower() if len(self.requests) % 2 else CALL_LIMIT
         if self.shop:
             self.shop.live(until=datetime.now(UTC))
         due = self.faults.befall(self._due(request, headers), request.path, request.params)
-        if self.gateway_bytes and due.is_page and len(due.body) > self.gateway_bytes:
-            due = Answer(504, HTML, content_type="text/html")
         if self.after_page and due.is_page:
             self.after_page(request)
         if not self.unknown_domain:
-            due = replace(due, headers={**due.headers, name: self._calls()})
-        if self.gzip and "gzip" in headers.get("Accept-Encoding", ""):
+            due = replace(due, headers={name: self._calls(), **due.headers})
+        packs = self.gzip and "gzip" in headers.get("Accept-Encoding", "")
+        if packs and due.body and not due.bare and not due.headers.keys() & {"Content-Encoding", "Transfer-Encoding"}:
             due = replace(due, body=gzip.compress(due.body, 1), headers={**due.headers, "Content-Encoding": "gzip"})
-        request.status = due.status
         return due
 
     def _due(self, request: Request, headers: Message) -> Answer:
@@ -187,24 +205,25 @@ class Connection(BaseHTTPRequestHandler):
 
     def respond(self) -> None:
         url = urlsplit(self.path)
-        due = self.server.sandbox.respond(self._request(url), self.headers)
+        request = Request(self.command, url.path, url.query, self.headers)
+        due = self.server.sandbox.respond(request, self.headers)
         time.sleep(due.delay + self.server.sandbox.latency)
-        self.close_connection |= self.command != "GET" or due.sent < 1
+        has_its_length = not due.bare and not due.headers.keys() & {"Content-Length", "Transfer-Encoding"}
+        self.close_connection |= self.command != "GET" or due.sent < 1 or not has_its_length
         if due.status == 0:
             self._reset()
             return
-        sandbox = self.server.sandbox
-        date = format_datetime(sandbox.account.now + sandbox.clock_offset, usegmt=True)
-        headers = {"Date": date, "Content-Type": due.content_type, "Content-Length": len(due.body), **due.headers}
-        lines = [f"HTTP/1.1 {due.status} {responses.get(due.status, 'Unknown')}", f"Set-Cookie: {COOKIE}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        body = due.body[: int(len(due.body) * due.sent)]
-        self.wfile.write("\r\n".join([*lines, "", ""]).encode() + body)
+        self.wfile.write((b"" if due.bare else self._head(due)) + due.body[: int(len(due.body) * due.sent)])
+
+    def _head(self, due: Answer) -> bytes:
+        interim = [] if due.interim is None else [status_line(due.interim), ""]
+        date = format_datetime(self.server.sandbox.now, usegmt=True)
+        length = None if due.status == 204 else len(due.body)
+        headers = {"Date": date, "Content-Type": due.content_type, "Content-Length": length, "Set-Cookie": COOKIE}
+        lines = [f"{name}: {value}" for name, value in {**headers, **due.headers}.items() if value is not None]
+        return "\r\n".join([*interim, status_line(due.status), *lines, "", ""]).encode()
 
     do_GET = do_POST = do_PUT = do_DELETE = respond  # noqa: N815, http.server's names
-
-    def _request(self, url: SplitResult) -> Request:
-        return Request(self.command, url.path, url.query, cookie=self.headers.get("Cookie"))
 
     def log_message(self, *_: Any) -> None:
         """Write nothing to stderr: the log is `Sandbox.requests`."""
@@ -215,3 +234,7 @@ class Connection(BaseHTTPRequestHandler):
         self.rfile.close()
         self.connection.close()
         self.close_connection = True
+
+
+def status_line(status: int) -> str:
+    return f"HTTP/1.1 {status} {responses.get(status, 'Unknown')}"

@@ -175,7 +175,7 @@ def test_pages_of_any_weight_are_read_if_a_gateway_lets_so_many_rows_through(
     sandbox: Sandbox,  # noqa: F811
     rows: int,
 ) -> None:
-    sandbox.gateway_bytes = len(page_body({"id": 1})) + 420 * rows
+    sandbox.faults.append(Fault(504, bytes_over=len(page_body({"id": 1})) + 420 * rows, times=None))
     assert ids(pages_of(sandbox, patience=10_000)) == list(range(1, 251))
 
 
