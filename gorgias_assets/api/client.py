@@ -112,6 +112,13 @@ class Untrusted(GorgiasError):
     """Answers break the contract of a list; reading on could lose rows silently."""
 
 
+class _Session(requests.Session):
+    """A session to which no answer is a redirect: requests would parse its location and read its body, however long."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002
+        return None
+
+
 class GorgiasClient:
     """Reads lists of one account, one request at a time.
 
@@ -130,7 +137,7 @@ class GorgiasClient:
         self._patience = patience
         self._closed = Event()
         self._sizes: dict[str, PageSize] = {}
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.trust_env = self._api_url.startswith("https:")  # a proxy is no way to loopback
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # a client with a key needs none
         self._session.auth = requests.auth.HTTPBasicAuth(uri.email.encode(), uri.api_key.encode())

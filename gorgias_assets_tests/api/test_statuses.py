@@ -10,7 +10,7 @@ from gorgias_assets.api import page_size
 from gorgias_assets.api.answers import retry_after
 from gorgias_assets.api.client import CursorRefused, Presence, Rejected, Unavailable
 from gorgias_assets.sandbox.account import Account
-from gorgias_assets.sandbox.faults import Fault
+from gorgias_assets.sandbox.faults import Fault, blanks
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets_tests.api.test_client import (
     NEWEST_FIRST,
@@ -62,6 +62,18 @@ def test_a_403_of_something_in_front_of_gorgias_is_not_the_key_s_fault(sandbox: 
     sandbox.faults[:] = [Fault(403, times=None)]
     with pytest.raises(Rejected, match="this key's user may not read it"):
         pages_of(sandbox)
+
+
+@pytest.mark.parametrize("location", [b"http://[x", b"http://\xff\xfe/\x1b[31m", b"//", b"http://a:99999/", b"\xed"])
+def test_a_redirect_may_lead_to_what_is_no_place(sandbox: Sandbox, location: bytes) -> None:  # noqa: F811
+    sandbox.faults.append(
+        Fault(
+            "bare", body=b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + location + b"\r\n\r\n", times=None
+        )
+    )
+    with pytest.raises(Rejected, match="status 302; it redirects to") as caught:
+        pages_of(sandbox)
+    assert "\x1b" not in str(caught.value)
 
 
 def test_an_early_status_is_not_taken_for_the_answer_to_the_next_request() -> None:
@@ -211,6 +223,19 @@ def test_a_body_that_inflates_without_end_is_not_read_on() -> None:
             tracemalloc.stop()
     assert peak < 3 * page_size.MOST_BYTES
     assert "limit=50" in received[1][1]
+
+
+def test_a_redirect_s_body_is_bounded_too(sandbox: Sandbox) -> None:  # noqa: F811
+    headers = {"Location": "/elsewhere", "Content-Encoding": "gzip"}
+    sandbox.faults += [Fault(302, body=blanks(4 * page_size.MOST_BYTES), headers=headers), Fault(404)]
+    with client_of(sandbox) as client:
+        tracemalloc.start()
+        try:
+            assert client.find("/tickets/1").calls == 2
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak < 3 * page_size.MOST_BYTES
 
 
 def test_a_row_that_is_too_large_by_itself_is_said_in_a_sentence(
