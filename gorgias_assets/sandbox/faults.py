@@ -28,6 +28,7 @@ ERRORS = {
 }
 """Statuses, and Gorgias's messages with them."""
 
+ODD = (b"NaN", b"-Infinity", b"9" * 4_301, b"[" * 1_000 + b"]" * 1_000, b'"\xff"', b"1e400")
 STATUSES = range(100, 1000)
 WITHOUT_BODY = (204, 205, 304)
 MEBIBYTE, GIBIBYTE = 2**20, 2**30
@@ -146,6 +147,14 @@ class Case:
         body = blanks(2 * GIBIBYTE) + gzip.compress(self.due.body)
         return replace(self.due, body=body, headers={**self.due.headers, "Content-Encoding": "gzip"})
 
+    def odd(self) -> Answer:
+        """Return the page with a field in each row whose value JSON cannot hold, or hardly."""
+        rows = [{**row, "odd": f"odd {number % len(ODD)}"} for number, row in enumerate(self.page.get("data", []))]
+        body = self.spoilt(data=rows).body
+        for number, value in enumerate(ODD):
+            body = body.replace(b'"odd %d"' % number, value)
+        return replace(self.due, body=body)
+
     def emptied(self) -> Answer:
         """Return an empty page whose cursor leads to the rows that were due: a client that goes on misses none."""
         if not self.page.get("data"):
@@ -167,6 +176,7 @@ EFFECTS: dict[str, Callable[[Case], Answer]] = {
     "stuck_cursor": lambda case: case.leading_to(case.sent["cursor"]),
     "empty_page": Case.emptied,
     "no_location": lambda case: replace(case.due, headers={}),
+    "odd": Case.odd,
     "wrong_order": lambda case: case.spoilt(data=case.page.get("data", [])[::-1]),
     "headers": lambda case: case.due,
     "bare": lambda case: replace(case.due, bare=True),
