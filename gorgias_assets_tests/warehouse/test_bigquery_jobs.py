@@ -642,6 +642,22 @@ def test_a_dataset_with_a_dash_is_refused(warehouse):
 
 
 @pytest.mark.parametrize(
+    ("dataset", "sentence"),
+    [
+        ("Information_Schema", "views of its own"),
+        ("", "no dataset named ''"),
+        ("a\0b", "no dataset named"),
+        ("a\udcff", "no dataset named"),
+    ],
+    ids=ascii,
+)
+def test_a_dataset_that_bigquery_cannot_have_is_refused(warehouse, dataset, sentence):
+    message = failure(warehouse.saved_position, Table(dataset, "letters"), "sweep")
+    assert sentence in message
+    assert message.isprintable()
+
+
+@pytest.mark.parametrize(
     ("tags", "sentence"),
     [
         ([[["a"], []]], "Column 'tags' holds lists of lists, which BigQuery has no type for; return lists of structs."),

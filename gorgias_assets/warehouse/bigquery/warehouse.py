@@ -13,6 +13,7 @@ from google.cloud import bigquery
 from google.cloud.bigquery_storage import BigQueryReadClient
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 
+from gorgias_assets.display import shown
 from gorgias_assets.warehouse.bigquery.jobs import GOOGLE_ERRORS, Bill, Jobs, Patience, fault
 from gorgias_assets.warehouse.bigquery.session import BigQueryDialect, BigQuerySession
 from gorgias_assets.warehouse.tables import Table, WarehouseError
@@ -75,7 +76,11 @@ class BigQueryWarehouse(Warehouse):
     def _session(self, schema: str, creates: bool) -> Iterator[BigQuerySession | None]:
         """Yield a session in the dataset's location. A missing dataset is created, or else None is yielded."""
         if not re.fullmatch(r"\w+", schema, re.ASCII):
-            raise WarehouseError(f"BigQuery has no dataset named {schema!r}: only letters, digits and _ are allowed.")
+            raise WarehouseError(
+                f"BigQuery has no dataset named '{shown(schema)}': only letters, digits and _ are allowed."
+            )
+        if schema.lower() == "information_schema":
+            raise WarehouseError("BigQuery has views of its own in information_schema; choose another dataset.")
         options = {"api_endpoint": self.api_endpoint} if self.api_endpoint else None
         try:
             with closing(bigquery.Client(self.project, self.credentials, client_options=options)) as client:
