@@ -51,6 +51,7 @@ class Settings(BaseModel):
         "duckdb:///warehouse.duckdb",
         "`duckdb:///<file>`, `duckdb:////<absolute path of a file>`, `md:<MotherDuck database>` or "
         "`bigquery://<project>?dataset=<dataset>`",
+        repr=False,
     )
     table_schema: str = _setting(
         "GORGIAS_SCHEMA",
@@ -76,8 +77,9 @@ class Settings(BaseModel):
         "GORGIAS_GAPS_DAYS",
         "30",
         "number of days that the sensor `gorgias_gaps` looks back",
-        "a number of days, 1 or more",
+        "a number of days, 1 to 36500",
         ge=1,
+        le=36_500,
     )
     max_share: float = _setting(
         "GORGIAS_MAX_SHARE",
@@ -104,6 +106,7 @@ class Settings(BaseModel):
         "GORGIAS_REPORTS",
         "reports",
         "folder of the overview's reports, or a URL that fsspec can write to, such as `s3://<bucket>/<folder>`",
+        repr=False,
     )
     alert_webhook_url: str = _setting(
         "ALERT_WEBHOOK_URL", "", "Slack-compatible webhook for failed runs and failed checks", repr=False
@@ -111,7 +114,7 @@ class Settings(BaseModel):
     alert_dagster_url: str = _setting(
         "ALERT_DAGSTER_URL", "http://localhost:3000", "the Dagster UI that links in alerts lead to"
     )
-    api_url: str = _setting("GORGIAS_API_URL", "", "base URL of the API, for a simulated account")
+    api_url: str = _setting("GORGIAS_API_URL", "", "base URL of the API, for a simulated account", repr=False)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:

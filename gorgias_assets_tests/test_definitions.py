@@ -53,7 +53,7 @@ REFUSED = [
     ("GORGIAS_MAX_SHARE", "8", "GORGIAS_MAX_SHARE must be a number above 0, at most 1."),
     ("GORGIAS_TIMEZONE", "Berlin", "GORGIAS_TIMEZONE must be a time zone such as Europe/Berlin."),
     ("GORGIAS_CHANGES_EVERY", "0", "GORGIAS_CHANGES_EVERY must be a number of minutes, 1 to 1440."),
-    ("GORGIAS_GAPS_DAYS", "all", "GORGIAS_GAPS_DAYS must be a number of days, 1 or more."),
+    ("GORGIAS_GAPS_DAYS", "all", "GORGIAS_GAPS_DAYS must be a number of days, 1 to 36500."),
     ("GORGIAS_EXECUTOR", "celery", "GORGIAS_EXECUTOR must be in_process, processes or kubernetes."),
     ("GORGIAS_SEEK", "maybe", "GORGIAS_SEEK must be on or off."),
     ("WAREHOUSE_URI", "sqlite:///x", "The warehouse URI names no known warehouse; expected duckdb:///<file>"),
@@ -171,6 +171,13 @@ def test_a_setting_with_line_ends_or_bytes_that_are_no_text_is_refused_with_a_se
         Settings.from_environment({variable: f"s3cret{text}"})
 
 
+def test_what_may_hold_a_secret_is_in_no_representation_of_the_settings():
+    uri = "bigquery://my-project?gcp_credentials=c2VjcmV0"
+    url = "https://user:c2VjcmV0@host"
+    settings = Settings(warehouse_uri=uri, reports=url, alert_webhook_url=url, api_url=url)
+    assert "c2VjcmV0" not in f"{settings} {settings!r}"
+
+
 def test_white_space_around_a_setting_does_not_count():
     settings = Settings.from_environment(
         {"WAREHOUSE_URI": " duckdb:///a.duckdb\r\n", "GORGIAS_DAILY_AT": "01:30\n", "GORGIAS_SCHEMA": "\t \n"}
@@ -186,6 +193,7 @@ def test_white_space_around_a_setting_does_not_count():
         ("GORGIAS_CHANGES_EVERY", "1e300"),
         ("GORGIAS_CHANGES_EVERY", "nan"),
         ("GORGIAS_GAPS_DAYS", "9" * 5000),
+        ("GORGIAS_GAPS_DAYS", "9" * 12),
         ("GORGIAS_MAX_SHARE", "inf"),
         ("GORGIAS_TIMEZONE", "x" * 5000),
         ("GORGIAS_TIMEZONE", "../../etc/passwd"),
