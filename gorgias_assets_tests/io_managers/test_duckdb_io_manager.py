@@ -110,6 +110,9 @@ def test_capitals_in_a_schema_s_name_make_no_other_schema(database):
     for n, place in enumerate([Table("Main", "orders"), Table("main", "Orders")]):
         warehouse.replace(place, pa.table({"n": [n]}), ())
     assert warehouse.read(Table("MAIN", "ORDERS"), ()).to_pylist() == [{"n": 1}]
+    for n, schema in enumerate(("\u00e9t\u00e9", "\u00c9t\u00e9")):  # of which DuckDB makes two
+        warehouse.replace(Table(schema, "orders"), pa.table({"n": [n]}), ())
+        assert warehouse.read(Table(schema, "orders"), ()).to_pylist() == [{"n": n}]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +124,13 @@ def test_a_name_that_duckdb_cannot_have_is_refused_with_a_sentence(database, pla
         with pytest.raises(WarehouseError, match=r"of DuckDB cannot be named .* choose another"):
             use()
         warehouse.replace(Table("shop", "orders"), pa.table({"n": [1]}), ())
+
+
+@pytest.mark.parametrize("schema", ["temp", "a\0b", ""], ids=ascii)
+def test_a_schema_that_duckdb_cannot_have_is_refused_before_there_is_a_file(database, schema):
+    """A sweep asks for its position first, and would read Gorgias in vain."""
+    with pytest.raises(WarehouseError, match="choose another schema"):
+        DuckDBWarehouse(str(database), {}, 1).saved_position(Table(schema, "orders"), "sweep")
 
 
 @pytest.mark.parametrize("schema", ["memory", "Temp", "system", "information_schema", "PG_CATALOG", "_Attached_File"])

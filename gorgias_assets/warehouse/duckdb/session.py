@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any, ClassVar
 
 import duckdb
@@ -16,6 +17,7 @@ from gorgias_assets.warehouse.tables import Merged, Table, WarehouseError
 
 CATALOG = "_attached_file"  # a schema of the same name would make two-part names ambiguous
 _RESERVED_SCHEMAS = ("memory", "temp", "system", "information_schema", "pg_catalog", CATALOG)
+_SMALL = str.maketrans(ascii_uppercase, ascii_lowercase)
 _ROWS = "_staged_rows"  # the view under which a connection sees the rows to write
 _TYPES = {
     pa.int64(): "BIGINT",
@@ -88,15 +90,20 @@ class DuckDBSession(Session):
         return self._connection.sql(query).to_arrow_table()
 
     def columns_of(self, table: Table) -> dict[str, str]:
-        """Return the type of each column. For names of schemas and tables, capitals are the same as small letters."""
+        """Return the type of each column.
+
+        For names of schemas and tables, A to Z are the same as a to z, and no other letters are.
+        """
         check_name("schema", table.schema)
         check_name("table", table.name)
+        named = [
+            f"translate({name}, '{ascii_uppercase}', '{ascii_lowercase}')" for name in ("schema_name", "table_name")
+        ]
         return dict(
             self._connection.execute(
-                "SELECT column_name, data_type FROM duckdb_columns() "
-                "WHERE database_name = current_database() AND lower(schema_name) = lower(?) "
-                "AND lower(table_name) = lower(?) ORDER BY column_index",
-                [table.schema, table.name],
+                "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = current_database() "
+                f"AND {named[0]} = ? AND {named[1]} = ? ORDER BY column_index",
+                [name.translate(_SMALL) for name in (table.schema, table.name)],
             ).fetchall()
         )
 

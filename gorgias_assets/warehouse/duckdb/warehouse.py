@@ -15,7 +15,7 @@ import tenacity
 
 from gorgias_assets.warehouse.duckdb.faults import fault, has_damaged_log, is_fault, is_in_use, is_missing
 from gorgias_assets.warehouse.duckdb.modes import as_closed_as
-from gorgias_assets.warehouse.duckdb.session import CATALOG, DuckDBDialect, DuckDBSession, is_text
+from gorgias_assets.warehouse.duckdb.session import CATALOG, DuckDBDialect, DuckDBSession, check_name, is_text
 from gorgias_assets.warehouse.tables import Slice, Table, WarehouseError
 from gorgias_assets.warehouse.warehouse import Warehouse
 
@@ -88,15 +88,17 @@ class DuckDBWarehouse(Warehouse):
         return folder / file.name
 
     @contextmanager
-    def _writing(self, schema: str) -> Iterator[DuckDBSession]:  # noqa: ARG002
+    def _writing(self, schema: str) -> Iterator[DuckDBSession]:
         """Yield a session in a transaction, which is committed unless the block raises."""
+        check_name("schema", schema)
         with self._connection(read_only=False) as connection:
             connection.begin()
             yield DuckDBSession(connection)
             connection.commit()
 
     @contextmanager
-    def _reading(self, schema: str) -> Iterator[DuckDBSession | None]:  # noqa: ARG002
+    def _reading(self, schema: str) -> Iterator[DuckDBSession | None]:
+        check_name("schema", schema)
         if self._exists():
             with self._connection(read_only=True) as connection:
                 yield DuckDBSession(connection)
