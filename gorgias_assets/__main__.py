@@ -29,12 +29,23 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def read_dotenv() -> None:
+    try:
+        dotenv.load_dotenv(".env")
+    except ValueError:
+        raise ValueError("The file .env must be text in UTF-8.") from None
+
+
 def main() -> int:
     chosen = arguments()
-    dotenv.load_dotenv(".env")
     from gorgias_assets.commands import backfill, shell, status  # slow to import, after a wrong argument
-    from gorgias_assets.definitions import account, defs  # which reads the settings
 
+    try:
+        read_dotenv()
+        from gorgias_assets.definitions import account, defs  # which reads the settings
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
     resources = dict(defs.resources or {})
     try:
         match chosen.command:

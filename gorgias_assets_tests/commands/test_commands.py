@@ -94,6 +94,19 @@ def test_a_backfill_that_fails_prints_why_in_a_sentence(settings, account):
     assert "wr0ng" not in output
 
 
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        (b"GORGIAS_MAX_SHARE=8\n", "GORGIAS_MAX_SHARE must be a number above 0, at most 1.\n"),
+        (b"GORGIAS_REPORTS=\xfc\n", "The file .env must be text in UTF-8.\n"),
+    ],
+    ids=["value", "bytes"],
+)
+def test_settings_that_cannot_be_used_end_a_command_in_one_sentence(settings, variables, sentence):
+    Path(settings["DAGSTER_HOME"], ".env").write_bytes(variables)
+    assert run(settings, "status") == (1, sentence)
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize(
     "days", [("2025-02-28", "2025-03-10"), ("2025-03-10", "2025-03-02"), ("2025-03-02", "2999-01-01")]
