@@ -30,7 +30,7 @@ _FORMS = {
     "dataset": (re.compile(r"[A-Za-z0-9_]{1,1024}"), "the name of a dataset, of letters, digits and _"),
     "location": (re.compile(r"[A-Za-z0-9-]{1,63}"), "a location of Google, such as EU or europe-west3"),
     "credentials_path": (  # and not another URI, or the key itself, as JSON or in base64
-        re.compile(r"(?![A-Za-z][\w+.-]+:|e[\w+/]{200})[^{}\"]{1,4096}"),
+        re.compile(r"(?![A-Za-z][\w+.-]+:|e[\w+/]{200}|.*(//|:)[^/]*@)[^{}\"%]{1,4096}"),
         "the path of a file",
     ),
     "gcp_credentials": (re.compile(r"[A-Za-z0-9+/_=\s-]+"), "a key in base64"),

@@ -16,8 +16,12 @@ from gorgias_assets.warehouse.duckdb.session import check_name
 from gorgias_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 from gorgias_assets.warehouse.tables import WarehouseError
 
-_SECRET = re.compile(r"[?&;:\s][\w-]*(token|passw(or)?d|pwd|secret|key|credentials?)\s*=|//[^/]*@|:[^/]*@", re.I)
+_SECRET = re.compile(  # a parameter in the place of a name; or a user
+    r"([?&;:,\s][\w-]*(token|passw(or)?d|pwd|secret|key|credentials?)|motherduck_token)\s*[=:]|(//|:)[^/]*@",
+    re.IGNORECASE,
+)
 _NESTED_SCHEME = re.compile(r"\s*([A-Za-z][\w+.-]+|):")  # of two letters or more: Windows has drives of one
+_PARAMETER = re.compile(r"\?[^/]*=")
 _MOTHERDUCK_NAME = re.compile(r"([\w-][\w /-]*)?")  # no dot, which a token has
 
 
@@ -85,7 +89,7 @@ def _file(place: str) -> str:
     file = place.removeprefix("///")
     if file == place or not file.strip("/ "):
         raise InvalidUri("The warehouse URI names no file; expected duckdb:///<file> or duckdb:////<absolute path>.")
-    if _NESTED_SCHEME.match(file):
+    if _NESTED_SCHEME.match(file) or _PARAMETER.search(_plain(file)):
         raise InvalidUri(
             "The warehouse URI names no file, but another URI after duckdb:///; expected duckdb:///<file>, or "
             "md:<database> for MotherDuck."
@@ -108,7 +112,11 @@ def _schema(name: str) -> str:
 
 
 def _may_hold_a_secret(text: str) -> bool:
-    """Return True if a token or a password may be in the text, encoded any number of times or in unusual letters."""
+    return bool(_SECRET.search(_plain(text)))
+
+
+def _plain(text: str) -> str:
+    """Return a text that may be encoded any number of times, or be in unusual letters, in plain ones."""
     while (decoded := unicodedata.normalize("NFKC", unquote(text))) != text:
         text = decoded
-    return bool(_SECRET.search(text))
+    return text

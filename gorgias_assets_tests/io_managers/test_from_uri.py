@@ -139,6 +139,10 @@ def test_what_cannot_be_used_is_refused_with_a_sentence(uri):
         "duckdb:///./md:shop%3Fmotherduck_token=s3cret",
         "duckdb:///shop.duckdb%26pass%77ord=s3cret",
         "duckdb:///shop.duckdb#s3cret",
+        "duckdb:///shop.duckdb%3Fb=s3cret",
+        "duckdb:///shop.duckdb,token=s3cret",
+        "duckdb:///shop.duckdb token:s3cret",
+        "duckdb:////shop/motherd%2575ck_token=s3cret",
         "duckdb:////user:s3cret%40host/shop.duckdb",
         "duckdb:///md:shop?motherduck_token=s3cret",
         "duckdb:///MD:shop%3fmotherduck_token%3ds3cret",
@@ -160,6 +164,8 @@ def test_what_cannot_be_used_is_refused_with_a_sentence(uri):
         "bigquery://my-project/s3cret",
         'bigquery://my-project?credentials_path={"private_key":"s3cret"}',
         "bigquery://my-project?credentials_path=https://user:s3cret@host/key.json",
+        "bigquery://my-project?credentials_path=//user:s3cret@host/key.json",
+        "bigquery://my-project?credentials_path=//user:s3cret%2540host/key.json",
         f"bigquery://my-project?credentials_path=eyJ0{'a' * 300}s3cret",
     ],
     ids=ascii,
@@ -225,6 +231,11 @@ def test_the_name_of_a_database_can_come_from_a_variable_which_brings_no_token_e
     with pytest.raises(InvalidUri, match="motherduck_token") as raised:
         by_name.process_config_and_initialize()
     assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["md:shop?attach_mode=single", "a b?.duckdb", "/10:30/key=1,2.duckdb", "R&D.duckdb"])
+def test_a_name_without_a_secret_is_left_as_it_is(name):
+    assert GorgiasDuckDBIOManager(database=name).database == name
 
 
 @pytest.mark.parametrize("name", ["", "a\0b.duckdb", "a\udcff.duckdb"], ids=ascii)
