@@ -16,6 +16,13 @@ from gorgias_assets.api import parsing
 Read = dict[str, Any]
 
 _THESE_TIMES = range(2000, 2100)
+_PASSING = {  # of the statuses below 500, by RFC 9110 and its registry
+    304: "status 304",
+    408: "status 408",
+    421: "status 421",
+    425: "status 425",
+    429: "status 429, the account's API calls are used up",
+}
 
 
 class Unusable(Exception):
@@ -113,6 +120,7 @@ class Found(Request):
 
 def read_list(answer: Answer) -> Read:
     """Return the fields of a `Page`. Raise `Unusable` for anything but a list's envelope."""
+    _check_passing(answer)
     if answer.status != 200:
         raise Refused(answer.status, _has(answer.body, "error", dict), _host_of(answer.location))
     try:
@@ -136,6 +144,7 @@ def read_presence(answer: Answer) -> Read:
 
     An unknown domain gives 404 for every object, in HTML.
     """
+    _check_passing(answer)
     presence = Presence.UNKNOWN
     if answer.status == 200:
         if not _has(answer.body, "id", int):
@@ -153,6 +162,11 @@ def read_presence(answer: Answer) -> Read:
 def read_nothing(answer: Answer) -> Read:  # noqa: ARG001, any answer will do
     """Accept any answer."""
     return {}
+
+
+def _check_passing(answer: Answer) -> None:
+    if answer.status in _PASSING:
+        raise Unusable(_PASSING[answer.status])
 
 
 def _host_of(location: str | None) -> str:

@@ -76,7 +76,6 @@ _ADVICE = {
 }
 _UNEXPECTED = "this is unexpected; please report it with this message"
 _NOT_GORGIAS = "something in front of Gorgias refused it, such as a firewall or a proxy, and not because of the key"
-_PASSING = {304, 408, 421, 425}  # of the statuses below 500, by RFC 9110 and its registry
 _LASTING = {501, 505, 506, 508, 510, 511}  # of those from 500 on
 _SLOW = {504, 524}  # the server behind a gateway took too long
 
@@ -296,11 +295,9 @@ class GorgiasClient:
             self._budget.close_for(retry_after(answer.headers))
         if status in _LASTING:
             raise Refused(status)
-        if status == 429:
-            raise Unusable("status 429, the account's API calls are used up")
         if status < 200:  # the answer proper would follow, and be taken for that to the next request
             self._session.close()
-        if status < 200 or status >= 500 or status in _PASSING:
+        if status < 200 or status >= 500:
             raise Unusable(f"status {status}", status in _SLOW)
 
     def _read_body(self, answer: requests.Response, deadline: float, size: PageSize | None) -> bytes:

@@ -104,7 +104,7 @@ def test_a_404_that_is_not_gorgias_s_own_says_nothing_of_an_object(sandbox: Sand
         assert client.find("/tickets/1").presence is Presence.UNKNOWN
 
 
-@pytest.mark.parametrize("status", [200, 302, 401, 403, 404, 451])
+@pytest.mark.parametrize("status", [200, 302, 304, 401, 403, 404, 408, 421, 425, 429, 451, 499])
 def test_any_answer_below_500_shows_that_gorgias_is_there(sandbox: Sandbox, status: int) -> None:  # noqa: F811
     sandbox.faults.append(Fault(status, times=None))
     with client_of(sandbox) as client:
