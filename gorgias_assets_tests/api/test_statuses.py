@@ -246,4 +246,4 @@ def test_a_row_that_is_too_large_by_itself_is_said_in_a_sentence(
     monkeypatch.setattr(page_size, "MOST_BYTES_OF_ONE", 2**4)
     with client_of(sandbox) as client, pytest.raises(Unavailable, match="the answer is longer than 0 MiB"):
         client.page(SURVEYS, order_by=NEWEST_FIRST)
-    assert limits(sandbox)[:8] == [100, 50, 25, 12, 6, 3, 1, 1]
+    assert limits(sandbox)[:7] == [100, 50, 25, 12, 6, 3, 1]  # and again, if chance lets it within the patience
