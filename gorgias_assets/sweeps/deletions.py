@@ -84,6 +84,8 @@ def look_up(client: GorgiasClient, entity: Entity[Any], row: Mapping[str, Any], 
         if found.presence is Presence.GONE:
             return Look(Tombstone(row["id"], found.requested_at))
         moved = _fields_of(entity, found)
+        if _leads_elsewhere(entity, found) or (moved and entity.object_path.format_map(moved) == path):
+            return Look(refusal=found.status)
         if not moved and entity.parent and entity.parent.owns:
             return Look()  # its parent was merged, and it moved, to a place that the answer does not name
         if moved.get("id") != row["id"]:
@@ -99,8 +101,14 @@ def _fields_of(entity: Entity[Any], found: Found) -> dict[str, int]:
     return {name: int(value) for name, value in match.groupdict().items()} if match else {}
 
 
+def _leads_elsewhere(entity: Entity[Any], found: Found) -> bool:
+    """Return if the answer redirects, but to no object of Gorgias's: to a page to log in, for example."""
+    location, family = (found.location or "").strip(), entity.object_path.split("/")[1]
+    return location != "" and f"/{family}/" not in _path_of(location)
+
+
 def _path_of(location: str) -> str:
     try:
-        return unquote(urlsplit(location.strip()).path)
+        return "/" + unquote(urlsplit(location.strip()).path).lstrip("/")
     except ValueError:
         return ""

@@ -23,8 +23,11 @@ from gorgias_assets.sandbox.faults import Fault
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.schedules import full_sweep_schedule
+from gorgias_assets.sweeps.deletions import Look, look_up
+from gorgias_assets.sweeps.progress import Progress
 from gorgias_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 from gorgias_assets.warehouse.tables import Table
+from gorgias_assets_tests.api.test_client import client_of
 from gorgias_assets_tests.conftest import FIRST_DAY, Project
 from gorgias_assets_tests.engines import on_each_warehouse_in_time
 
@@ -412,6 +415,32 @@ def test_a_merged_ticket_is_gone_also_where_it_does_not_say_where_it_went(projec
     sandbox.faults.append(Fault("no_location", path="/api/tickets/*", times=None))
     project.materialize(DELETED_ON, select=["tickets"])
     assert gone(project, TICKETS) == {source: None}
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "https://login.example/?next=/api/tickets/7",
+        "/login",
+        "http://[x",
+        "https://sandbox.example/api/tickets/7",
+        "/api/tickets/7/?",
+    ],
+)
+def test_a_row_is_not_gone_if_its_path_redirects_to_a_log_in_or_to_itself(sandbox, location):
+    sandbox.faults.append(Fault(301, headers={"Location": location}, times=None))
+    with client_of(sandbox) as client:
+        assert look_up(client, TICKETS, {"id": 7}, Progress()) == Look(refusal=301)
+        assert look_up(client, TICKET_MESSAGES, {"id": 5, "ticket_id": 7}, Progress()).stone is None
+    assert len(sandbox.requests) == 2
+
+
+@pytest.mark.parametrize("location", ["/api/tickets/8", "https://sandbox.gorgias.com/api/tickets/8/?x=1", "tickets/8"])
+def test_a_row_was_merged_into_the_one_that_its_path_redirects_to(sandbox, location):
+    sandbox.faults.append(Fault(301, headers={"Location": location}, times=None))
+    with client_of(sandbox) as client:
+        stone = look_up(client, TICKETS, {"id": 7}, Progress()).stone
+    assert (stone.merged_into, stone.is_merged) == (8, True)
 
 
 # How many at a time
