@@ -29,6 +29,7 @@ from gorgias_assets.sandbox.shop import Shop
 
 CALL_LIMIT = "X-Gorgias-Account-Api-Call-Limit"
 UNLIMITED = "1/100000"
+OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
 COOKIE = "session=of-no-use; Path=/"
 MISDIRECTED = Answer(421, b"This host is not served here.", content_type="text/plain")
 
@@ -122,13 +123,14 @@ class Sandbox:
     def respond(self, request: Request, headers: Message) -> Answer:
         """Return the answer, after everything that can come between it and the request."""
         self.requests.append(request)
-        due = self._answered(request, headers) if self._is_host(headers.get("Host", "")) else MISDIRECTED
+        due = self._answered(request, headers) if self._is_own(headers.get_all("Host", [])) else MISDIRECTED
         request.status = due.status
         return due
 
-    def _is_host(self, name: str) -> bool:
-        host, _, port = name.lower().partition(":")
-        return host in ("127.0.0.1", "localhost") and (port or ("443" if self.certificate else "80")) == str(self.port)
+    def _is_own(self, hosts: list[str]) -> bool:
+        usual = 443 if self.certificate else 80
+        named = {f"{name}:{self.port}" for name in OWN_NAMES} | (set(OWN_NAMES) if self.port == usual else set())
+        return len(hosts) == 1 and hosts[0].strip().lower() in named
 
     def _answered(self, request: Request, headers: Message) -> Answer:
         name = CALL_LIMIT.lower() if len(self.requests) % 2 else CALL_LIMIT

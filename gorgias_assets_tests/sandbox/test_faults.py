@@ -189,7 +189,18 @@ def test_a_counter_of_calls_is_any_text(sandbox: Sandbox, get: Get) -> None:
     assert get("/users").headers[CALL_LIMIT] == "many"
 
 
-@pytest.mark.parametrize("host", ["evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "127.0.0.1.evil.example:{port}"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example:{port}",
+        "127.0.0.1",
+        "127.0.0.1:1",
+        "127.0.0.1.evil.example:{port}",
+        "[::2]:{port}",
+        "[::1]",
+        "127.0.0.1:{port}\r\nHost: evil.example:{port}",
+    ],
+)
 def test_a_host_that_is_not_its_own_is_refused(sandbox: Sandbox, host: str) -> None:
     """A page in a browser reaches loopback by a name of its own, but not under another name than that."""
     sandbox.faults.append(Fault("headers"))
@@ -197,7 +208,11 @@ def test_a_host_that_is_not_its_own_is_refused(sandbox: Sandbox, host: str) -> N
     assert answer.startswith(b"HTTP/1.1 421 Misdirected Request\r\n")
     assert CALL_LIMIT.encode().lower() not in answer.lower()
     assert raw_answer(sandbox).startswith(b"HTTP/1.1 421 ")
-    assert raw_answer(sandbox, f"Host: LocalHost:{sandbox.port}").startswith(b"HTTP/1.1 401 ")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "LocalHost", "[::1]"])
+def test_each_name_of_loopback_is_its_own(sandbox: Sandbox, host: str) -> None:
+    assert raw_answer(sandbox, f"Host: {host}:{sandbox.port}").startswith(b"HTTP/1.1 401 ")
 
 
 @pytest.fixture(scope="module")
