@@ -52,13 +52,16 @@ def report_metadata(period: Period, folder: str) -> dict[str, Any]:
 def _write(page: str, url: UPath) -> dg.MetadataValue[Any]:
     """Write a file of this machine whole or not at all; a store does so by itself.
 
-    Only its owner can read a new file, which has agents' names in it; one that is there keeps its mode.
+    Only its owner can read a new file, which has agents' names in it, or open a new folder; one that is there keeps
+    its mode.
     """
     if url.protocol not in ("", "file", "local"):
         url.write_text(page, encoding="utf-8")
         return dg.MetadataValue.url(str(url))
     place = Path(url.path).absolute()
-    place.parent.mkdir(parents=True, exist_ok=True)
+    missing = [folder for folder in place.parents if not folder.exists()]
+    for folder in (*reversed(missing), place.parent):
+        folder.mkdir(mode=0o700, exist_ok=True)
     with NamedTemporaryFile("w", encoding="utf-8", dir=place.parent, prefix=".overview-", delete=False) as file:
         file.write(page)
     with suppress(FileNotFoundError):

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -75,7 +76,7 @@ def answered_by_a_rule_first(desk: Desk) -> None:
     desk.reply(ticket, at(3, 9, 20), public=False, channel="internal-note")
     desk.reply(ticket, at(3, 9, 30), imported=True)
     desk.reply(ticket, at(3, 9, 40), failed_datetime=at(3, 9, 41))
-    desk.reply(ticket, at(3, 10, 30))
+    desk.reply(ticket, at(3, 10, 30), failed_datetime=at(3, 10, 31), sent_datetime=at(3, 10, 32))
     desk.reply(ticket, at(3, 11, 30))
 
 
@@ -382,15 +383,32 @@ def test_names_are_shown_with_escapes_for_what_has_no_shape_and_nothing_that_a_c
     assert CUSTOMER not in shown
 
 
-@pytest.mark.parametrize(("mode", "wanted"), [(None, 0o600), (0o644, 0o644)], ids=["new", "shared on purpose"])
-def test_a_report_is_for_its_owner_alone_unless_it_was_there_for_others(tmp_path, mode, wanted):
-    place = tmp_path / "reports" / "overview.html"
-    if mode:
-        place.parent.mkdir()
+@pytest.fixture(params=[0o022, 0o077], ids=["umask 022", "umask 077"])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    assert os.umask(before) == request.param
+
+
+@pytest.mark.usefixtures("umask")
+@pytest.mark.parametrize(
+    ("there", "file", "folder"),
+    [(None, 0o600, 0o700), ((0o644, 0o755), 0o644, 0o755), ((0o640, 0o2770), 0o640, 0o2770)],
+    ids=["new", "shared with all", "shared with a group"],
+)
+def test_a_report_and_its_folders_are_for_their_owner_alone_unless_they_were_there_for_others(
+    tmp_path, there, file, folder
+):
+    place = tmp_path / "reports" / "support" / "overview.html"
+    if there:
+        place.parent.mkdir(parents=True)
         place.touch()
-        place.chmod(mode)
-    report._write("page", UPath(place))
-    assert place.stat().st_mode & 0o777 == wanted
+        for path, mode in ((place, there[0]), (place.parent, there[1]), (place.parent.parent, there[1])):
+            path.chmod(mode)
+    for _ in range(2):
+        report._write("page", UPath(place))
+        modes = [path.stat().st_mode & 0o7777 for path in (place, place.parent, place.parent.parent)]
+        assert modes == [file, folder, folder]
 
 
 def test_a_report_that_cannot_be_written_costs_a_warning_and_no_row(month, measured, tmp_path):
