@@ -11,7 +11,7 @@ import dagster as dg
 import pyarrow as pa
 
 from gorgias_assets.columns import ADDED_COLUMNS, EXTRACTED_AT, Column, Kind
-from gorgias_assets.display import shown_counts
+from gorgias_assets.display import shown, shown_counts
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.loading import Loaded
 from gorgias_assets.sweeps.batches import Reader
@@ -63,14 +63,18 @@ def column_schema(columns: Iterable[Column]) -> dg.TableSchema:
 
 def preview(entity: Entity[Any], rows: pa.Table | None) -> dict[str, Any]:
     """Return a few rows without the columns that a customer or an agent wrote or is known by."""
-    shown = [column.name for column in entity.columns if not column.private and column.kind is not Kind.JSON]
+    columns = [column.name for column in entity.columns if not column.private and column.kind is not Kind.JSON]
     if rows is None or not rows.num_rows:
         return {}
     records = [
-        dg.TableRecord({name: str(value) if hasattr(value, "isoformat") else value for name, value in row.items()})
-        for row in rows.select([*shown, EXTRACTED_AT]).to_pylist()
+        dg.TableRecord({name: _previewed(value) for name, value in row.items()})
+        for row in rows.select([*columns, EXTRACTED_AT]).to_pylist()
     ]
     return {"preview": dg.MetadataValue.table(records, column_schema(entity.columns))}
+
+
+def _previewed(value: Any) -> Any:
+    return shown(value) if isinstance(value, str) or hasattr(value, "isoformat") else value
 
 
 def began_at(metadata: Metadata) -> datetime | None:

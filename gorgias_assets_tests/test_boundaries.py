@@ -192,6 +192,24 @@ def test_unknown_fields_and_misfits_are_kept_in_extra_and_only_their_names_are_l
     assert "private letter" not in logged
 
 
+def test_what_comes_from_outside_is_shown_on_one_line_and_short_in_log_and_metadata(project, account, caplog):
+    """Names of fields, and short texts such as a channel's, may hold what a terminal or a log would obey."""
+    hostile, lengthy = "\x1b[31m\r\nERROR forged \u202e\0", "x" * 5_000
+    seen, cut = r"\x1b[31m\r\nERROR forged \u202e\x00", "x" * 60 + "…"
+    names = {hostile.replace("\0", ""): 1, lengthy: 2}
+    row = {"id": 7, "created_datetime": START, "updated_datetime": START}
+    insert(account, TICKETS, [{**row, "channel": hostile, "via": lengthy, **names}])
+    with caplog.at_level(logging.DEBUG):
+        result = project.materialize(DAY, select=["tickets"])
+    metadata = project.metadata(result, TICKETS)
+    assert metadata["fields_in_extra"] == {seen.removesuffix(r"\x00"): 1, cut: 1}
+    (record,) = metadata["preview"].records
+    assert (record.data["channel"], record.data["via"]) == (seen, cut)
+    logged = [entry.message for entry in project.log(result)] + [entry.getMessage() for entry in caplog.records]
+    assert any(seen.removesuffix(r"\x00") in text for text in logged)
+    assert not any(letter in text for text in logged for letter in ("\x1b", "\u202e", "\0", "\r", "x" * 100))
+
+
 def test_a_run_without_oddities_reports_nothing_of_extra(project, account):
     account.create("tickets", created_datetime=START, updated_datetime=START)
     assert "fields_in_extra" not in project.metadata(project.materialize(DAY, select=["tickets"]), TICKETS)

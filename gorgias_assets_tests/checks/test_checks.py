@@ -244,6 +244,12 @@ SPOILT = {
         f"""UPDATE gorgias.customers SET _extra = '{{"loyalty": "{LETTER}", "active": "{LETTER}"}}'""",
         "Undeclared fields: loyalty (15 rows). Values that do not fit their column: active (15 rows).",
     ),
+    "unknown fields have names that would forge a line": (
+        CUSTOMERS,
+        "fields_known",
+        r"""UPDATE gorgias.customers SET _extra = '{"\u001b[31m\n2026 \u202e": 1, "%s": 2}'""" % ("x" * 5_000),
+        rf"Undeclared fields: \x1b[31m\n2026 \u202e (15 rows), {'x' * 60}… (15 rows).",
+    ),
     "a message has lost its ticket": (
         TICKET_MESSAGES,
         "tickets_exist",
