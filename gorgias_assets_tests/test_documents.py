@@ -41,6 +41,13 @@ def test_the_readme_can_be_read_in_a_few_minutes():
     assert len(README.split()) <= MOST_WORDS
 
 
+def test_the_tests_that_the_design_names_exist():
+    tests = "".join(file.read_text() for file in (REPOSITORY / "gorgias_assets_tests").rglob("test_*.py"))
+    named = re.findall(r"`(test_\w+)`", TEXTS["docs/design.md"])
+    assert len(named) > 40
+    assert [name for name in named if f"def {name}(" not in tests] == []
+
+
 @pytest.mark.parametrize("name", TEXTS)
 def test_links_lead_to_files_and_headings_that_exist(name):
     for target in re.findall(r"\]\((?!https?:)(.*?)\)", TEXTS[name]):
