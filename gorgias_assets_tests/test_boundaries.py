@@ -10,11 +10,13 @@ import dagster as dg
 import pytest
 from dagster._serdes import serialize_value
 
+from gorgias_assets.api.page_size import PAGE_BYTES
 from gorgias_assets.entities import CUSTOMERS, ENTITIES, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.objects import KINDS
+from gorgias_assets.sweeps.batches import BATCH_BYTES
 from gorgias_assets_tests.conftest import Project, touched
 from gorgias_assets_tests.engines import on_each_warehouse, on_each_warehouse_in_time
 
