@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gorgias_assets.display import shown
 from gorgias_assets.warehouse.tables import Table, WarehouseError
 
 NULLABLE_TYPES = {
@@ -66,7 +67,7 @@ def cast_columns(rows: pa.Table, schema: pa.Schema, table: Table, as_they_are: C
             continue
         wanted, column = schema.field(name).type, rows[name]
         refusal = (
-            f"Column {name!r} of {table} is {wanted}; values of type {column.type} do not all fit into it. "
+            f"Column '{shown(name)}' of {table} is {wanted}; values of type {column.type} do not all fit into it. "
             "Return it as that type, or change the table's column."
         )
         rows = rows.set_column(position, name, converted(column, wanted, refusal))
@@ -122,12 +123,12 @@ def _column(values: pd.Series) -> pa.Array | pa.ChunkedArray:
     try:
         column = pa.Array.from_pandas(values)
     except UnicodeEncodeError:
-        raise WarehouseError(f"Column {values.name!r} holds half a surrogate pair, which is no text.") from None
+        raise WarehouseError(f"Column '{shown(values.name)}' holds half a surrogate pair, which is no text.") from None
     except pa.ArrowNotImplementedError:
-        raise WarehouseError(f"Column {values.name!r} is {kind}, which Arrow has no type for.") from None
+        raise WarehouseError(f"Column '{shown(values.name)}' is {kind}, which Arrow has no type for.") from None
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         raise WarehouseError(
-            f"Column {values.name!r} holds values of several types, or of one that Arrow lacks; give it one."
+            f"Column '{shown(values.name)}' holds values of several types, or of one that Arrow lacks; give it one."
         ) from None
     if pd.api.types.is_object_dtype(kind) and not pa.types.is_nested(column.type):
         _check_unchanged(values, column)
@@ -144,8 +145,8 @@ def _check_unchanged(values: pd.Series, column: pa.Array | pa.ChunkedArray) -> N
     for before, after in zip(values, column.to_pylist(), strict=True):
         if after is not None and before != after and before == before:  # NaT and NaN differ from themselves
             raise WarehouseError(
-                f"Column {values.name!r} holds values of which {column.type} would keep only a part; return it as one "
-                "type that holds them all."
+                f"Column '{shown(values.name)}' holds values of which {column.type} would keep only a part; return it "
+                "as one type that holds them all."
             )
 
 
@@ -167,8 +168,8 @@ def _check_kept(kind: pa.DataType, name: str) -> None:
     if isinstance(kind, pa.BaseExtensionType) and kind.extension_name not in _KEPT_EXTENSIONS:
         instead = _INSTEAD_OF.get(kind.extension_name, "these, if they say all")
         raise WarehouseError(
-            f"Column {name!r} is {kind.extension_name}, of which only {kind.storage_type} would be stored; return "
-            f"{instead}."
+            f"Column '{shown(name)}' is {kind.extension_name}, of which only {kind.storage_type} would be stored; "
+            f"return {instead}."
         )
 
 

@@ -4,17 +4,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from gorgias_assets.display import shown
 from gorgias_assets.windows import Window
+
+_MOST_LETTERS = 1_000
 
 
 class WarehouseError(Exception):
-    """The warehouse cannot take or return rows; the message gives the reason and what to do.
+    """The warehouse cannot take or return rows; the message gives the reason and what to do, on one line.
 
     `passes` is True if another attempt may succeed, though nobody does anything.
     """
 
     def __init__(self, message: str, passes: bool = False) -> None:
-        super().__init__(message)
+        super().__init__(shown(message, _MOST_LETTERS))
         self.passes = passes
 
 

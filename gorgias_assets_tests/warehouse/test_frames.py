@@ -482,6 +482,20 @@ REFUSED: dict[str, tuple[Any, str]] = {
 }
 
 
+def test_a_refusal_shows_names_of_columns_and_of_their_fields_on_one_line_and_short():
+    """A column may be named by rows, as after a pivot."""
+    spans = pa.array([1], pa.duration("ns"))
+    hostile = pa.StructArray.from_arrays([spans], names=["\x1b[31m\n\u202e\0" + "x" * 5_000])
+    union = pa.UnionArray.from_sparse(pa.array([0], pa.int8()), [pa.array([1])])
+    for name, values in {"c\x1b\n\u202e\0": hostile, "d\x1b\n\u202e": union, "y" * 5_000: union}.items():
+        with pytest.raises(WarehouseError) as caught:
+            storable(pa.table({name: values}))
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) <= 1_001
+        assert "x" * 1_000 not in str(caught.value)
+        assert "y" * 61 not in str(caught.value)
+
+
 @pytest.mark.parametrize(("values", "sentence"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_duckdb_would_change_is_refused_with_a_sentence(values, sentence):
     rows = pa.table({"v": values}) if isinstance(values, pa.Array) else pd.DataFrame({"v": values})

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from google.cloud.bigquery import SchemaField
 
+from gorgias_assets.display import shown
 from gorgias_assets.warehouse.frames import converted
 from gorgias_assets.warehouse.tables import WarehouseError
 
@@ -60,14 +61,14 @@ def loadable(rows: pa.Table) -> pa.Table:
     for position, field in enumerate(rows.schema):
         wanted = _nearest(field.type, field.name)
         refusal = (
-            f"Column {field.name!r} is {field.type}, and not all of its values fit into BigQuery's {wanted}. "
+            f"Column '{shown(field.name)}' is {field.type}, and not all of its values fit into BigQuery's {wanted}. "
             "Return it as that type."
         )
         rows = rows.set_column(position, field.name, converted(rows[field.name], wanted, refusal))
         if pa.types.is_list(wanted) and pc.list_flatten(rows[field.name]).null_count:
             raise WarehouseError(
-                f"Column {field.name!r} has nulls in its lists, which BigQuery does not hold; leave them out, or "
-                "return lists of structs."
+                f"Column '{shown(field.name)}' has nulls in its lists, which BigQuery does not hold; leave them "
+                "out, or return lists of structs."
             )
     return rows
 
@@ -100,7 +101,7 @@ def _nearest(kind: pa.DataType, name: str) -> pa.DataType:
         inner = _nearest(kind.value_type, name)
         if is_.is_list(inner):
             raise WarehouseError(
-                f"Column {name!r} holds lists of lists, which BigQuery has no type for; return lists of structs."
+                f"Column '{shown(name)}' holds lists of lists, which BigQuery has no type for; return lists of structs."
             )
         return pa.list_(inner)
     if is_.is_struct(kind):
@@ -111,7 +112,9 @@ def _nearest(kind: pa.DataType, name: str) -> pa.DataType:
         return kind
     found = next((arrow for applies, arrow in _NEAREST if applies(kind)), None)
     if found is None:
-        raise WarehouseError(f"Column {name!r} is {kind}, which BigQuery has no type for; return it as another type.")
+        raise WarehouseError(
+            f"Column '{shown(name)}' is {kind}, which BigQuery has no type for; return it as another type."
+        )
     return found
 
 

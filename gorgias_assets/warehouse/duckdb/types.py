@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 
+from gorgias_assets.display import shown
 from gorgias_assets.warehouse.frames import converted, with_inner_types
 from gorgias_assets.warehouse.tables import WarehouseError
 
@@ -12,12 +13,16 @@ def storable(rows: pa.Table) -> pa.Table:
     """Return `rows` in types of which DuckDB keeps every value. Raise `WarehouseError` if it would change one."""
     for position, field in enumerate(rows.schema):
         wanted = _nearest(field.type, field.name)
-        refusal = f"Column {field.name!r} is {field.type}, and DuckDB holds {wanted}, which would change a value; "
+        refusal = (
+            f"Column '{shown(field.name)}' is {field.type}, and DuckDB holds {wanted}, which would change a value; "
+        )
         refusal += "return it as that type."
         column = converted(rows[field.name], wanted, refusal)
         converted(column, _as_exported(wanted), refusal)
         if pa.types.is_interval(wanted) and any(span and span.nanoseconds % 1000 for span in column.to_pylist()):
-            raise WarehouseError(f"Column {field.name!r} has intervals finer than DuckDB's microseconds; round them.")
+            raise WarehouseError(
+                f"Column '{shown(field.name)}' has intervals finer than DuckDB's microseconds; round them."
+            )
         rows = rows.set_column(position, field.name, column)
     return rows
 
@@ -25,11 +30,11 @@ def storable(rows: pa.Table) -> pa.Table:
 def _nearest(kind: pa.DataType, name: str) -> pa.DataType:
     is_ = pa.types
     if is_.is_union(kind):
-        raise WarehouseError(f"Column {name!r} holds values of several types; give it one.")
+        raise WarehouseError(f"Column '{shown(name)}' holds values of several types; give it one.")
     if is_.is_struct(kind) and len({field.name.lower() for field in kind}) < max(kind.num_fields, 1):
         raise WarehouseError(
-            f"Column {name!r} holds structs without fields, or with two of one name apart from capitals; DuckDB has no "
-            "type for them."
+            f"Column '{shown(name)}' holds structs without fields, or with two of one name apart from capitals; DuckDB "
+            "has no type for them."
         )
     if is_.is_timestamp(kind):
         return pa.timestamp("us", kind.tz) if kind.tz else kind
