@@ -30,26 +30,30 @@ class Unusable(Exception):
 
     - `is_slow`: it took too long, there or on the way; fewer rows may take less.
     - `can_wait`: False if there is nothing to wait for.
+    - `lasting`: the sentence if it goes on for a minute, or empty.
     """
 
-    def __init__(self, reason: str, is_slow: bool = False, can_wait: bool = True) -> None:
+    def __init__(self, reason: str, is_slow: bool = False, can_wait: bool = True, lasting: str = "") -> None:
         super().__init__(reason)
         self.is_slow = is_slow
         self.can_wait = can_wait
+        self.lasting = lasting
 
 
 class Refused(Exception):
-    """A status that refuses the request; another attempt gets the same.
+    """A status that refuses the request, or a fault on the way that lasts; another attempt gets the same.
 
     - `is_own`: Gorgias itself has answered, and nothing in front of it.
     - `host`: where a redirect leads, or empty.
+    - `sentence`: what lasts on the way and the way out, if no answer came.
     """
 
-    def __init__(self, status: int, is_own: bool = True, host: str = "") -> None:
+    def __init__(self, status: int = 0, is_own: bool = True, host: str = "", sentence: str = "") -> None:
         super().__init__(status)
         self.status = status
         self.is_own = is_own
         self.host = host
+        self.sentence = sentence
 
 
 @dataclass(frozen=True)

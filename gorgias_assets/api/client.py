@@ -1,7 +1,7 @@
 """The Gorgias REST API over HTTP: authentication, waiting, retries, pages.
 
     GorgiasError
-    ├── Rejected      Gorgias refused the request; another attempt gets the same answer
+    ├── Rejected      the request cannot succeed as things are: Gorgias refused it, or something on the way lasts
     │   └── CursorRefused      it refused a cursor; a seek may reach the same rows
     ├── Unavailable   no usable answer for minutes; another attempt may get one
     └── Untrusted     answers that break the list contract; reading on could lose rows
@@ -38,6 +38,7 @@ from gorgias_assets.api.answers import (
 )
 from gorgias_assets.api.budget import Budget
 from gorgias_assets.api.clock import clock_of
+from gorgias_assets.api.network import failure_of, trusted_certificates
 from gorgias_assets.api.page_size import MOST_BYTES, PAGE_ROWS, PageSize
 from gorgias_assets.api.uri import GorgiasUri, check_api_url
 from gorgias_assets.display import shown
@@ -61,6 +62,7 @@ Parameters = Sequence[tuple[str, str]]
 CONNECT_TIMEOUT_SECONDS = 10
 READ_TIMEOUT_SECONDS = 60
 HELP_PATIENCE_SECONDS = 60.0  # for requests that only help: a reading goes on without their answers
+NAME_SECONDS = 60.0  # that a host's name may be unknown
 _LEAST_BODY_SECONDS = 1  # to read a body in, once it arrives
 _CHUNK_BYTES = 2**18
 _BACK_OFF = tenacity.wait_random_exponential(multiplier=1, max=60)
@@ -85,7 +87,7 @@ class GorgiasError(Exception):
 
 
 class Rejected(GorgiasError):
-    """Gorgias understood the request and refused it; another attempt gets the same answer."""
+    """The request cannot succeed as things are: Gorgias refused it, or a certificate, a name or a proxy is wrong."""
 
 
 class CursorRefused(Rejected):
@@ -138,6 +140,8 @@ class GorgiasClient:
         self._sizes: dict[str, PageSize] = {}
         self._session = _Session()
         self._session.trust_env = self._api_url.startswith("https:")  # a proxy is no way to loopback
+        if self._session.trust_env:
+            self._session.verify = trusted_certificates()
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # a client with a key needs none
         self._session.auth = requests.auth.HTTPBasicAuth(uri.email.encode(), uri.api_key.encode())
         self._session.headers["User-Agent"] = f"gorgias-assets/{version('gorgias-assets')}"
@@ -226,6 +230,7 @@ class GorgiasClient:
         failure = "the account's API calls are used up"
         patience = min(patience, self._patience)
         clock, deadline, waited = self._clock, self._clock.now() + patience, 0.0
+        unknown_since: float | None = None
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(Unusable),
             wait=_wait,
@@ -242,6 +247,11 @@ class GorgiasClient:
                         result = read(answer)
                     except Unusable as unusable:
                         failure = str(unusable)
+                        unknown_since = (
+                            (started if unknown_since is None else unknown_since) if unusable.lasting else None
+                        )
+                        if unknown_since is not None and clock.now() - unknown_since >= NAME_SECONDS:
+                            raise Refused(sentence=unusable.lasting) from None
                         if size and unusable.is_slow:
                             size.was_too_slow()
                         raise
@@ -282,8 +292,10 @@ class GorgiasClient:
             raise Unusable("no connection in time") from None
         except (requests.Timeout, urllib3.exceptions.TimeoutError):
             raise Unusable("no answer in time", is_slow=True) from None
-        except (requests.RequestException, urllib3.exceptions.HTTPError):
+        except urllib3.exceptions.HTTPError:  # while the body was read
             raise Unusable("the connection failed") from None
+        except (OSError, ValueError) as error:  # requests' own errors are among them
+            raise failure_of(error, self._api_url) from None
         finally:
             if not observed:
                 self._budget.release()
@@ -319,6 +331,8 @@ class GorgiasClient:
 
     def _rejected(self, path: str, parameters: Parameters, refused: Refused, calls: int) -> Rejected:
         where, status = f"GET {path} of account {self.account!r}", refused.status
+        if refused.sentence:
+            return Rejected(f"{where}: {refused.sentence}.")
         if status != 401 and "cursor" in dict(parameters):
             return CursorRefused(
                 f"{where}: Gorgias rejected the cursor ({status}) and seeking failed too. Rows read so far are saved; "
