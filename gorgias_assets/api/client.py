@@ -137,6 +137,7 @@ class GorgiasClient:
         self.gorgias_clock = clock_of(self._api_url)
         self._patience = patience
         self._closed = Event()
+        self._is_new = True
         self._sizes: dict[str, PageSize] = {}
         self._session = _Session()
         self._session.trust_env = self._api_url.startswith("https:")  # a proxy is no way to loopback
@@ -259,7 +260,8 @@ class GorgiasClient:
             raise _unavailable(path, failure, patience) from None
         except Refused as refused:
             raise self._rejected(path, parameters, refused, attempts.statistics["attempt_number"]) from None
-        requested_at, answered_at = self.gorgias_clock.answered(sent, answer.received, answer.date)
+        requested_at, answered_at = self.gorgias_clock.answered(sent, answer.received, answer.date, self._is_new)
+        self._is_new = False
         return result, Request(
             requested_at=requested_at,
             answered_at=answered_at,

@@ -26,11 +26,16 @@ class GorgiasClock:
         self._doubted: float | None = None  # the same, by a Date that lies long before the others
         self._second, self._standing = 0.0, 0  # the last answer's second, and how many answers had the same
 
-    def answered(self, sent: float, received: float, date: datetime | None) -> tuple[datetime, datetime]:
-        """Take an answer's `Date`; return when its request was sent, and when it was answered, to the second."""
+    def answered(
+        self, sent: float, received: float, date: datetime | None, is_first: bool = False
+    ) -> tuple[datetime, datetime]:
+        """Take an answer's `Date`; return when its request was sent, and when it was answered, to the second.
+
+        The first answer that a client gets is believed at once.
+        """
         with self._lock:
             time_of_day = time.time() - time.monotonic()
-            believed = date is not None and self._believes(sent, received, date.timestamp(), time_of_day)
+            believed = date is not None and self._believes(sent, received, date.timestamp(), time_of_day, is_first)
             offset = time_of_day if self._offset is None else self._offset
             if date is None or not believed:
                 return _moment(offset + sent), _moment((offset + received) // _SECOND)
@@ -52,13 +57,14 @@ class GorgiasClock:
             return timedelta(0)
         return timedelta(seconds=time.time() - time.monotonic() - offset)
 
-    def _believes(self, sent: float, received: float, second: float, time_of_day: float) -> bool:
+    def _believes(self, sent: float, received: float, second: float, time_of_day: float, is_first: bool) -> bool:
         """Correct the offset by an answer of that second. Return False if its `Date` is not believed."""
         least, most = second - sent - int(received - sent), second + _SECOND - sent
         if self._offset is None:
             self._offset = time_of_day if least <= time_of_day < most else least
         elif most + NOTABLE.total_seconds() < self._offset:
             agrees = self._doubted is not None and abs(least - self._doubted) <= NOTABLE.total_seconds()
+            agrees |= is_first
             self._doubted = None if agrees else least
             if not agrees:
                 return False

@@ -49,6 +49,12 @@ def test_a_date_is_believed_once_two_answers_agree_that_the_ones_before_were_wro
     assert clock.answered(3.0, 3.1, NOW - HOUR + SECOND)[0] == NOW - HOUR + SECOND
 
 
+def test_a_new_client_s_first_date_is_believed_at_once() -> None:
+    clock = GorgiasClock()
+    clock.answered(0.0, 0.1, NOW)
+    assert clock.answered(1.0, 1.1, NOW - HOUR, is_first=True) == (NOW - HOUR, NOW - HOUR)
+
+
 def test_an_answer_without_a_date_goes_on_from_the_ones_before() -> None:
     clock = GorgiasClock()
     clock.answered(0.0, 0.1, NOW)
