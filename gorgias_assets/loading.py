@@ -60,7 +60,7 @@ def load(reader: Reader[Any], warehouse: Warehouse, table: Table, log: Logger) -
         if not loaded.first_rows:
             loaded.first_rows = batch.rows.filter(batch.rows[IS_TOUCHED]).slice(0, PREVIEW_ROWS)
     warehouse.leave_one_of_each_id(table)
-    find_gone(reader, warehouse, table, log, loaded.gone)
+    find_gone(reader, warehouse, table, log, loaded.merged, loaded.gone)
     warehouse.forget_position(table, reader.key)
     loaded.seconds = monotonic() - started
     log.info(
@@ -88,10 +88,11 @@ def _account_to_note(reader: Reader[Any], warehouse: Warehouse, table: Table) ->
 
 def _pull_back(reader: Reader[Any], warehouse: Warehouse, table: Table, log: Logger) -> int:
     """Let stored rows that a wrong clock has stamped in the future give way to this reading; return their number."""
-    began, latest = reader.started_at, reader.progress.last_requested_at
-    if began is None or latest is None:
+    began = reader.started_at
+    if began is None:
         return 0
-    rows = warehouse.pull_back(table, latest + NOTABLE, began - MICROSECOND)
+    with closing(reader.connect()) as client:
+        rows = warehouse.pull_back(table, client.gorgias_clock.now, began - MICROSECOND)
     if rows:
         log.warning(
             f"{table}: {rows:,} rows were stamped later than Gorgias's time, by a machine whose clock is ahead. They "

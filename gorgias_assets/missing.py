@@ -5,23 +5,27 @@ key, or the account, is more likely at fault. A look for a row that is answered 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import islice
 from logging import Logger
 from typing import Any
 
 from gorgias_assets.api.client import GorgiasClient, GorgiasError
 from gorgias_assets.sweeps.batches import Reader
 from gorgias_assets.sweeps.deletions import Look, Named, look_up
-from gorgias_assets.warehouse.tables import Absences, Candidates, Table, Tombstone
+from gorgias_assets.warehouse.tables import Absences, Candidates, Merged, Table, Tombstone
 from gorgias_assets.warehouse.warehouse import Warehouse
 
 LOOKUPS_SETTLED_TOGETHER = 100
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(hours=1), timedelta(days=30)  # before a row is looked for again
-ENOUGH_SILENCE = 3  # look-ups in a row without any answer, after which the others wait
+ENOUGH_SILENCE, MOST_SILENCE = 3, 10  # look-ups without an answer, in a row and in all, after which the others wait
 MOST_MISSING, UNUSUAL_SHARE = 25, 0.5  # rows, and share of the expected ones
+MOST_MISSING_OF_NOTHING = 5  # rows, if the list shows none
+MOST_NOTED = 10_000
+MOMENT = timedelta(microseconds=1)
 MOST_KIN, MOST_KIN_IN_ALL = 10, 50  # rows to look up for a survivor, and for all of a run
 
 
@@ -51,7 +55,9 @@ class Deletions:
         self.cascaded += cascaded
 
 
-def find_gone(reader: Reader[Any], warehouse: Warehouse, table: Table, log: Logger, found: Deletions) -> None:
+def find_gone(
+    reader: Reader[Any], warehouse: Warehouse, table: Table, log: Logger, merged: Merged, found: Deletions
+) -> None:
     """Mark the rows that a complete reading should have read and has not, if Gorgias says that they are gone."""
     since, now = reader.started_at, reader.progress.last_requested_at
     if since is None or now is None:
@@ -62,22 +68,25 @@ def find_gone(reader: Reader[Any], warehouse: Warehouse, table: Table, log: Logg
         return
     with closing(reader.connect()) as client:
         named = _named(reader, client, table, log)
-        if named.ids and _is_unusual(reader, absences):
-            absences = warehouse.absences(table, covered, since, named.ids)
-        if _is_unusual(reader, absences) and not reader.expects.believe_absence:
-            found.doubted = absences
-            _warn_of_absences(absences, table, log)
+        doubted = _doubted(reader, absences, merged)
+        if doubted:
+            known = named.ids | _noted(warehouse, table)
+            doubted = _doubted(reader, warehouse.absences(table, covered, since, known), merged)
+        if doubted and not reader.expects.believe_absence:
+            found.doubted = doubted
+            _warn_of_absences(doubted, table, log)
             return
-        kin = _kin(reader, warehouse, table, named, since)
+        lost = _lost(reader, warehouse, table, named)
+        kin = _kin(reader, warehouse, table, lost, since)
         warehouse.note_candidates(table, covered, named.ids | kin, since, now)
         limit = max(reader.max_lookups, reader.progress.calls)
         candidates = warehouse.candidates(table, reader.entity.object_fields, limit, reader.looks_due_by(now))
-        merged_into = _look_up(reader, client, warehouse, table, candidates, now, found)
+        lost.subtract(_look_up(reader, client, warehouse, table, candidates, now, found))
     _warn_of_unanswered(found, table, log)
-    if lost := named.survivors - merged_into:
+    if left := (+lost).total():
         log.warning(
-            f"{table}: {len(lost):,} rows had others merged into them that no event names; those not found wait for a "
-            "full sweep."
+            f"{table}: {left:,} rows were merged into others that alone are named by the events, and were not found; "
+            "those that are stored wait for a full sweep."
         )
 
 
@@ -92,22 +101,41 @@ def _named(reader: Reader[Any], client: GorgiasClient, table: Table, log: Logger
         return Named()
 
 
-def _is_unusual(reader: Reader[Any], absences: Absences) -> bool:
-    """Return if so many rows are missing that the account or the key is more likely at fault than a deletion.
+def _doubted(reader: Reader[Any], absences: Absences, merged: Merged) -> Absences | None:
+    """Return the absences if so many rows are missing that the account or the key is more likely at fault.
 
     A purge of spam deletes many rows, seldom most of what a run reads, and events name its tickets. A key that sees
-    nothing, or another account, lacks nearly all.
+    nothing, or another account, lacks nearly all. So it is unusual if more than 25 rows and more than half of the
+    expected ones are missing; and if a list shows no row at all, more than 5. Rows that this run has added were not
+    expected.
     """
-    if not reader.progress.rows_read and not reader.resumed_from:
-        return absences.unread > MOST_MISSING  # the list shows nothing at all
-    return absences.missing > max(MOST_MISSING, UNUSUAL_SHARE * absences.expected)
+    if not reader.progress.rows_read and not reader.resumed_from:  # the list's end was reached, and no row seen
+        nothing = Absences(absences.unread, absences.unread, absences.unread)
+        return nothing if absences.unread > MOST_MISSING_OF_NOTHING else None
+    if not reader.resumed_from:
+        refreshed = min(absences.expected - absences.missing, merged.rows - merged.new)
+        absences = replace(absences, expected=absences.missing + refreshed)
+    return absences if absences.missing > max(MOST_MISSING, UNUSUAL_SHARE * absences.expected) else None
 
 
-def _kin(reader: Reader[Any], warehouse: Warehouse, table: Table, named: Named, since: datetime) -> set[int]:
+def _noted(warehouse: Warehouse, table: Table) -> set[int]:
+    """Return the rows that earlier runs have noted as missing: they were no unusual number then."""
+    return {row["id"] for row in warehouse.candidates(table, ["id"], MOST_NOTED).rows}
+
+
+def _lost(reader: Reader[Any], warehouse: Warehouse, table: Table, named: Named) -> Counter[int]:
+    """Return the survivors that alone are named, without those whose merges the table knows from an earlier run."""
+    lost = Counter(named.survivors)
+    if lost and reader.window:
+        lost.subtract(warehouse.merges(table, lost, reader.window.start))
+    return +lost
+
+
+def _kin(reader: Reader[Any], warehouse: Warehouse, table: Table, survivors: Counter[int], since: datetime) -> set[int]:
     """Return rows that may have been merged into a survivor which alone is named."""
-    if not named.survivors or not reader.entity.kin:
+    if not survivors or not reader.entity.kin:
         return set()
-    return set(warehouse.kin(table, reader.entity.kin, named.survivors, since, MOST_KIN)[:MOST_KIN_IN_ALL])
+    return set(warehouse.kin(table, reader.entity.kin, survivors, since, MOST_KIN)[:MOST_KIN_IN_ALL])
 
 
 def _look_up(
@@ -118,26 +146,37 @@ def _look_up(
     candidates: Candidates,
     now: datetime,
     found: Deletions,
-) -> set[int]:
-    """Request the candidates one by one, and mark those that are gone; return the rows that others merged into."""
+) -> list[int]:
+    """Request the candidates one by one, and mark those that are gone; return the rows at both ends of each merge."""
     cascade = {Table(table.schema, other.name): other.parent.field for other in reader.owned if other.parent}
-    merged_into: set[int] = set()
-    left, silent = list(candidates.rows), 0
-    while left and silent < ENOUGH_SILENCE:
-        looks: dict[int, Look] = {}
-        while left and len(looks) < LOOKUPS_SETTLED_TOGETHER and silent < ENOUGH_SILENCE:
-            row = left.pop(0)
-            looks[row["id"]] = look = look_up(client, reader.entity, row, reader.progress)
-            silent = silent + 1 if look.refusal == 0 else 0
-        refused = {row_id: look.refusal for row_id, look in looks.items() if look.refusal is not None}
+    for owned in cascade if candidates.rows else ():
+        warehouse.pull_back(owned, client.gorgias_clock.now, now - MOMENT)  # or they would outlive what owns them
+    merges: list[int] = []
+    looks, left = looks_at(reader, client, candidates), len(candidates.rows)
+    while settled := dict(islice(looks, LOOKUPS_SETTLED_TOGETHER)):
+        refused = {row_id: look.refusal for row_id, look in settled.items() if look.refusal is not None}
         later = {row_id: now + _pause(candidates.looks[row_id]) for row_id in refused}
-        answered = [row_id for row_id in looks if row_id not in refused]
-        gone = [look.stone for look in looks.values() if look.stone is not None]
+        answered = [row_id for row_id in settled if row_id not in refused]
+        gone = [look.stone for look in settled.values() if look.stone is not None]
         found.add(gone, len(answered), warehouse.settle_candidates(table, answered, gone, cascade, later))
         found.unanswered.update(refused.values())
-        merged_into.update(stone.merged_into for stone in gone if stone.merged_into is not None)
-    found.pending = candidates.waiting + len(left) + found.unanswered.total()
-    return merged_into
+        left -= len(answered)
+        merges += [stone.id for stone in gone if stone.is_merged]
+        merges += [stone.merged_into for stone in gone if stone.merged_into is not None]
+    found.pending = candidates.waiting + left
+    return merges
+
+
+def looks_at(reader: Reader[Any], client: GorgiasClient, candidates: Candidates) -> Iterator[tuple[int, Look]]:
+    """Yield the look at each candidate, until too many get no answer: each of those takes a minute."""
+    in_a_row = in_all = 0
+    for row in candidates.rows:
+        look = look_up(client, reader.entity, row, reader.progress)
+        yield row["id"], look
+        is_silent = look.refusal == 0
+        in_a_row, in_all = in_a_row + 1 if is_silent else 0, in_all + is_silent
+        if in_a_row == ENOUGH_SILENCE or in_all == MOST_SILENCE:
+            return
 
 
 def _pause(looks: int) -> timedelta:

@@ -48,6 +48,12 @@ class GorgiasClock:
         self._second = second
         return second + _SECOND - 0.001 + self._standing * 1e-6
 
+    def now(self) -> datetime:
+        """Return the present moment; before the first answer by this machine's time of day."""
+        with self._lock:
+            offset = self._offset
+        return _moment(time.time() if offset is None else offset + time.monotonic())
+
     @property
     def machine_ahead(self) -> timedelta:
         """How far this machine's time of day is ahead of Gorgias's; zero before the first answer."""

@@ -5,6 +5,7 @@
 """
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from gorgias_assets.windows import Window
 
 EVENTS_KEPT = timedelta(days=365)
 _MOST_DIGITS = 18  # that any 64 bits hold
+_NO_NAME, _COUNT = re.compile(r"( (ids?|data))*"), re.compile(r"(?<![a-z])(count|number|total)")
 MOST_PAGES_AFTER = 20  # the window, if the filters are ignored
 
 
@@ -48,18 +50,34 @@ def event_pages(
 
 def ids_in(data: object) -> set[int]:
     """Return the ids anywhere in an event's data: whole numbers, and their digits as text."""
-    ids, waiting = set(), [data]
+    return {row_id for _, row_id in _ids_with_names(data)}
+
+
+def ids_of(noun: str, data: object) -> set[int]:
+    """Return the ids in an event's data that are, by the names of their fields, of such a row or of a source.
+
+    An id without a name is one of them, and a count is none.
+    """
+    return {
+        row_id
+        for name, row_id in _ids_with_names(data)
+        if (noun in name or "source" in name or _NO_NAME.fullmatch(name)) and not _COUNT.search(name)
+    }
+
+
+def _ids_with_names(data: object) -> Iterator[tuple[str, int]]:
+    """Yield each id with the names of the fields that lead to it, in small letters."""
+    waiting = [("", data)]
     while waiting:
-        value = waiting.pop()
+        name, value = waiting.pop()
         if isinstance(value, dict):
-            waiting.extend(value.values())
+            waiting.extend((f"{name} {key}".lower(), inner) for key, inner in value.items())
         elif isinstance(value, list):
-            waiting.extend(value)
+            waiting.extend((name, inner) for inner in value)
         elif is_id(value):
-            ids.add(value)
+            yield name, value
         elif isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS:
-            ids.add(int(value))
-    return ids
+            yield name, int(value)
 
 
 def is_id(value: object) -> TypeGuard[int]:

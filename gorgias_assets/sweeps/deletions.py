@@ -4,13 +4,14 @@ Lists have no tombstones. A row counts as gone only if its own path says so, nev
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from gorgias_assets.api.client import HELP_PATIENCE_SECONDS, Found, GorgiasClient, GorgiasError, Presence
-from gorgias_assets.api.events import event_pages, ids_in, is_id
+from gorgias_assets.api.events import event_pages, ids_in, ids_of
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.sweeps.progress import Progress
 from gorgias_assets.warehouse.tables import Tombstone
@@ -25,11 +26,11 @@ class Named:
     """The rows that events name.
 
     - `ids`: every id that an event of deletion or merging names, ids of survivors included.
-    - `survivors`: the rows that another one was merged into, which no event names.
+    - `survivors`: how often another row, which no event names, was merged into each of these.
     """
 
     ids: set[int] = field(default_factory=set)
-    survivors: set[int] = field(default_factory=set)
+    survivors: Counter[int] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -57,18 +58,18 @@ def named_gone(client: GorgiasClient, entity: Entity[Any], window: Window, progr
         progress.pages += 1
         progress.count(page)
         for event in page.rows:
-            survivor = event.get("object_id")
-            others = {row_id for row_id in ids_in(event.get("data")) if row_id != survivor}
-            named.ids |= others | ({survivor} if is_id(survivor) else set())
-            if str(event.get("type")).endswith(_MERGED) and is_id(survivor) and not others:
-                named.survivors.add(survivor)
+            kind, data, objects = str(event.get("type")), event.get("data"), ids_in(event.get("object_id"))
+            named.ids |= objects | ids_in(data)
+            if kind.endswith(_MERGED) and not ids_of(kind.removesuffix(_MERGED), data) - objects:
+                named.survivors.update(objects)
     return named
 
 
 def look_up(client: GorgiasClient, entity: Entity[Any], row: Mapping[str, Any], progress: Progress) -> Look:
     """Request a row by its `id` and the fields that its path takes.
 
-    A row below its parent, such as a message, moves when that is merged, and is followed.
+    A row below its parent, such as a message, moves when that is merged, and is followed. A redirect to itself, or
+    to no object of Gorgias's, says nothing of the row.
     """
     path = entity.object_path.format_map(row)
     for _ in range(_MAX_MOVES):
@@ -83,32 +84,31 @@ def look_up(client: GorgiasClient, entity: Entity[Any], row: Mapping[str, Any], 
             return Look()
         if found.presence is Presence.GONE:
             return Look(Tombstone(row["id"], found.requested_at))
-        moved = _fields_of(entity, found)
-        if _leads_elsewhere(entity, found) or (moved and entity.object_path.format_map(moved) == path):
-            return Look(refusal=found.status)
-        if not moved and entity.parent and entity.parent.owns:
+        place = _place(found, path)
+        moved = _fields_of(entity, place)
+        owner = entity.parent.name if entity.parent and entity.parent.owns else None
+        if place and not moved and (owner is None or f"/{owner}/" not in place):
+            break  # a redirect to no object of Gorgias's: to a page to log in, for example
+        if not moved and owner:
             return Look()  # its parent was merged, and it moved, to a place that the answer does not name
         if moved.get("id") != row["id"]:
             return Look(Tombstone(row["id"], found.requested_at, moved.get("id"), is_merged=True))
-        path = entity.object_path.format_map(moved)
-    return Look()
+        if path == (path := entity.object_path.format_map(moved)):
+            break  # a redirect to the same object
+    return Look(refusal=found.status)
 
 
-def _fields_of(entity: Entity[Any], found: Found) -> dict[str, int]:
-    """Return the fields of the entity's path in the answer's location; none if that is no such path."""
+def _fields_of(entity: Entity[Any], place: str) -> dict[str, int]:
+    """Return the fields of the entity's path at the end of this one; none if that is no such path."""
     pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>\\d{1,18})", re.escape(entity.object_path))
-    match = re.search(rf"{pattern}/*$", _path_of(found.location or ""))
+    match = re.search(rf"{pattern}/*$", place)
     return {name: int(value) for name, value in match.groupdict().items()} if match else {}
 
 
-def _leads_elsewhere(entity: Entity[Any], found: Found) -> bool:
-    """Return if the answer redirects, but to no object of Gorgias's: to a page to log in, for example."""
-    location, family = (found.location or "").strip(), entity.object_path.split("/")[1]
-    return location != "" and f"/{family}/" not in _path_of(location)
-
-
-def _path_of(location: str) -> str:
+def _place(found: Found, path: str) -> str:
+    """Return the path of the answer's location, as seen from the requested one; empty if it gives none."""
+    location = (found.location or "").strip()
     try:
-        return "/" + unquote(urlsplit(location.strip()).path).lstrip("/")
+        return unquote(urlsplit(urljoin(path, location)).path) if location else ""
     except ValueError:
-        return ""
+        return "/"

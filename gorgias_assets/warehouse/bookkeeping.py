@@ -8,8 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
 from gorgias_assets.columns import DELETED_AT, EXTRACTED_AT, MERGED_INTO, Column, Kind
+from gorgias_assets.warehouse.dialect import Dialect
 from gorgias_assets.warehouse.session import Session
-from gorgias_assets.warehouse.tables import Saved, Table, Tombstone
+from gorgias_assets.warehouse.tables import POSITION_KEPT, Saved, Table, Tombstone
 
 POSITIONS = "_sweep_positions"
 CANDIDATES = "_gone_candidates"
@@ -44,6 +45,12 @@ def ensured(session: Session, table: Table, name: str) -> str:
     elif lacking := [column for column in _COLUMNS[name] if column.name not in existing]:
         session.add(kept, lacking)
     return session.dialect.name_of(kept)
+
+
+def is_good(dialect: Dialect) -> str:
+    """Return the condition that a position is neither too old nor from the far future."""
+    now = datetime.now(UTC)
+    return f"saved_at BETWEEN {dialect.moment(now - POSITION_KEPT)} AND {dialect.moment(now + POSITION_KEPT)}"
 
 
 def save_position(session: Session, table: Table, saved: Saved) -> None:

@@ -119,4 +119,10 @@ IS_TOUCHED = "_is_touched"
 """A column of rows to be merged, and of no table: true if the row was touched in the window that is read."""
 
 POSITION_KEPT = timedelta(days=1)
-"""For how long a position is good. A later sweep begins anew, since half of what it would hold is old by then."""
+"""For how long a position is good. A later sweep begins anew, since half of what it would hold is old by then.
+
+The clock of the machine that saved it decides, since that costs calls at most; one from the far future is not good.
+"""
+
+CLOCKS_DIFFER = timedelta(minutes=1)
+"""By how much a stamp may be later than the present, for a row that another machine reads at the same time."""

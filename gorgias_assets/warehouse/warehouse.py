@@ -1,21 +1,21 @@
 """The operations of a warehouse, in SQL that every engine understands; an engine's own folder adds how it is sent."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Self
 
 import pyarrow as pa
 
-from gorgias_assets.columns import ADDED_COLUMNS, DELETED_AT, EXTRACTED_AT, Column
+from gorgias_assets.columns import ADDED_COLUMNS, DELETED_AT, EXTRACTED_AT, MERGED_INTO, Column
 from gorgias_assets.warehouse import bookkeeping
 from gorgias_assets.warehouse.dialect import Dialect
 from gorgias_assets.warehouse.frames import cast_columns
 from gorgias_assets.warehouse.session import Session
 from gorgias_assets.warehouse.tables import (
-    POSITION_KEPT,
+    CLOCKS_DIFFER,
     Absences,
     Candidates,
     Counts,
@@ -90,20 +90,25 @@ class Warehouse(ABC):
             )
         return str(found[0][0]) if found else None
 
-    def pull_back(self, table: Table, latest: datetime, to: datetime) -> int:
-        """Let rows that count as read after `latest` count as read at `to`; return how many there were.
+    def pull_back(self, table: Table, now: Callable[[], datetime], to: datetime) -> int:
+        """Let rows that count as read in the future count as read at `to`; return how many there were.
 
         A wrong clock had stamped them; they would win over everything that is read until then.
         """
         name = self.dialect.name_of(table)
-        ahead = f"{EXTRACTED_AT} > {self.dialect.moment(latest)}"
+
+        def ahead() -> str:
+            return f"{EXTRACTED_AT} > {self.dialect.moment(now() + CLOCKS_DIFFER)}"
+
         with self._reading_table(table) as session:
             if session is None or EXTRACTED_AT not in session.columns_of(table):
                 return 0
-            if not session.execute(f"SELECT 1 FROM {name} WHERE {ahead} LIMIT 1"):
+            if not session.execute(f"SELECT 1 FROM {name} WHERE {ahead()} LIMIT 1"):
                 return 0
-        with self._writing(table.schema) as session:
-            ((rows,),) = session.execute(f"UPDATE {name} SET {EXTRACTED_AT} = {self.dialect.moment(to)} WHERE {ahead}")
+        with self._writing(table.schema) as session:  # others may have written while this waited: ask for the time anew
+            ((rows,),) = session.execute(
+                f"UPDATE {name} SET {EXTRACTED_AT} = {self.dialect.moment(to)} WHERE {ahead()}"
+            )
         return int(rows)
 
     def leave_one_of_each_id(self, table: Table) -> None:  # noqa: B027, most engines have nothing to do
@@ -115,25 +120,23 @@ class Warehouse(ABC):
     def saved_position(self, table: Table, key: str) -> str | None:
         """Return the position that a sweep of this key saved with its last batch, unless it is too old."""
         positions, dialect = Table(table.schema, bookkeeping.POSITIONS), self.dialect
-        oldest = dialect.moment(datetime.now(UTC) - POSITION_KEPT)
         with self._reading_table(table) as session:
             if session is None or not session.columns_of(positions):
                 return None
             found = session.execute(
                 f"SELECT position FROM {dialect.name_of(positions)} WHERE table_name = {dialect.literal(table.name)} "
-                f"AND sweep = {dialect.literal(key)} AND saved_at >= {oldest}"
+                f"AND sweep = {dialect.literal(key)} AND {bookkeeping.is_good(dialect)}"
             )
         return str(found[0][0]) if found else None
 
     def forget_position(self, table: Table, key: str) -> None:
         """Delete the position of a sweep that is complete, and all that are too old."""
         dialect = self.dialect
-        oldest = dialect.moment(datetime.now(UTC) - POSITION_KEPT)
         with self._writing(table.schema) as session:
             positions = bookkeeping.ensured(session, table, bookkeeping.POSITIONS)
             session.execute(
                 f"DELETE FROM {positions} WHERE (table_name = {dialect.literal(table.name)} "
-                f"AND sweep = {dialect.literal(key)}) OR saved_at < {oldest}"
+                f"AND sweep = {dialect.literal(key)}) OR NOT ({bookkeeping.is_good(dialect)})"
             )
 
     def absences(self, table: Table, covered: Covered, since: datetime, named: Collection[int] = ()) -> Absences:
@@ -168,6 +171,16 @@ class Warehouse(ABC):
             )
         return [int(row_id) for (row_id,) in found or ()]
 
+    def merges(self, table: Table, ids: Collection[int], since: datetime) -> list[int]:
+        """Return the ids at both ends of each merge of one of these rows that was found since then."""
+        dialect = self.dialect
+        with self._reading_table(table) as session:
+            found = session and session.execute(
+                f"SELECT id, {MERGED_INTO} FROM {dialect.name_of(table)} WHERE {DELETED_AT} >= {dialect.moment(since)} "
+                f"AND {MERGED_INTO} IS NOT NULL AND ({dialect.among('id', ids)} OR {dialect.among(MERGED_INTO, ids)})"
+            )
+        return [int(row_id) for ends in found or () for row_id in ends]
+
     def note_candidates(
         self, table: Table, covered: Covered, ids: Collection[int], since: datetime, now: datetime
     ) -> None:
@@ -197,7 +210,8 @@ class Warehouse(ABC):
     def candidates(self, table: Table, fields: Sequence[str], limit: int, now: datetime | None = None) -> Candidates:
         """Return the rows noted longest ago that have neither been read since nor found to be gone.
 
-        `limit` is at least 1. A row whose next look is due after `now` waits; without `now`, none does.
+        Rows that were looked at in vain come last, so that they never hold up the others. `limit` is at least 1. A row
+        whose next look is due after `now` waits; without `now`, none does.
         """
         noted, dialect = Table(table.schema, bookkeeping.CANDIDATES), self.dialect
         due = f"COALESCE(noted.next_look_at <= {dialect.moment(now)}, TRUE)" if now else "TRUE"
@@ -211,7 +225,7 @@ class Warehouse(ABC):
                 f"JOIN {dialect.name_of(table)} AS stored ON stored.id = noted.id "
                 f"WHERE noted.table_name = {dialect.literal(table.name)} AND stored.{DELETED_AT} IS NULL "
                 f"AND stored.{EXTRACTED_AT} < noted.noted_at "
-                f"ORDER BY is_due DESC, noted.noted_at, stored.id LIMIT {limit}"
+                f"ORDER BY is_due DESC, looks, noted.noted_at, stored.id LIMIT {limit}"
             )
         due_now = [row for row in found if row[-2]]
         rows = [dict(zip(fields, row[:-3], strict=True)) for row in due_now]

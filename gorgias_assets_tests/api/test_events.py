@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import pytest
 
 from gorgias_assets.api.client import Untrusted
-from gorgias_assets.api.events import MOST_PAGES_AFTER, event_pages, ids_in
+from gorgias_assets.api.events import MOST_PAGES_AFTER, event_pages, ids_in, ids_of
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.endpoints import Answer
@@ -110,6 +110,23 @@ def test_an_event_that_lacks_what_it_should_have_costs_itself(odd):
 )
 def test_ids_in_data_are_found_in_every_form(data, ids):
     assert ids_in(data) == ids
+
+
+@pytest.mark.parametrize(
+    ("data", "ids"),
+    [
+        ({"source_ticket_id": 1, "user_id": 5}, {1}),
+        ({"ticket": {"id": 1, "customer_id": 2}, "user": {"id": 5}}, {1, 2}),
+        ({"source": "1", "target": 6}, {1}),
+        ({"id": 1}, {1}),
+        ([{"ids": [1]}, 2], {1, 2}),
+        ({"user_id": 5, "customer": {"id": 6}}, set()),
+        ({"tickets_count": 3, "number": 4}, set()),
+        (None, set()),
+    ],
+)
+def test_ids_of_other_things_do_not_count_as_those_of_a_merged_row(data, ids):
+    assert ids_of("ticket", data) == ids
 
 
 def nested(depth: int) -> Iterator[Any]:

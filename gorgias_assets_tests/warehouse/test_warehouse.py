@@ -15,7 +15,7 @@ from gorgias_assets.warehouse.dialect import types_of_kinds
 from gorgias_assets.warehouse.duckdb.session import DuckDBDialect
 from gorgias_assets.warehouse.tables import Absences, Counts, Merged, Saved, Table, Tombstone, WarehouseError
 from gorgias_assets.windows import Window
-from gorgias_assets_tests.engines import BigQueryProject, Engine, on_each_warehouse
+from gorgias_assets_tests.engines import BigQueryProject, Engine, on_each_warehouse, on_each_warehouse_in_time
 
 LETTERS, REPLIES = Table("post", "letters"), Table("post", "replies")
 COLUMNS = [
@@ -153,6 +153,42 @@ def test_a_position_is_kept_with_its_rows_until_it_is_forgotten_or_a_day_old(eng
     assert warehouse.saved_position(REPLIES, "march") == "of another table"
     engine.execute("UPDATE post._sweep_positions SET saved_at = TIMESTAMP '2025-03-01 00:00:00' WHERE TRUE")
     assert warehouse.saved_position(LETTERS, "april") is None
+
+
+def test_a_position_that_a_wrong_clock_has_saved_in_the_far_future_is_not_kept_for_ever(engine):
+    for key in ("march", "april"):
+        merge(engine, read_at(FIRST), Saved(key, "of the year 2125"))
+    engine.execute("UPDATE post._sweep_positions SET saved_at = TIMESTAMP '2125-03-01 00:00:00'")
+    assert engine.warehouse().saved_position(LETTERS, "march") is None
+    engine.warehouse().forget_position(LETTERS, "april")
+    assert engine.query("SELECT sweep FROM post._sweep_positions") == []
+
+
+@on_each_warehouse_in_time
+def test_rows_from_the_future_are_pulled_back_and_none_that_others_wrote_while_this_waited(engine):
+    warehouse, times = engine.warehouse(), [SECOND, FIRST, SECOND]
+    merge(engine, read_at(FIRST, letter(1)))
+    merge(engine, read_at(THIRD, letter(2)))
+    assert warehouse.pull_back(REPLIES, times.pop, FIRST) == 0, "there is no such table"
+    assert warehouse.pull_back(LETTERS, times.pop, FIRST - HOUR) == 1
+    assert stored(engine, "_extracted_at") == {1: FIRST, 2: FIRST - HOUR}
+    merge(engine, read_at(SECOND, letter(2)))
+    waited = [SECOND, FIRST]
+    assert warehouse.pull_back(LETTERS, waited.pop, FIRST - HOUR) == 0
+    assert stored(engine, "_extracted_at") == {1: FIRST, 2: SECOND}
+
+
+@on_each_warehouse_in_time
+def test_rows_that_were_looked_at_in_vain_never_hold_up_the_others(engine):
+    merge(engine, read_at(FIRST, *map(letter, (1, 2, 3))))
+    note(engine, SECOND)
+    warehouse, later = engine.warehouse(), datetime.now(UTC) + HOUR
+    warehouse.settle_candidates(LETTERS, [], [], {}, {1: later, 2: later})
+    warehouse.settle_candidates(LETTERS, [], [], {}, {1: later})
+    assert candidates(engine) == ([3, 2, 1], 0)
+    found = warehouse.candidates(LETTERS, ["id"], 10, later - HOUR)
+    assert (found.rows, found.looks, found.waiting) == ([{"id": 3}], {3: 0}, 2)
+    assert warehouse.candidates(LETTERS, ["id"], 10, later).looks == {3: 0, 2: 1, 1: 2}
 
 
 @on_each_warehouse
