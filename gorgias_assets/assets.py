@@ -19,7 +19,7 @@ WAREHOUSE_POOL = "gorgias_warehouse"  # steps that only work on the database
 
 
 class LoadConfig(dg.Config):
-    """What a run may do to a table on purpose."""
+    """Exceptions that a run may make for its table, on purpose."""
 
     account_changed: bool = Field(
         default=False,

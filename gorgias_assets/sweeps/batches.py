@@ -41,7 +41,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Expects:
-    """What a reading expects of the table that it is loaded into.
+    """The expectations of a reading of the table that it is loaded into.
 
     - `account`: the domain of the account whose rows it holds; None if any will do.
     - `account_changed`: the rows of an account with another name belong to this one from now on.

@@ -77,7 +77,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class Absences:
-    """What a complete reading has not read.
+    """The rows that a complete reading has not read.
 
     - `unread`: living rows anywhere in the table that were not read.
     - `expected`, `missing`: living rows in the covered part of the table, and those of them that were not read.
