@@ -47,12 +47,12 @@ test-bigquery: .venv/installed  ## tests on Google's service, in a scratch datas
 	$(BIN)/python -m gorgias_assets_tests.bigquery.account --project "$(PROJECT)" $(if $(LOCATION),--location $(LOCATION))
 
 soak: .venv/installed .venv-bigquery/installed  ## tests that take minutes: a month of a living account with faults and kills, a run that Dagster retries, more on BigQuery
-	$(BIN)/pytest -m soak -n 0 -s
+	$(BIN)/pytest -m soak -n 0 -s -o faulthandler_timeout=0
 
 screenshots: .venv/installed  ## the pictures of the documents: the overview's, and those of Dagster's pages; needs Chromium
 	$(BIN)/python -m gorgias_assets_tests.pictures docs/overview.png
 	@mkdir -p docs/screenshots
-	SCREENSHOTS=docs/screenshots $(BIN)/pytest -m soak -n 0 gorgias_assets_tests/test_browser.py
+	SCREENSHOTS=docs/screenshots $(BIN)/pytest -m soak -n 0 -o faulthandler_timeout=0 gorgias_assets_tests/test_browser.py
 
 docs: .venv/installed  ## write the generated parts of the documents, and .env.example
 	$(BIN)/python -m gorgias_assets_tests.documents

@@ -1,6 +1,7 @@
 """The assets on a simulated account and in a warehouse: what most tests are about."""
 
 import os
+import signal
 import weakref
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -33,6 +34,13 @@ LONG_FILES = {"test_frames.py", "test_resume.py", "test_stopping.py", "test_ware
 def pytest_xdist_auto_num_workers() -> int:
     """Return one more than there are cores: many tests wait, for a slow answer, a budget, a lock or an emulator."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_configure() -> None:
+    """Let processes that tests start be interrupted, also where the shell that runs the tests ignores signals."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from gorgias_assets.account import Account
 from gorgias_assets.assets import API_POOL, build_assets
 from gorgias_assets.entities import ENTITIES
 from gorgias_assets.settings import Settings
+from gorgias_assets_tests.deployment import wait_until
 from gorgias_assets_tests.postgres import free_port
 
 REPOSITORY = Path(__file__).parent.parent
@@ -113,10 +113,10 @@ def test_the_command_of_the_image_serves_the_code_location_and_its_health_check_
     run = partial(subprocess.run, cwd=tmp_path, capture_output=True)
     assert run(check).returncode != 0
     with subprocess.Popen(serve, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        deadline = time.monotonic() + 60
-        while run(check).returncode:
-            assert time.monotonic() < deadline
-        server.terminate()
+        try:
+            wait_until(lambda: run(check).returncode == 0, 60)
+        finally:
+            server.terminate()
 
 
 def snake(value: Any) -> Any:

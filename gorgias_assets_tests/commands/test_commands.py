@@ -50,8 +50,16 @@ def start(settings: dict[str, str], *words: str) -> subprocess.Popen[str]:
 
 def run(settings: dict[str, str], *words: str) -> tuple[int, str]:
     with start(settings, *words) as command:
-        output, _ = command.communicate(timeout=150)
+        output = end_of(command)
     return command.returncode, output
+
+
+def end_of(command: subprocess.Popen[str]) -> str:
+    """Wait for its end, and return what it printed; kill it if that takes minutes."""
+    try:
+        return command.communicate(timeout=150)[0]
+    finally:
+        command.kill()
 
 
 def columns(output: str) -> dict[str, Sequence[str]]:
@@ -130,10 +138,10 @@ def test_a_backfill_that_is_interrupted_goes_on_where_it_stopped(settings, accou
         "satisfaction_surveys", ({**blank, "id": n, "created_datetime": start_of} for n in range(30_000))
     )
     with start(settings, "backfill", "2025-03-02", "2025-03-10") as command:
-        while len(sandbox.requests) < 150:
+        while len(sandbox.requests) < 150 and command.poll() is None:
             time.sleep(0.05)
         command.send_signal(signal.SIGINT)
-        output, _ = command.communicate(timeout=150)
+        output = end_of(command)
     assert command.returncode == 130, output
     assert output.endswith("Stopped.\n")
     assert "Traceback" not in output
