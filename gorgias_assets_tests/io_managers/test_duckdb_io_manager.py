@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import dagster as dg
@@ -338,6 +339,19 @@ def test_a_sweep_of_hourly_or_monthly_partitions_is_merged(project, account):
         (event,) = result.get_asset_materialization_events()
         assert event.materialization.metadata["dagster/partition_row_count"].value == 1, name
         assert project.query(f"SELECT id FROM gorgias.{name}") == [(row["id"],)]
+
+
+def test_a_new_file_compresses_long_texts_and_an_old_one_keeps_its_format(tmp_path):
+    duckdb.connect(str(tmp_path / "old.duckdb")).close()
+    words = ["parcel", "refund", "size", "broken"]
+    letters = pa.table({"text": [" ".join(Random(number).choices(words, k=5_000)) for number in range(20)]})
+    compressions = {}
+    for name in ("old", "new"):
+        DuckDBWarehouse(str(tmp_path / f"{name}.duckdb"), {}, 5).replace(Table("shop", "letters"), letters, ())
+        segments = "FROM pragma_storage_info('shop.letters') WHERE segment_type = 'VARCHAR'"
+        compressions[name] = DuckDBFile(tmp_path / f"{name}.duckdb").query(f"SELECT DISTINCT compression {segments}")
+    assert compressions == {"old": [("Uncompressed",)], "new": [("ZSTD",)]}
+    assert (tmp_path / "new.duckdb").stat().st_size < (tmp_path / "old.duckdb").stat().st_size
 
 
 def test_a_home_folder_in_the_path_is_the_user_s(database, monkeypatch):

@@ -22,6 +22,8 @@ from gorgias_assets.warehouse.warehouse import Warehouse
 # A batch is one row group, which DuckDB then writes once and leaves alone. In row groups of its default size, 122,880,
 # every batch would be merged with the ones before and compressed again, in several times the memory.
 ROW_GROUP_ROWS = 4_096
+# Of a new file. DuckDB since 1.2 reads it; it compresses long texts, and needs less memory to write them again.
+STORAGE = "STORAGE_VERSION 'v1.2.0'"
 
 _log = logging.getLogger(__name__)
 
@@ -155,12 +157,13 @@ class DuckDBWarehouse(Warehouse):
         return connection
 
     def _attach(self, connection: duckdb.DuckDBPyConnection, read_only: bool) -> None:
+        options = "READ_ONLY" if read_only else f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}"
         if is_missing(self._database):
             if not read_only:
                 self._create(connection)
+                options += f", {STORAGE}"
         elif has_damaged_log(self._database):
             raise duckdb.IOException("Corrupt WAL file")  # DuckDB's error for damage further on
-        options = "READ_ONLY" if read_only else f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}"
         connection.execute(f"ATTACH {DuckDBDialect().literal(self._database)} AS {CATALOG} (TYPE duckdb, {options})")
 
     def _create(self, connection: duckdb.DuckDBPyConnection) -> None:
@@ -173,7 +176,7 @@ class DuckDBWarehouse(Warehouse):
             return  # the log has lost its file; DuckDB removes it when it creates the file itself
         with TemporaryDirectory(prefix=".duckdb-", dir=Path(self._database).parent) as folder:
             new = Path(folder) / "new"
-            connection.execute(f"ATTACH {DuckDBDialect().literal(str(new))} AS new")
+            connection.execute(f"ATTACH {DuckDBDialect().literal(str(new))} AS new ({STORAGE})")
             connection.execute("DETACH new")
             with suppress(OSError):  # there is a file by now; or the disk has no links, and DuckDB creates it
                 Path(self._database).hardlink_to(new)
