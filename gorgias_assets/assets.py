@@ -8,7 +8,7 @@ from pydantic import Field
 
 from gorgias_assets.account import Account
 from gorgias_assets.entities.model import ByDate, Entity, Whole
-from gorgias_assets.metadata import column_schema
+from gorgias_assets.metadata import column_schema, of_days
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sweeps.snapshot import Snapshot
 from gorgias_assets.sweeps.sweep import Sweep
@@ -93,7 +93,7 @@ def _build_asset(
 
     @dg.asset(
         **options,
-        metadata={"partition_expr": list(entity.read.touch_fields)} | schema,
+        metadata=of_days(entity.read) | schema,
         partitions_def=account.partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )

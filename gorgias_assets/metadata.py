@@ -12,13 +12,20 @@ import pyarrow as pa
 
 from gorgias_assets.columns import ADDED_COLUMNS, EXTRACTED_AT, Column, Kind
 from gorgias_assets.display import shown, shown_counts
-from gorgias_assets.entities.model import Entity
+from gorgias_assets.entities.model import ByDate, Entity
 from gorgias_assets.loading import Loaded
 from gorgias_assets.sweeps.batches import Reader
 from gorgias_assets.sweeps.rows import parse_datetime
 from gorgias_assets.warehouse.tables import Table
 
 Metadata = Mapping[str, dg.MetadataValue[Any]]
+
+TOUCH_FIELDS = "gorgias/touch_fields"
+
+
+def of_days(read: ByDate) -> dict[str, Any]:
+    """Return which rows a day is: those touched in it, and to IO managers that know one column, those created in it."""
+    return {"partition_expr": read.creation_order, TOUCH_FIELDS: list(read.touch_fields)}
 
 
 def of_table(table: Table, rows: int) -> dict[str, Any]:

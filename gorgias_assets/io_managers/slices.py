@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import dagster as dg
 
+from gorgias_assets.metadata import TOUCH_FIELDS
 from gorgias_assets.partitions import window_of
 from gorgias_assets.warehouse.tables import Dimension, Slice, WarehouseError
 from gorgias_assets.windows import Window
@@ -14,7 +15,8 @@ def slice_of(context: dg.OutputContext | dg.InputContext, metadata: Any) -> Slic
     """Return the rows of the table that the context's partitions are."""
     if not context.has_asset_partitions:
         return ()
-    expression = (metadata or {}).get("partition_expr")
+    metadata = metadata or {}
+    expression = metadata.get(TOUCH_FIELDS) or metadata.get("partition_expr")
     if expression is None:
         raise WarehouseError(
             f"{asset_name(context)} has partitions, but no 'partition_expr' metadata that names their column; add "
