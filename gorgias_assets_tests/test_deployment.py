@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
+import pandas as pd
 import pytest
 import yaml
 from dagster_cloud_cli.config.models import Location, load_dagster_cloud_yaml
@@ -18,6 +20,7 @@ from dagster_k8s.container_context import K8sContainerContext
 from gorgias_assets.account import Account
 from gorgias_assets.assets import API_POOL, build_assets
 from gorgias_assets.entities import ENTITIES
+from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
 from gorgias_assets.settings import Settings
 from gorgias_assets_tests.deployment import wait_until
 from gorgias_assets_tests.postgres import free_port
@@ -60,6 +63,20 @@ def test_slots_of_a_killed_run_are_freed_and_telemetry_is_off(instance):
     assert instance.telemetry_enabled is False
 
 
+def test_what_the_warehouse_says_is_in_the_log_of_the_run(instance, tmp_path):
+    database = tmp_path / "shop.duckdb"
+
+    @dg.asset(key_prefix="shop")
+    def letters() -> pd.DataFrame:
+        return pd.DataFrame({"n": [1]})
+
+    resources = {"io_manager": GorgiasDuckDBIOManager(database=str(database), lock_timeout_seconds=5)}
+    with duckdb.connect(str(database)):
+        result = dg.materialize([letters], resources=resources, instance=instance, raise_on_error=False)
+    logged = [entry.user_message for entry in instance.all_logs(result.run_id) if not entry.is_dagster_event]
+    assert f"{database} is open elsewhere; waiting up to 5 s for it" in logged
+
+
 def test_on_kubernetes_the_limits_are_those_of_an_instance_elsewhere(values):
     here = yaml.safe_load((REPOSITORY / "deploy" / "dagster.yaml").read_text())
     daemon = values["dagsterDaemon"]
@@ -68,6 +85,7 @@ def test_on_kubernetes_the_limits_are_those_of_an_instance_elsewhere(values):
     assert snake(daemon["runRetries"]) == here["run_retries"]
     assert here["run_monitoring"].items() <= snake(daemon["runMonitoring"]).items()
     assert values["telemetry"] == here["telemetry"]
+    assert snake(values["pythonLogs"]) == here["python_logs"]
 
 
 def test_on_kubernetes_each_variable_is_a_setting_and_each_step_has_a_pod(values):
