@@ -6,9 +6,10 @@ A load that is interrupted at any point leaves a state that a shorter one could 
 reader resumes from the position that was saved with the last batch.
 """
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from logging import Logger
 from time import monotonic
 from typing import Any
@@ -17,10 +18,21 @@ import pyarrow as pa
 
 from gorgias_assets.api.clock import NOTABLE, difference
 from gorgias_assets.display import shown_counts
+from gorgias_assets.entities.model import ByDate
 from gorgias_assets.missing import Deletions, find_gone
 from gorgias_assets.sweeps.batches import Reader
-from gorgias_assets.warehouse.tables import IS_TOUCHED, Merged, Saved, Table, WarehouseError
+from gorgias_assets.warehouse.tables import (
+    CLOCKS_DIFFER,
+    IS_TOUCHED,
+    After,
+    Counts,
+    Merged,
+    Saved,
+    Table,
+    WarehouseError,
+)
 from gorgias_assets.warehouse.warehouse import Warehouse
+from gorgias_assets.windows import Window
 
 PREVIEW_ROWS = 5
 PROGRESS_SECONDS = 5.0
@@ -29,7 +41,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 @dataclass
 class Loaded:
-    """The result of a complete load: rows merged, deletions found, the first rows of the window, and seconds taken.
+    """The result of a complete load: rows merged, deletions found, counts, the first rows of the window, and seconds.
 
     `from_the_future` counts stored rows whose stamp was later than Gorgias's time.
     """
@@ -37,31 +49,41 @@ class Loaded:
     merged: Merged = field(default_factory=Merged)
     from_the_future: int = 0
     gone: Deletions = field(default_factory=Deletions)
+    counts: Counts = field(default_factory=lambda: Counts(0, []))
     first_rows: pa.Table | None = None
     seconds: float = 0.0
 
 
-def load(reader: Reader[Any], warehouse: Warehouse, table: Table, log: Logger) -> Loaded:
-    """Read everything of `reader` into the table. Raises the client's `GorgiasError`, and `WarehouseError`."""
+def load(
+    reader: Reader[Any], warehouse: Warehouse, table: Table, log: Logger, windows: Sequence[Window] = ()
+) -> Loaded:
+    """Read everything of `reader` into the table, and count the rows touched in each of `windows`.
+
+    Raises the client's `GorgiasError`, and `WarehouseError`.
+    """
     loaded, started = Loaded(), monotonic()
-    account = _account_to_note(reader, warehouse, table)
-    position = warehouse.saved_position(table, reader.key)
-    if position and reader.resume(position):
+    before = warehouse.before(table, reader.key)
+    account = _account_to_note(reader, before.account, table)
+    has_position = before.position is not None
+    if before.position and reader.resume(before.position):
         log.info(f"{table}: {_resumption(reader)}")
     is_first = True
     for batch in reader.batches(warehouse.batch_rows, warehouse.batch_bytes, _ProgressLog(reader, log)):
         if is_first and reader.progress.calls:
-            loaded.from_the_future = _pull_back(reader, warehouse, table, log)
+            loaded.from_the_future = _pull_back(reader, warehouse, table, before.newest, log)
             if account:
                 warehouse.save_account(table, account)
         is_first = False
         saved = Saved(reader.key, batch.position) if batch.position else None
         loaded.merged += warehouse.merge(table, reader.entity.columns, batch.rows, saved)
+        has_position = has_position or saved is not None
         if not loaded.first_rows:
             loaded.first_rows = batch.rows.filter(batch.rows[IS_TOUCHED]).slice(0, PREVIEW_ROWS)
-    warehouse.leave_one_of_each_id(table)
-    find_gone(reader, warehouse, table, log, loaded.merged, loaded.gone)
-    warehouse.forget_position(table, reader.key)
+    after = _state(reader, warehouse, table, windows)
+    find_gone(reader, warehouse, table, log, after.absences, loaded.merged, loaded.gone)
+    if has_position:
+        warehouse.forget_position(table, reader.key)
+    loaded.counts = warehouse.counts(table, _touch_fields(reader), windows) if loaded.gone.marked else after.counts
     loaded.seconds = monotonic() - started
     log.info(
         f"{table}: merged {loaded.merged.rows:,} rows, {loaded.merged.new:,} of them new, in {reader.progress.calls:,} "
@@ -72,9 +94,30 @@ def load(reader: Reader[Any], warehouse: Warehouse, table: Table, log: Logger) -
     return loaded
 
 
-def _account_to_note(reader: Reader[Any], warehouse: Warehouse, table: Table) -> str | None:
-    """Return the reader's account if the table lacks its name. Raises `WarehouseError` if it has another one's."""
-    expects, known = reader.expects, warehouse.account_of(table)
+def _state(reader: Reader[Any], warehouse: Warehouse, table: Table, windows: Sequence[Window]) -> After:
+    """Return the state of the table after a reading, once each row is in it only once."""
+
+    def state() -> After:
+        return warehouse.after(table, reader.covered(), reader.started_at, _touch_fields(reader), windows)
+
+    after = state()
+    if not after.copies:
+        return after
+    warehouse.leave_one_of_each_id(table)
+    return state()
+
+
+def _touch_fields(reader: Reader[Any]) -> Sequence[str]:
+    read = reader.entity.read
+    return read.touch_fields if isinstance(read, ByDate) else ()
+
+
+def _account_to_note(reader: Reader[Any], known: str | None, table: Table) -> str | None:
+    """Return the reader's account if the table is not `known` to hold its rows.
+
+    Raises `WarehouseError` if it is known to hold another one's.
+    """
+    expects = reader.expects
     if expects.account in (None, known):
         return None
     if known is None or expects.account_changed:
@@ -86,13 +129,17 @@ def _account_to_note(reader: Reader[Any], warehouse: Warehouse, table: Table) ->
     )
 
 
-def _pull_back(reader: Reader[Any], warehouse: Warehouse, table: Table, log: Logger) -> int:
-    """Let stored rows that a wrong clock has stamped in the future give way to this reading; return their number."""
+def _pull_back(reader: Reader[Any], warehouse: Warehouse, table: Table, newest: datetime | None, log: Logger) -> int:
+    """Let stored rows that a wrong clock has stamped in the future give way to this reading; return their number.
+
+    `newest` is the latest stamp that was in the table before.
+    """
     began = reader.started_at
-    if began is None:
+    if began is None or newest is None:
         return 0
     with closing(reader.connect()) as client:
-        rows = warehouse.pull_back(table, client.gorgias_clock.now, began - MICROSECOND)
+        now = client.gorgias_clock.now
+        rows = warehouse.pull_back(table, now, began - MICROSECOND) if newest > now() + CLOCKS_DIFFER else 0
     if rows:
         log.warning(
             f"{table}: {rows:,} rows were stamped later than Gorgias's time, by a machine whose clock is ahead. They "

@@ -52,7 +52,7 @@ def of_load(reader: Reader[Any], loaded: Loaded) -> dict[str, Any]:
         "rows_without_order": progress.rows_without_order,
         "coverage": _coverage(reader),
         "deletions_checked": gone.checked,
-        "rows_gone": gone.deleted + gone.merged,
+        "rows_gone": gone.marked,
         "rows_cascaded": gone.cascaded,
         "deletions_pending": gone.pending,
         **({"deletions_unanswered": gone.unanswered.total()} if gone.unanswered else {}),

@@ -47,6 +47,11 @@ class Deletions:
     unanswered: Counter[int] = field(default_factory=Counter)
     doubted: Absences | None = None
 
+    @property
+    def marked(self) -> int:
+        """The rows of the table itself that are gone."""
+        return self.deleted + self.merged
+
     def add(self, gone: Sequence[Tombstone], checked: int, cascaded: int) -> None:
         merged = sum(stone.is_merged for stone in gone)
         self.checked += checked
@@ -56,16 +61,19 @@ class Deletions:
 
 
 def find_gone(
-    reader: Reader[Any], warehouse: Warehouse, table: Table, log: Logger, merged: Merged, found: Deletions
+    reader: Reader[Any],
+    warehouse: Warehouse,
+    table: Table,
+    log: Logger,
+    absences: Absences,
+    merged: Merged,
+    found: Deletions,
 ) -> None:
     """Mark the rows that a complete reading should have read and has not, if Gorgias says that they are gone."""
     since, now = reader.started_at, reader.progress.last_requested_at
-    if since is None or now is None:
+    if since is None or now is None or not absences.unread:
         return
     covered = reader.covered()
-    absences = warehouse.absences(table, covered, since)
-    if not absences.unread:
-        return
     with closing(reader.connect()) as client:
         named = _named(reader, client, table, log)
         doubted = _doubted(reader, absences, merged)

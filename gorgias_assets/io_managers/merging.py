@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from gorgias_assets import metadata
 from gorgias_assets.api.client import Rejected
-from gorgias_assets.entities.model import ByDate
 from gorgias_assets.io_managers.slices import asset_name, labels_of, slice_of, windows_of
 from gorgias_assets.loading import load
 from gorgias_assets.sweeps.batches import Reader
@@ -81,15 +80,13 @@ class MergingIOManager(dg.IOManager):
 
     def _load(self, context: dg.OutputContext, reader: Reader[Any], warehouse: Warehouse) -> None:
         table, entity = self._table(context), reader.entity
+        windows = windows_of(context)
         try:
-            loaded = load(reader, warehouse, table, context.log)
+            loaded = load(reader, warehouse, table, context.log, list(windows.values()))
         except Rejected as error:
             raise dg.Failure(str(error), allow_retries=False) from None
-        windows = windows_of(context)
-        touch_fields = entity.read.touch_fields if isinstance(entity.read, ByDate) else ()
-        counts = warehouse.counts(table, touch_fields, list(windows.values()))
-        context.add_output_metadata(metadata.of_table(table, counts.rows) | metadata.of_load(reader, loaded))
-        for key, rows in zip(windows, counts.touched, strict=True):
+        context.add_output_metadata(metadata.of_table(table, loaded.counts.rows) | metadata.of_load(reader, loaded))
+        for key, rows in zip(windows, loaded.counts.touched, strict=True):
             context.step_context.add_asset_metadata({"dagster/partition_row_count": rows}, partition_key=key)
         schema = {"dagster/column_schema": metadata.column_schema(entity.columns)}
         context.step_context.add_asset_metadata(  # once for a range: a year of them would be megabytes of events

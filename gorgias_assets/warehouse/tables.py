@@ -76,6 +76,20 @@ class Saved:
 
 
 @dataclass(frozen=True)
+class Before:
+    """The state of a table before a reading.
+
+    - `account`: the account whose rows it holds; None if that was never noted.
+    - `position`: the position that a sweep of the same key saved with its last batch, unless it is too old.
+    - `newest`: the latest moment at which a row counts as read; None if there is no row.
+    """
+
+    account: str | None = None
+    position: str | None = None
+    newest: datetime | None = None
+
+
+@dataclass(frozen=True)
 class Absences:
     """The rows that a complete reading has not read.
 
@@ -94,6 +108,15 @@ class Covered(NamedTuple):
     field: str
     start: datetime | None = None
     end: datetime | None = None
+
+
+@dataclass(frozen=True)
+class After:
+    """The state of a table after a reading; `copies` are rows whose id another row has, too."""
+
+    copies: int
+    absences: Absences
+    counts: Counts
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from gorgias_assets.warehouse.session import Session
 from gorgias_assets.warehouse.tables import (
     CLOCKS_DIFFER,
     Absences,
+    After,
+    Before,
     Candidates,
     Counts,
     Covered,
@@ -33,11 +35,13 @@ from gorgias_assets.windows import Window
 class Warehouse(ABC):
     """A database that holds tables. A method that fails midway leaves the table as before, or costs calls at most.
 
-    `batch_rows` is how many rows to merge at once, `batch_bytes` how many bytes of bodies.
+    `batch_rows` is how many rows to merge at once, `batch_bytes` how many bytes of bodies. `may_store_copies` is True
+    if runs that insert a row at the same time store it twice.
     """
 
     batch_rows: int
     batch_bytes: int
+    may_store_copies = False
 
     @property
     @abstractmethod
@@ -79,16 +83,29 @@ class Warehouse(ABC):
         with self._writing(table.schema) as session:
             bookkeeping.save_account(session, table, account)
 
-    def account_of(self, table: Table) -> str | None:
-        """Return the account whose rows the table holds; None if that was never noted."""
-        accounts, dialect = Table(table.schema, bookkeeping.ACCOUNTS), self.dialect
+    def before(self, table: Table, key: str) -> Before:
+        """Return what is known of the table before a reading whose positions are saved under `key`."""
+        dialect, accounts = self.dialect, Table(table.schema, bookkeeping.ACCOUNTS)
+        positions = Table(table.schema, bookkeeping.POSITIONS)
+        of_table = f"table_name = {dialect.literal(table.name)}"
+        selects = (
+            (accounts, "account", f"SELECT MIN(account) FROM {dialect.name_of(accounts)} WHERE {of_table}"),
+            (
+                positions,
+                "position",
+                f"SELECT MIN(position) FROM {dialect.name_of(positions)} WHERE {of_table} "
+                f"AND sweep = {dialect.literal(key)} AND {bookkeeping.is_good(dialect)}",
+            ),
+            (table, EXTRACTED_AT, f"SELECT MAX({EXTRACTED_AT}) FROM {dialect.name_of(table)}"),
+        )
         with self._reading_table(table) as session:
-            if session is None or not session.columns_of(accounts):
-                return None
-            found = session.execute(
-                f"SELECT account FROM {dialect.name_of(accounts)} WHERE table_name = {dialect.literal(table.name)}"
-            )
-        return str(found[0][0]) if found else None
+            if session is None:
+                return Before()
+            known = [
+                f"({query})" if column in session.columns_of(place) else "NULL" for place, column, query in selects
+            ]
+            ((account, position, newest),) = session.execute(f"SELECT {', '.join(known)}")
+        return Before(account, position, newest)
 
     def pull_back(self, table: Table, now: Callable[[], datetime], to: datetime) -> int:
         """Let rows that count as read in the future count as read at `to`; return how many there were.
@@ -117,18 +134,6 @@ class Warehouse(ABC):
         Called after a sweep's last batch.
         """
 
-    def saved_position(self, table: Table, key: str) -> str | None:
-        """Return the position that a sweep of this key saved with its last batch, unless it is too old."""
-        positions, dialect = Table(table.schema, bookkeeping.POSITIONS), self.dialect
-        with self._reading_table(table) as session:
-            if session is None or not session.columns_of(positions):
-                return None
-            found = session.execute(
-                f"SELECT position FROM {dialect.name_of(positions)} WHERE table_name = {dialect.literal(table.name)} "
-                f"AND sweep = {dialect.literal(key)} AND {bookkeeping.is_good(dialect)}"
-            )
-        return str(found[0][0]) if found else None
-
     def forget_position(self, table: Table, key: str) -> None:
         """Delete the position of a sweep that is complete, and all that are too old."""
         dialect = self.dialect
@@ -139,20 +144,52 @@ class Warehouse(ABC):
                 f"AND sweep = {dialect.literal(key)}) OR NOT ({bookkeeping.is_good(dialect)})"
             )
 
+    def after(
+        self,
+        table: Table,
+        covered: Covered,
+        since: datetime | None,
+        touch_fields: Sequence[str] = (),
+        windows: Sequence[Window] = (),
+    ) -> After:
+        """Return the state of the table after a reading that began at `since`, in one query of all of it."""
+        name = self.dialect.name_of(table)
+        copies = "COUNT(id) - COUNT(DISTINCT id)" if self.may_store_copies else "0"
+        state = f"COUNT(*) AS there_are, {copies} AS copies, {', '.join(self._absences(covered, since))}"
+        query = f"SELECT -1 AS number, {state} FROM {name}"
+        if windows:
+            touched = self._touched(table, touch_fields, windows)
+            query += f" UNION ALL SELECT number, there_are, 0, 0, 0, 0 FROM ({touched}) AS in_windows"
+        with self._reading_table(table) as session:
+            found = {number: counted for number, *counted in session.execute(query)} if session else {}
+        rows, copies_found, *absences = (int(count or 0) for count in found.get(-1, [0] * 5))
+        touched_rows = [found.get(number, [0])[0] for number in range(len(windows))]
+        return After(copies_found, Absences(*absences), Counts(rows, touched_rows))
+
     def absences(self, table: Table, covered: Covered, since: datetime, named: Collection[int] = ()) -> Absences:
         """Count the living rows that no request since then has read, without those `named`."""
-        dialect = self.dialect
-        unread = f"{EXTRACTED_AT} < {dialect.moment(since)} AND NOT {dialect.among('id', named)}"
-        inside = f"CASE WHEN {self._is_covered(covered)} THEN 1 ELSE 0 END"
+        sums = ", ".join(self._absences(covered, since, named))
         with self._reading_table(table) as session:
             if session is None:
                 return Absences(0, 0, 0)
-            (counted,) = session.execute(
-                f"SELECT SUM(CASE WHEN {unread} THEN 1 ELSE 0 END), SUM({inside}), "
-                f"SUM(CASE WHEN {unread} THEN {inside} ELSE 0 END) "
-                f"FROM {dialect.name_of(table)} WHERE {DELETED_AT} IS NULL"
-            )
+            (counted,) = session.execute(f"SELECT {sums} FROM {self.dialect.name_of(table)}")
         return Absences(*(int(rows or 0) for rows in counted))
+
+    def _absences(self, covered: Covered, since: datetime | None, named: Collection[int] = ()) -> list[str]:
+        """Return the sums of `Absences` over a table's rows."""
+        dialect, living = self.dialect, f"{DELETED_AT} IS NULL"
+        unread = f"{EXTRACTED_AT} < {dialect.moment(since)}" if since else "FALSE"
+        if named:
+            unread += f" AND NOT {dialect.among('id', named)}"
+        inside = f"{living} AND {self._is_covered(covered)}"
+        return [
+            f"SUM(CASE WHEN {condition} THEN 1 ELSE 0 END) AS {name}"
+            for name, condition in (
+                ("unread", f"{living} AND {unread}"),
+                ("expected", inside),
+                ("missing", f"{inside} AND {unread}"),
+            )
+        ]
 
     def kin(self, table: Table, field: str, ids: Collection[int], since: datetime, limit: int) -> list[int]:
         """Return the ids of living rows whose JSON `field` names the same `id` as that of one of the rows `ids`.
@@ -269,25 +306,29 @@ class Warehouse(ABC):
 
     def counts(self, table: Table, touch_fields: Sequence[str], windows: Sequence[Window]) -> Counts:
         """Count the rows. A row touched in two windows counts in both."""
-        dialect = self.dialect
-        query = f"SELECT -1 AS number, COUNT(*) AS there_are FROM {dialect.name_of(table)}"
+        query = f"SELECT -1 AS number, COUNT(*) AS there_are FROM {self.dialect.name_of(table)}"
         if windows:
-            bounds = [
-                (str(number), dialect.moment(window.start), dialect.moment(window.end))
-                for number, window in enumerate(windows)
-            ]
-            touches = " UNION ALL ".join(
-                f"SELECT id, {dialect.quoted(field)} AS touch FROM {dialect.name_of(table)} WHERE {DELETED_AT} IS NULL"
-                for field in touch_fields
-            )
-            query += (
-                f" UNION ALL SELECT number, COUNT(DISTINCT id) AS there_are FROM ({touches}) AS touched "
-                f"JOIN {dialect.inline('asked', ('number', 'begins', 'ends'), bounds)} "
-                "ON touch >= begins AND touch < ends GROUP BY number"
-            )
+            query += f" UNION ALL {self._touched(table, touch_fields, windows)}"
         with self._reading_table(table) as session:
             counted = dict(session.execute(query)) if session else {}
         return Counts(counted.get(-1, 0), [counted.get(number, 0) for number in range(len(windows))])
+
+    def _touched(self, table: Table, touch_fields: Sequence[str], windows: Sequence[Window]) -> str:
+        """Return a query for the number of each window, and of the living rows touched in it if there are any."""
+        dialect = self.dialect
+        bounds = [
+            (str(number), dialect.moment(window.start), dialect.moment(window.end))
+            for number, window in enumerate(windows)
+        ]
+        touches = " UNION ALL ".join(
+            f"SELECT id, {dialect.quoted(field)} AS touch FROM {dialect.name_of(table)} WHERE {DELETED_AT} IS NULL"
+            for field in touch_fields
+        )
+        return (
+            f"SELECT number, COUNT(DISTINCT id) AS there_are FROM ({touches}) AS touched "
+            f"JOIN {dialect.inline('asked', ('number', 'begins', 'ends'), bounds)} "
+            "ON touch >= begins AND touch < ends GROUP BY number"
+        )
 
     def replace(self, table: Table, rows: pa.Table, where: Slice) -> int:
         """Replace the table's slice by `rows`, and return how many rows the table has then.

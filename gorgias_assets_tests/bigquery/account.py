@@ -70,7 +70,7 @@ def merges_many_days(account: Account) -> str:
     warehouse = account.warehouse()
     merged = warehouse.merge(account.tickets, TICKETS.columns, tickets(range(DAYS), FIRST), Saved("all", "{}"))
     assert (merged.rows, merged.new) == (DAYS * ROWS_A_DAY, DAYS * ROWS_A_DAY)
-    assert warehouse.saved_position(account.tickets, "all") == "{}"
+    assert warehouse.before(account.tickets, "all").position == "{}"
     return f"{merged.rows:,} rows, billed {billed(warehouse)}"
 
 

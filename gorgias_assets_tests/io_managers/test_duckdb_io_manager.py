@@ -131,7 +131,7 @@ def test_a_name_that_duckdb_cannot_have_is_refused_with_a_sentence(database, pla
 def test_a_schema_that_duckdb_cannot_have_is_refused_before_there_is_a_file(database, schema):
     """A sweep asks for its position first, and would read Gorgias in vain."""
     with pytest.raises(WarehouseError, match="choose another schema"):
-        DuckDBWarehouse(str(database), {}, 1).saved_position(Table(schema, "orders"), "sweep")
+        DuckDBWarehouse(str(database), {}, 1).before(Table(schema, "orders"), "sweep")
 
 
 @pytest.mark.parametrize("schema", ["memory", "Temp", "system", "information_schema", "PG_CATALOG", "_Attached_File"])

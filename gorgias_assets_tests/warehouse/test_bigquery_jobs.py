@@ -199,7 +199,7 @@ def test_a_fault_of_each_request_passes_and_each_job_has_run_once(engine, faulty
         faulty.befall(request, fault)
     merge(warehouse)
     assert letters(engine) == {1: 0, 2: 0, 3: 0}
-    assert warehouse.saved_position(LETTERS, "sweep") == POSITION
+    assert warehouse.before(LETTERS, "sweep").position == POSITION
     assert len(loads(engine)) == len(jobs(engine, "MERGE INTO `local.shop.letters`")) == 1
     assert staging(engine) == []
     assert warehouse.bill()["bigquery_jobs"] == [job.job_id for job in engine.jobs() if "gorgias_" in job.job_id]
@@ -489,7 +489,7 @@ def test_the_bill_sums_what_all_jobs_have_cost_failed_ones_too(engine, faulty, i
 def test_the_most_bytes_that_may_be_billed_are_in_every_statement_or_in_none(faulty, warehouse):
     merge(replace(warehouse, maximum_bytes_billed=5_000_000))
     with_limit = len(faulty.received(QUERY))
-    assert warehouse.saved_position(LETTERS, "sweep") == POSITION
+    assert warehouse.before(LETTERS, "sweep").position == POSITION
     limits = [query.json["configuration"]["query"].get("maximumBytesBilled") for query in faulty.received(QUERY)]
     assert limits == ["5000000"] * with_limit + [None]
 
@@ -637,7 +637,7 @@ def test_a_dataset_in_another_location_is_refused(engine, warehouse):
 
 
 def test_a_dataset_with_a_dash_is_refused(warehouse):
-    message = failure(warehouse.saved_position, Table("my-shop", "letters"), "sweep")
+    message = failure(warehouse.before, Table("my-shop", "letters"), "sweep")
     assert message == "BigQuery has no dataset named 'my-shop': only letters, digits and _ are allowed."
 
 
@@ -652,7 +652,7 @@ def test_a_dataset_with_a_dash_is_refused(warehouse):
     ids=ascii,
 )
 def test_a_dataset_that_bigquery_cannot_have_is_refused(warehouse, dataset, sentence):
-    message = failure(warehouse.saved_position, Table(dataset, "letters"), "sweep")
+    message = failure(warehouse.before, Table(dataset, "letters"), "sweep")
     assert sentence in message
     assert message.isprintable()
 

@@ -141,25 +141,25 @@ def test_a_table_of_other_types_is_refused_with_a_sentence_and_left_alone(engine
 @on_each_warehouse
 def test_a_position_is_kept_with_its_rows_until_it_is_forgotten_or_a_day_old(engine):
     warehouse = engine.warehouse()
-    assert warehouse.saved_position(LETTERS, "march") is None
+    assert warehouse.before(LETTERS, "march").position is None
     for position in ('{"spans": 1}', 'it\'s \\ \n"quoted"'):
         merge(engine, read_at(FIRST, letter(1)), Saved("march", position))
-        assert warehouse.saved_position(LETTERS, "march") == position
+        assert warehouse.before(LETTERS, "march").position == position
     merge(engine, read_at(FIRST), Saved("april", "of a batch without a row"))
     merge(engine, read_at(FIRST), Saved("march", "of another table"), table=REPLIES)
     warehouse.forget_position(LETTERS, "march")
-    assert warehouse.saved_position(LETTERS, "march") is None
-    assert warehouse.saved_position(LETTERS, "april") == "of a batch without a row"
-    assert warehouse.saved_position(REPLIES, "march") == "of another table"
+    assert warehouse.before(LETTERS, "march").position is None
+    assert warehouse.before(LETTERS, "april").position == "of a batch without a row"
+    assert warehouse.before(REPLIES, "march").position == "of another table"
     engine.execute("UPDATE post._sweep_positions SET saved_at = TIMESTAMP '2025-03-01 00:00:00' WHERE TRUE")
-    assert warehouse.saved_position(LETTERS, "april") is None
+    assert warehouse.before(LETTERS, "april").position is None
 
 
 def test_a_position_that_a_wrong_clock_has_saved_in_the_far_future_is_not_kept_for_ever(engine):
     for key in ("march", "april"):
         merge(engine, read_at(FIRST), Saved(key, "of the year 2125"))
     engine.execute("UPDATE post._sweep_positions SET saved_at = TIMESTAMP '2125-03-01 00:00:00'")
-    assert engine.warehouse().saved_position(LETTERS, "march") is None
+    assert engine.warehouse().before(LETTERS, "march").position is None
     engine.warehouse().forget_position(LETTERS, "april")
     assert engine.query("SELECT sweep FROM post._sweep_positions") == []
 

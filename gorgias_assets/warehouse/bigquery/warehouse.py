@@ -41,6 +41,7 @@ class BigQueryWarehouse(Warehouse):
     # batch takes a few times the bytes of its bodies.
     batch_rows = 20_000
     batch_bytes = 64 * 2**20
+    may_store_copies = True
 
     def __str__(self) -> str:
         return f"the project {self.project}"
