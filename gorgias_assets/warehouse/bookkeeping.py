@@ -6,11 +6,14 @@ On an engine without a transaction around these statements, a crash between two 
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from gorgias_assets.columns import DELETED_AT, EXTRACTED_AT, MERGED_INTO, Column, Kind
 from gorgias_assets.warehouse.dialect import Dialect
 from gorgias_assets.warehouse.session import Session
 from gorgias_assets.warehouse.tables import POSITION_KEPT, Saved, Table, Tombstone
+
+Item = TypeVar("Item")
 
 POSITIONS = "_sweep_positions"
 CANDIDATES = "_gone_candidates"
@@ -81,30 +84,33 @@ def save_account(session: Session, table: Table, account: str) -> None:
 def put_off(session: Session, table: Table, looks: Mapping[int, datetime]) -> None:
     """Count a look at each of these candidates that was not answered, and note when to look again."""
     dialect = session.dialect
-    rows = [(str(row_id), dialect.moment(at)) for row_id, at in looks.items()]
-    session.execute(
-        f"UPDATE {ensured(session, table, CANDIDATES)} AS target SET looks = COALESCE(looks, 0) + 1, "
-        f"next_look_at = later.next_at FROM {dialect.inline('later', ('id', 'next_at'), rows)} "
-        f"WHERE target.table_name = {dialect.literal(table.name)} AND target.id = later.id"
-    )
+    for part in _parts(list(looks.items()), session.most_rows):
+        rows = [(str(row_id), dialect.moment(at)) for row_id, at in part]
+        session.execute(
+            f"UPDATE {ensured(session, table, CANDIDATES)} AS target SET looks = COALESCE(looks, 0) + 1, "
+            f"next_look_at = later.next_at FROM {dialect.inline('later', ('id', 'next_at'), rows)} "
+            f"WHERE target.table_name = {dialect.literal(table.name)} AND target.id = later.id"
+        )
 
 
 def mark(session: Session, table: Table, gone: Sequence[Tombstone]) -> None:
     dialect = session.dialect
-    rows = [
-        (
-            str(stone.id),
-            dialect.moment(stone.found_at),
-            dialect.null(Kind.INTEGER) if stone.merged_into is None else str(stone.merged_into),
+    for part in _parts(gone, session.most_rows):
+        rows = [
+            (
+                str(stone.id),
+                dialect.moment(stone.found_at),
+                dialect.null(Kind.INTEGER) if stone.merged_into is None else str(stone.merged_into),
+            )
+            for stone in part
+        ]
+        session.execute(
+            f"UPDATE {dialect.name_of(table)} AS target SET {DELETED_AT} = gone.found_at, "
+            f"{EXTRACTED_AT} = gone.found_at, {MERGED_INTO} = gone.successor "
+            f"FROM {dialect.inline('gone', ('id', 'found_at', 'successor'), rows)} "
+            f"WHERE target.id = gone.id AND target.{EXTRACTED_AT} <= gone.found_at"
+            f"{session.pruning_of(table, 'id', [stone.id for stone in part])}"
         )
-        for stone in gone
-    ]
-    session.execute(
-        f"UPDATE {dialect.name_of(table)} AS target SET {DELETED_AT} = gone.found_at, {EXTRACTED_AT} = gone.found_at, "
-        f"{MERGED_INTO} = gone.successor FROM {dialect.inline('gone', ('id', 'found_at', 'successor'), rows)} "
-        f"WHERE target.id = gone.id AND target.{EXTRACTED_AT} <= gone.found_at"
-        f"{session.pruning_of(table, 'id', [stone.id for stone in gone])}"
-    )
 
 
 def cascade_marks(session: Session, table: Table, field: str, deleted: Mapping[int, datetime]) -> int:
@@ -112,12 +118,12 @@ def cascade_marks(session: Session, table: Table, field: str, deleted: Mapping[i
     if not deleted or DELETED_AT not in session.columns_of(table):
         return 0
     dialect = session.dialect
-    at = dialect.moment(max(deleted.values()))
-    ((marked,),) = session.execute(
-        f"UPDATE {dialect.name_of(table)} AS target SET {DELETED_AT} = {at}, {EXTRACTED_AT} = {at} "
-        f"WHERE {dialect.among(dialect.quoted(field), deleted)} AND {DELETED_AT} IS NULL AND {EXTRACTED_AT} <= {at}"
-        f"{session.pruning_of(table, field, deleted)}"
-    )
+    at, pruning = dialect.moment(max(deleted.values())), session.pruning_of(table, field, deleted)
+    with session.naming(deleted) as among:
+        ((marked,),) = session.execute(
+            f"UPDATE {dialect.name_of(table)} AS target SET {DELETED_AT} = {at}, {EXTRACTED_AT} = {at} "
+            f"WHERE {among(dialect.quoted(field))} AND {DELETED_AT} IS NULL AND {EXTRACTED_AT} <= {at}{pruning}"
+        )
     return int(marked)
 
 
@@ -125,9 +131,14 @@ def drop_candidates(session: Session, table: Table, looked_at: Collection[int]) 
     """Drop the notes of rows that were looked at, read since they were noted, or found to be gone."""
     dialect = session.dialect
     candidates, name = ensured(session, table, CANDIDATES), dialect.literal(table.name)
-    session.execute(
-        f"DELETE FROM {candidates} WHERE table_name = {name} AND ({dialect.among('id', looked_at)} OR id IN "
-        f"(SELECT stored.id FROM {dialect.name_of(table)} AS stored JOIN {candidates} AS noted "
-        f"ON stored.id = noted.id WHERE noted.table_name = {name} AND (stored.{EXTRACTED_AT} >= noted.noted_at "
-        f"OR stored.{DELETED_AT} IS NOT NULL)))"
-    )
+    with session.naming(looked_at) as among:
+        session.execute(
+            f"DELETE FROM {candidates} WHERE table_name = {name} AND ({among('id')} OR id IN "
+            f"(SELECT stored.id FROM {dialect.name_of(table)} AS stored JOIN {candidates} AS noted "
+            f"ON stored.id = noted.id WHERE noted.table_name = {name} AND (stored.{EXTRACTED_AT} >= noted.noted_at "
+            f"OR stored.{DELETED_AT} IS NOT NULL)))"
+        )
+
+
+def _parts(items: Sequence[Item], most: int) -> list[Sequence[Item]]:
+    return [items[start : start + most] for start in range(0, len(items), most)]

@@ -46,6 +46,10 @@ class Dialect(ABC):
     def json_keys(self, expression: str, name: str) -> str:
         """Return a relation with a row for each field of a JSON object, and the field in its column `name`."""
 
+    @abstractmethod
+    def days_between(self, begins: str, ends: str, name: str) -> str:
+        """Return a relation with a row for each UTC day from one moment to another, in its column `name`."""
+
     def moment(self, at: datetime) -> str:
         return f"{self.moment_type} '{at.isoformat(sep=' ')}'"
 
@@ -72,13 +76,14 @@ class Dialect(ABC):
         return " AND ".join(f"({self._any_of(dimension, types)})" for dimension in where) or "TRUE"
 
     def _any_of(self, dimension: Dimension, types: Mapping[str, str]) -> str:
+        keys = ", ".join(self.literal(item) for item in dimension.within if isinstance(item, str))
         terms = [
-            f"CAST({expression} AS {self.text_type}) = {self.literal(item)}"
-            if isinstance(item, str)
-            else self.in_window(expression, item, types.get(expression, ""))
+            self.in_window(expression, item, types.get(expression, ""))
             for expression in dimension.expressions
             for item in dimension.within
+            if isinstance(item, Window)
         ]
+        terms += [f"CAST({expression} AS {self.text_type}) IN ({keys})" for expression in dimension.expressions if keys]
         return " OR ".join(terms) or "FALSE"
 
     def merge(self, table: Table, source: str, names: Iterable[str], on: str = "") -> str:

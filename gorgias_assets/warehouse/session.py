@@ -1,9 +1,9 @@
 """An engine's side of the warehouse's statements."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -16,6 +16,10 @@ class Session(ABC):
     """Statements to one engine, in one transaction or as single jobs."""
 
     dialect: Dialect
+    most_ids: ClassVar[int] = 10_000
+    """The number of ids, at most, that a statement names one by one."""
+    most_rows: ClassVar[int] = 4_000
+    """The number of rows, at most, that a statement has as literals."""
 
     @abstractmethod
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
@@ -52,6 +56,19 @@ class Session(ABC):
     @abstractmethod
     def staged(self, rows: pa.Table) -> AbstractContextManager[str]:
         """Yield the quoted name of a relation that holds `rows`."""
+
+    @contextmanager
+    def naming(self, ids: Collection[int]) -> Iterator[Callable[[str], str]]:
+        """Yield a function that returns the condition that an expression is among `ids`, for any number of these."""
+        if len(ids) <= self.most_ids:
+            yield lambda expression: self.dialect.among(expression, ids)
+            return
+        with self.staged(pa.table({"id": pa.array(ids, pa.int64())})) as source:
+            yield lambda expression: f"{expression} IN (SELECT id FROM {source})"
+
+    def parts(self, rows: pa.Table) -> list[pa.Table]:
+        """Return `rows` in as few parts as the engine merges one at a time."""
+        return [rows]
 
     @abstractmethod
     def storable(self, rows: pa.Table) -> pa.Table:

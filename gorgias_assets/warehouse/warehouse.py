@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Self
@@ -30,6 +31,8 @@ from gorgias_assets.warehouse.tables import (
     WarehouseError,
 )
 from gorgias_assets.windows import Window
+
+MOST_WINDOWS = 4_000  # that one statement counts
 
 
 class Warehouse(ABC):
@@ -73,7 +76,9 @@ class Warehouse(ABC):
         """
         with self._writing(table.schema) as session:
             _ensure_table(session, table, (*columns, *ADDED_COLUMNS))
-            merged = session.merge(table, rows) if rows.num_rows else Merged()
+            merged = Merged()
+            for part in session.parts(rows) if rows.num_rows else ():
+                merged += session.merge(table, part)
             if saved:
                 bookkeeping.save_position(session, table, saved)
         return merged
@@ -153,9 +158,11 @@ class Warehouse(ABC):
         windows: Sequence[Window] = (),
     ) -> After:
         """Return the state of the table after a reading that began at `since`, in one query of all of it."""
+        if len(windows) > MOST_WINDOWS:
+            return replace(self.after(table, covered, since), counts=self.counts(table, touch_fields, windows))
         name = self.dialect.name_of(table)
         copies = "COUNT(id) - COUNT(DISTINCT id)" if self.may_store_copies else "0"
-        state = f"COUNT(*) AS there_are, {copies} AS copies, {', '.join(self._absences(covered, since))}"
+        state = f"COUNT(*) AS there_are, {copies} AS copies, {self._absences(covered, since)}"
         query = f"SELECT -1 AS number, {state} FROM {name}"
         if windows:
             touched = self._touched(table, touch_fields, windows)
@@ -168,28 +175,27 @@ class Warehouse(ABC):
 
     def absences(self, table: Table, covered: Covered, since: datetime, named: Collection[int] = ()) -> Absences:
         """Count the living rows that no request since then has read, without those `named`."""
-        sums = ", ".join(self._absences(covered, since, named))
         with self._reading_table(table) as session:
             if session is None:
                 return Absences(0, 0, 0)
-            (counted,) = session.execute(f"SELECT {sums} FROM {self.dialect.name_of(table)}")
+            with session.naming(named) as among:
+                sums = self._absences(covered, since, f"NOT {among('id')}")
+                (counted,) = session.execute(f"SELECT {sums} FROM {self.dialect.name_of(table)}")
         return Absences(*(int(rows or 0) for rows in counted))
 
-    def _absences(self, covered: Covered, since: datetime | None, named: Collection[int] = ()) -> list[str]:
-        """Return the sums of `Absences` over a table's rows."""
-        dialect, living = self.dialect, f"{DELETED_AT} IS NULL"
-        unread = f"{EXTRACTED_AT} < {dialect.moment(since)}" if since else "FALSE"
-        if named:
-            unread += f" AND NOT {dialect.among('id', named)}"
+    def _absences(self, covered: Covered, since: datetime | None, condition: str = "TRUE") -> str:
+        """Return the sums of `Absences` over a table's rows; rows count as unread only if they meet the condition."""
+        living = f"{DELETED_AT} IS NULL"
+        unread = f"{EXTRACTED_AT} < {self.dialect.moment(since)} AND {condition}" if since else "FALSE"
         inside = f"{living} AND {self._is_covered(covered)}"
-        return [
-            f"SUM(CASE WHEN {condition} THEN 1 ELSE 0 END) AS {name}"
-            for name, condition in (
+        return ", ".join(
+            f"SUM(CASE WHEN {counted} THEN 1 ELSE 0 END) AS {name}"
+            for name, counted in (
                 ("unread", f"{living} AND {unread}"),
                 ("expected", inside),
                 ("missing", f"{inside} AND {unread}"),
             )
-        ]
+        )
 
     def kin(self, table: Table, field: str, ids: Collection[int], since: datetime, limit: int) -> list[int]:
         """Return the ids of living rows whose JSON `field` names the same `id` as that of one of the rows `ids`.
@@ -199,24 +205,31 @@ class Warehouse(ABC):
         dialect, name = self.dialect, self.dialect.name_of(table)
         near, far = (dialect.json_text(f"{side}.{dialect.quoted(field)}", "id") for side in ("one", "other"))
         with self._reading_table(table) as session:
-            found = session and session.execute(
-                "SELECT id FROM (SELECT other.id AS id, "
-                "ROW_NUMBER() OVER (PARTITION BY one.id ORDER BY other.id DESC) AS number "
-                f"FROM {name} AS one JOIN {name} AS other ON {near} = {far} "
-                f"WHERE {dialect.among('one.id', ids)} AND other.id <> one.id AND other.{DELETED_AT} IS NULL "
-                f"AND other.{EXTRACTED_AT} < {dialect.moment(since)}) AS ranked WHERE number <= {limit}"
-            )
-        return [int(row_id) for (row_id,) in found or ()]
+            if session is None:
+                return []
+            with session.naming(ids) as among:
+                found = session.execute(
+                    "SELECT id FROM (SELECT other.id AS id, "
+                    "ROW_NUMBER() OVER (PARTITION BY one.id ORDER BY other.id DESC) AS number "
+                    f"FROM {name} AS one JOIN {name} AS other ON {near} = {far} "
+                    f"WHERE {among('one.id')} AND other.id <> one.id AND other.{DELETED_AT} IS NULL "
+                    f"AND other.{EXTRACTED_AT} < {dialect.moment(since)}) AS ranked WHERE number <= {limit}"
+                )
+        return [int(row_id) for (row_id,) in found]
 
     def merges(self, table: Table, ids: Collection[int], since: datetime) -> list[int]:
         """Return the ids at both ends of each merge of one of these rows that was found since then."""
         dialect = self.dialect
         with self._reading_table(table) as session:
-            found = session and session.execute(
-                f"SELECT id, {MERGED_INTO} FROM {dialect.name_of(table)} WHERE {DELETED_AT} >= {dialect.moment(since)} "
-                f"AND {MERGED_INTO} IS NOT NULL AND ({dialect.among('id', ids)} OR {dialect.among(MERGED_INTO, ids)})"
-            )
-        return [int(row_id) for ends in found or () for row_id in ends]
+            if session is None:
+                return []
+            with session.naming(ids) as among:
+                found = session.execute(
+                    f"SELECT id, {MERGED_INTO} FROM {dialect.name_of(table)} "
+                    f"WHERE {DELETED_AT} >= {dialect.moment(since)} AND {MERGED_INTO} IS NOT NULL "
+                    f"AND ({among('id')} OR {among(MERGED_INTO)})"
+                )
+        return [int(row_id) for ends in found for row_id in ends]
 
     def note_candidates(
         self, table: Table, covered: Covered, ids: Collection[int], since: datetime, now: datetime
@@ -226,12 +239,10 @@ class Warehouse(ABC):
         A request should have read the rows of `covered`, and the rows of `ids`.
         """
         dialect = self.dialect
-        missing = (
-            f"{DELETED_AT} IS NULL AND {EXTRACTED_AT} < {dialect.moment(since)} "
-            f"AND (({self._is_covered(covered)}) OR {dialect.among('id', ids)})"
-        )
         name, noted_at = dialect.literal(table.name), dialect.moment(now)
-        with self._writing(table.schema) as session:
+        unread = f"{DELETED_AT} IS NULL AND {EXTRACTED_AT} < {dialect.moment(since)}"
+        with self._writing(table.schema) as session, session.naming(ids) as among:
+            missing = f"{unread} AND (({self._is_covered(covered)}) OR {among('id')})"
             session.execute(
                 f"MERGE INTO {bookkeeping.ensured(session, table, bookkeeping.CANDIDATES)} AS target "
                 f"USING (SELECT id, {EXTRACTED_AT} AS read_at, {DELETED_AT} IS NOT NULL AS is_gone, "
@@ -306,6 +317,11 @@ class Warehouse(ABC):
 
     def counts(self, table: Table, touch_fields: Sequence[str], windows: Sequence[Window]) -> Counts:
         """Count the rows. A row touched in two windows counts in both."""
+        if len(windows) > MOST_WINDOWS:
+            first, rest = (
+                self.counts(table, touch_fields, part) for part in (windows[:MOST_WINDOWS], windows[MOST_WINDOWS:])
+            )
+            return Counts(rest.rows, [*first.touched, *rest.touched])
         query = f"SELECT -1 AS number, COUNT(*) AS there_are FROM {self.dialect.name_of(table)}"
         if windows:
             query += f" UNION ALL {self._touched(table, touch_fields, windows)}"
@@ -314,7 +330,10 @@ class Warehouse(ABC):
         return Counts(counted.get(-1, 0), [counted.get(number, 0) for number in range(len(windows))])
 
     def _touched(self, table: Table, touch_fields: Sequence[str], windows: Sequence[Window]) -> str:
-        """Return a query for the number of each window, and of the living rows touched in it if there are any."""
+        """Return a query for the number of each window, and of the living rows touched in it if there are any.
+
+        Touches meet windows by their day: an engine compares each with the few windows of that day, not with all.
+        """
         dialect = self.dialect
         bounds = [
             (str(number), dialect.moment(window.start), dialect.moment(window.end))
@@ -324,10 +343,13 @@ class Warehouse(ABC):
             f"SELECT id, {dialect.quoted(field)} AS touch FROM {dialect.name_of(table)} WHERE {DELETED_AT} IS NULL"
             for field in touch_fields
         )
+        days = (
+            f"SELECT number, begins, ends, day FROM {dialect.inline('asked', ('number', 'begins', 'ends'), bounds)}, "
+            f"{dialect.days_between('begins', 'ends', 'day')}"
+        )
         return (
-            f"SELECT number, COUNT(DISTINCT id) AS there_are FROM ({touches}) AS touched "
-            f"JOIN {dialect.inline('asked', ('number', 'begins', 'ends'), bounds)} "
-            "ON touch >= begins AND touch < ends GROUP BY number"
+            f"SELECT number, COUNT(DISTINCT id) AS there_are FROM ({touches}) AS touched JOIN ({days}) AS of_windows "
+            "ON CAST(touch AS DATE) = day AND touch >= begins AND touch < ends GROUP BY number"
         )
 
     def replace(self, table: Table, rows: pa.Table, where: Slice) -> int:

@@ -1,15 +1,31 @@
 """The statements of a run: how many there are, what they name, and whose tables they change."""
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
+from random import Random
+from time import monotonic
+from typing import Any
 
 import pytest
 
 from gorgias_assets.entities import TICKETS
 from gorgias_assets.sandbox.server import Sandbox
-from gorgias_assets.warehouse.tables import Absences, After, Before, Counts, Saved, Tombstone
+from gorgias_assets.warehouse.bigquery import limits
+from gorgias_assets.warehouse.tables import (
+    Absences,
+    After,
+    Before,
+    Counts,
+    Dimension,
+    Merged,
+    Saved,
+    Tombstone,
+    WarehouseError,
+)
+from gorgias_assets.warehouse.warehouse import MOST_WINDOWS
 from gorgias_assets.windows import Window
 from gorgias_assets_tests.conftest import Project
-from gorgias_assets_tests.engines import BigQueryProject, on_each_warehouse
+from gorgias_assets_tests.engines import BigQueryProject, DuckDBFile, on_each_warehouse
 from gorgias_assets_tests.sweeps.test_deletions import create
 from gorgias_assets_tests.warehouse.test_warehouse import (
     DAY,
@@ -19,6 +35,7 @@ from gorgias_assets_tests.warehouse.test_warehouse import (
     LETTERS,
     NOON,
     SECOND,
+    THIRD,
     letter,
     merge,
     read_at,
@@ -38,6 +55,15 @@ def sent_during(bigquery: BigQueryProject, project: Project, *days: str, **optio
     before = len(bigquery.statements())
     project.materialize(*days, **options)
     return bigquery.statements()[before:]
+
+
+def partition_rows(project: Project, result: Any) -> int:
+    found = [
+        entry.asset_materialization.metadata["dagster/partition_row_count"].value
+        for entry in project.log(result)
+        if entry.asset_materialization and "dagster/partition_row_count" in entry.asset_materialization.metadata
+    ]
+    return found[-1]
 
 
 def verbs(statements: list[str]) -> list[str]:
@@ -116,10 +142,98 @@ def test_counts_of_a_run_that_has_marked_rows_are_those_after_it(project, accoun
     assert partition_rows(project, result) == 1
 
 
-def partition_rows(project: Project, result) -> int:
-    found = [
-        entry.asset_materialization.metadata["dagster/partition_row_count"].value
-        for entry in project.log(result)
-        if entry.asset_materialization and "dagster/partition_row_count" in entry.asset_materialization.metadata
+# Many ids, windows, keys and days
+
+
+MANY = 105_000  # ids that events of a purge name; one by one, each with 10 digits, they are more than a statement takes
+
+
+@on_each_warehouse
+def test_more_ids_than_a_statement_takes_are_named_all_the_same(engine):
+    warehouse, ids = engine.warehouse(), [10**9 + number for number in range(MANY)]
+    stored_ids = [7, ids[0], ids[-1]]
+    merge(engine, read_at(FIRST, *(letter(i, NOON - 9 * DAY) for i in stored_ids)))
+    late = ("created_datetime", NOON, None)
+    assert warehouse.absences(LETTERS, EVERYTHING, SECOND, ids) == Absences(1, 3, 1)
+    warehouse.note_candidates(LETTERS, late, ids, SECOND, THIRD)
+    assert {row["id"] for row in warehouse.candidates(LETTERS, ["id"], 10).rows} == set(ids) & set(stored_ids)
+    assert warehouse.kin(LETTERS, "data", ids, SECOND, 5) == []
+    stones = [Tombstone(i, SECOND, 7, is_merged=True) for i in ids[: limits.ROWS_OF_A_STATEMENT + 10]]
+    assert warehouse.settle_candidates(LETTERS, ids, stones, {LETTERS: "letter_id"}) == 0
+    assert warehouse.merges(LETTERS, ids, FIRST) == [ids[0], 7]
+    assert warehouse.candidates(LETTERS, ["id"], 10).rows == []
+
+
+def test_in_bigquery_no_statement_that_names_many_ids_is_longer_than_google_allows(bigquery):
+    ids = [10**9 + number for number in range(MANY)]
+    merge(bigquery, read_at(FIRST, letter(ids[0])))
+    warehouse, far = bigquery.warehouse(), 2**62
+    warehouse.note_candidates(LETTERS, EVERYTHING, ids, SECOND, THIRD)
+    warehouse.merges(LETTERS, range(far, far + limits.IDS_OF_A_STATEMENT), FIRST)
+    lengths = [len(statement) for statement in bigquery.statements()]
+    assert limits.STATEMENT_BYTES / 3 < max(lengths) < limits.STATEMENT_BYTES
+    with bigquery.client() as client:
+        assert not [table for table in client.list_tables("post") if table.table_id.startswith("_staging")]
+
+
+def test_in_bigquery_a_statement_that_is_too_long_all_the_same_is_refused_before_it_is_sent(bigquery):
+    merge(bigquery, read_at(FIRST, letter(1)))
+    sent = len(bigquery.statements())
+    keys = tuple(f"key number {number}" for number in range(60_000))
+    with pytest.raises(WarehouseError, match="materialize or load fewer partitions at once") as refusal:
+        bigquery.warehouse().read(LETTERS, (Dimension(("text",), keys),))
+    assert "key number" not in str(refusal.value)
+    assert len(bigquery.statements()) == sent
+
+
+def test_in_bigquery_a_batch_of_more_days_than_a_job_may_change_is_merged_in_parts(bigquery):
+    days = limits.PARTITIONS_OF_A_JOB + 3
+    rows = [letter(i, NOON - i * DAY) for i in range(days)] + [letter(days + i, None) for i in range(2)]
+    assert merge(bigquery, read_at(FIRST, *rows)) == Merged(days + 2, new=days + 2)
+    merges = [statement for statement in bigquery.statements() if "INTO `local.post.letters`" in statement]
+    assert len(merges) == 2
+    assert merge(bigquery, read_at(SECOND, *rows)) == Merged(days + 2, new=0)
+
+
+@on_each_warehouse
+def test_rows_are_counted_exactly_in_windows_of_any_length_that_may_overlap(engine):
+    random = Random(4)
+
+    def moment() -> datetime:
+        whole = random.random() < 0.3
+        minutes = random.randrange(0, 20 * 24 * 60, 1440 if whole else 1)
+        return NOON.replace(hour=0) + timedelta(minutes=minutes)
+
+    windows = [Window(*sorted((moment(), moment()))) for _ in range(40)]
+    rows = [letter(i, moment(), opened_datetime=random.choice([None, moment().isoformat()])) for i in range(300)]
+    merge(engine, read_at(FIRST, *rows))
+    touches = [
+        {datetime.fromisoformat(row[name]) for name in ("created_datetime", "opened_datetime") if row.get(name)}
+        for row in rows
     ]
-    return found[-1]
+    expected = [
+        sum(any(window.start <= touch < window.end for touch in moments) for moments in touches) for window in windows
+    ]
+    fields = ("created_datetime", "opened_datetime")
+    assert engine.warehouse().counts(LETTERS, fields, windows) == Counts(300, expected)
+    many = [windows[number % 40] for number in range(MOST_WINDOWS + 1)]
+    counted = engine.warehouse().after(LETTERS, EVERYTHING, FIRST, fields, many).counts
+    assert counted == Counts(300, [expected[number % 40] for number in range(len(many))])
+
+
+def test_a_year_of_days_is_counted_by_a_join_on_the_day(tmp_path):
+    """Compared with all 365 windows, 200,000 touches took seconds."""
+    engine = DuckDBFile(tmp_path / "warehouse.duckdb")
+    merge(engine, read_at(FIRST, letter(1)))
+    engine.execute(
+        "INSERT INTO post.letters (id, created_datetime) SELECT range, TIMESTAMPTZ '2025-01-01' + "
+        "INTERVAL 150 SECONDS * range FROM range(2, 200_002)"
+    )
+    start = datetime(2025, 1, 1, tzinfo=UTC)
+    windows = [Window(start + n * DAY, start + (n + 1) * DAY) for n in range(365)]
+    plan = engine.query(f"EXPLAIN {engine.warehouse()._touched(LETTERS, ('created_datetime',), windows)}")[0][1]
+    assert "HASH_JOIN" in plan
+    assert not re.search("NESTED_LOOP|CROSS_PRODUCT|IE_JOIN|PIECEWISE", plan)
+    began = monotonic()
+    assert sum(engine.warehouse().counts(LETTERS, ("created_datetime",), windows).touched) == 200_001
+    assert monotonic() - began < 1.5

@@ -21,6 +21,7 @@ from google.cloud import bigquery
 from requests.exceptions import ChunkedEncodingError, RequestException, SSLError, Timeout
 from requests.exceptions import ConnectionError as NoConnection
 
+from gorgias_assets.warehouse.bigquery import limits
 from gorgias_assets.warehouse.tables import WarehouseError
 
 # All that Google's client raises.
@@ -141,6 +142,7 @@ class Jobs:
 
     def query(self, statement: str) -> bigquery.QueryJob:
         """Run a statement to its end."""
+        limits.check_statement(statement)
         config = bigquery.QueryJobConfig(labels=self._labels, use_query_cache=False)
         if self._maximum_bytes_billed is not None:
             config.maximum_bytes_billed = self._maximum_bytes_billed

@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
 from tempfile import TemporaryFile
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -24,6 +25,7 @@ from google.api_core.exceptions import Conflict, NotFound
 from google.cloud import bigquery
 
 from gorgias_assets.columns import DELETED_AT, EXTRACTED_AT, MERGED_INTO, Column
+from gorgias_assets.warehouse.bigquery import limits
 from gorgias_assets.warehouse.bigquery.jobs import GOOGLE_ERRORS, Jobs, Patience
 from gorgias_assets.warehouse.bigquery.types import (
     ARROW_TYPES,
@@ -43,7 +45,6 @@ PARTITIONED_BY = "created_datetime"
 # By itself PARSE_JSON refuses a number that BigQuery would write in other digits, such as 0.818739159369892 and one in
 # a few thousand other fractions. Rounding keeps these, and changes integers beyond 64 bits: see `storable_json`.
 _ROUNDED = "PARSE_JSON({}, wide_number_mode=>'round')"
-_MOST_IDS = 10_000  # that one statement names
 _MOST_RANGES = 200  # of days that one statement names
 _ROWS_ENCODED = 4_096  # at a time, which bounds memory
 
@@ -82,6 +83,9 @@ class BigQueryDialect(Dialect):
     def json_keys(self, expression: str, name: str) -> str:
         return f"UNNEST(JSON_KEYS({expression}, 1)) AS {name}"
 
+    def days_between(self, begins: str, ends: str, name: str) -> str:
+        return f"UNNEST(GENERATE_DATE_ARRAY(CAST({begins} AS DATE), CAST({ends} AS DATE))) AS {name}"
+
     def inline(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         first, *others = rows
         named = ", ".join(f"{value} AS {column}" for value, column in zip(first, columns, strict=True))
@@ -91,6 +95,9 @@ class BigQueryDialect(Dialect):
 
 class BigQuerySession(Session):
     """Jobs in one dataset's location, and requests about its tables."""
+
+    most_ids = limits.IDS_OF_A_STATEMENT
+    most_rows = limits.ROWS_OF_A_STATEMENT
 
     def __init__(
         self,
@@ -217,7 +224,7 @@ class BigQuerySession(Session):
     def leave_one_of_each_id(self, table: Table) -> None:
         """Keep the copy that was read last. The copies may differ in their day of creation."""
         name = self.dialect.name_of(table)
-        repeated = f"SELECT id FROM {name} GROUP BY id HAVING COUNT(*) > 1 LIMIT {_MOST_IDS}"
+        repeated = f"SELECT id FROM {name} GROUP BY id HAVING COUNT(*) > 1 LIMIT {self.most_ids}"
         while ids := [row_id for (row_id,) in self.execute(repeated)]:
             among = self.dialect.among("id", ids)
             self.execute(
@@ -230,11 +237,26 @@ class BigQuerySession(Session):
         found = self._existing(table.name)
         if not _is_partitioned(found):
             return ""
+        with self.naming(ids) as among:
+            return self._created_on(self._days_of(table, among(self.dialect.quoted(field))))
+
+    def parts(self, rows: pa.Table) -> list[pa.Table]:
+        """Return parts of no more days of creation than a job may change partitions."""
+        if PARTITIONED_BY not in rows.column_names or rows.num_rows <= limits.PARTITIONS_OF_A_JOB:
+            return [rows]
+        ordered = rows.sort_by(PARTITIONED_BY)
+        days = ordered[PARTITIONED_BY].cast(pa.date32(), safe=False).to_pylist()
+        firsts = [0, *(number for number in range(1, len(days)) if days[number] != days[number - 1])]
+        starts = firsts[:: limits.PARTITIONS_OF_A_JOB]
+        return [ordered.slice(start, end - start) for start, end in pairwise([*starts, len(days)])]
+
+    def _days_of(self, table: Table, condition: str) -> set[date]:
+        """Return the days on which the rows that meet the condition were created, by a query of narrow columns."""
         days = self.execute(
             f"SELECT DISTINCT TIMESTAMP_TRUNC({PARTITIONED_BY}, DAY) FROM {self.dialect.name_of(table)} "
-            f"WHERE {self.dialect.among(self.dialect.quoted(field), ids)}"
+            f"WHERE {condition}"
         )
-        return self._created_on({day.date() for (day,) in days if day is not None})
+        return {day.date() for (day,) in days if day is not None}
 
     def _pruning(self, table: bigquery.Table, rows: pa.Table) -> str:
         """Return the condition of the days on which `rows` were created, so that BigQuery reads only these.
