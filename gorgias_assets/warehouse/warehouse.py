@@ -389,7 +389,7 @@ class Warehouse(ABC):
                 raise WarehouseError(f"There is no table {table} in {self}; materialize its asset first.")
             selected = ", ".join(map(self.dialect.quoted, columns)) if columns else "*"
             return session.arrow(
-                f"SELECT {selected} FROM {self.dialect.name_of(table)} WHERE {session.condition(table, where)}"
+                f"SELECT {selected} FROM {self.dialect.name_of(table)} WHERE {session.narrowed(table, where)}"
             )
 
     def has_table(self, table: Table) -> bool:

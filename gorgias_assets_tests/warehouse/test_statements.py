@@ -1,11 +1,12 @@
 """The statements of a run: how many there are, what they name, and whose tables they change."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from random import Random
 from time import monotonic
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from gorgias_assets.entities import TICKETS
@@ -19,6 +20,7 @@ from gorgias_assets.warehouse.tables import (
     Dimension,
     Merged,
     Saved,
+    Table,
     Tombstone,
     WarehouseError,
 )
@@ -237,3 +239,56 @@ def test_a_year_of_days_is_counted_by_a_join_on_the_day(tmp_path):
     began = monotonic()
     assert sum(engine.warehouse().counts(LETTERS, ("created_datetime",), windows).touched) == 200_001
     assert monotonic() - began < 1.5
+
+
+# A day of a table that is partitioned by another day
+
+
+def touched_on(day: datetime, *, extra: tuple[Dimension, ...] = ()) -> tuple[Dimension, ...]:
+    return (Dimension(("created_datetime", "opened_datetime"), (Window(day, day + DAY),)), *extra)
+
+
+MIDNIGHT = NOON.replace(hour=0)
+
+
+def test_in_bigquery_a_day_of_touches_is_read_from_the_days_on_which_its_rows_were_created(bigquery):
+    opened = (NOON + HOUR).isoformat()
+    rows = [letter(1), letter(2, NOON - 40 * DAY, opened_datetime=opened), letter(3, NOON - 40 * DAY)]
+    rows += [letter(4, NOON + DAY), letter(5, None, opened_datetime=opened), letter(6, NOON - 5 * DAY)]
+    merge(bigquery, read_at(FIRST, *rows))
+    sent = len(bigquery.statements())
+    found = bigquery.warehouse().read(LETTERS, touched_on(MIDNIGHT))
+    assert sorted(found["id"].to_pylist()) == [1, 2, 5]
+    days, wanted = bigquery.statements()[sent:]
+    assert days.startswith("SELECT DISTINCT TIMESTAMP_TRUNC(created_datetime, DAY) FROM `local.post.letters` WHERE")
+    touches = days.partition(" WHERE ")[2]
+    assert wanted == (
+        f"SELECT * FROM `local.post.letters` WHERE ({touches}) AND (created_datetime IS NULL"
+        " OR created_datetime >= TIMESTAMP '2025-01-29 00:00:00+00:00'"
+        " AND created_datetime < TIMESTAMP '2025-01-30 00:00:00+00:00'"
+        " OR created_datetime >= TIMESTAMP '2025-03-10 00:00:00+00:00'"
+        " AND created_datetime < TIMESTAMP '2025-03-11 00:00:00+00:00')"
+    )
+    with_key = touched_on(MIDNIGHT, extra=(Dimension(("id",), ("2", "3")),))
+    assert bigquery.warehouse().read(LETTERS, with_key, ["id"])["id"].to_pylist() == [2]
+    assert bigquery.warehouse().read(LETTERS, touched_on(MIDNIGHT + 9 * DAY)).num_rows == 0
+
+
+def test_in_bigquery_a_slice_by_the_partition_column_itself_or_a_whole_table_is_read_at_once(bigquery):
+    merge(bigquery, read_at(FIRST, letter(1)))
+    by_creation = (Dimension(("created_datetime",), (Window(MIDNIGHT, MIDNIGHT + DAY),)),)
+    for where in ((), by_creation):
+        sent = len(bigquery.statements())
+        assert bigquery.warehouse().read(LETTERS, where)["id"].to_pylist() == [1]
+        assert len(bigquery.statements()) == sent + 1
+
+
+def test_in_bigquery_a_frame_that_is_partitioned_by_a_column_of_its_own_is_read_at_once(bigquery):
+    rows = pa.table({"day": [date(2025, 3, 10), date(2025, 3, 11)], "n": [1, 2]})
+    window = (Dimension(("day",), (Window(MIDNIGHT, MIDNIGHT + 2 * DAY),)),)
+    table = Table("post", "sums")
+    bigquery.warehouse().replace(table, rows, window)
+    sent = len(bigquery.statements())
+    assert bigquery.warehouse().read(table, (Dimension(("day",), (Window(MIDNIGHT, MIDNIGHT + DAY),)),)).num_rows == 1
+    (statement,) = bigquery.statements()[sent:]
+    assert statement.endswith(" WHERE (day >= DATE '2025-03-10' AND day < DATE '2025-03-11')")

@@ -135,6 +135,19 @@ class BigQuerySession(Session):
     def condition(self, table: Table, where: Slice) -> str:
         return self.dialect.condition(where, self.columns_of(table))
 
+    def narrowed(self, table: Table, where: Slice) -> str:
+        """Name the days of creation of the slice's rows, if its own windows are of other columns.
+
+        BigQuery reads all partitions for a condition of other columns: here of these columns alone, to find the days.
+        """
+        condition = self.condition(table, where)
+        is_by_day = any(dimension.expressions == (PARTITIONED_BY,) for dimension in where)
+        is_partitioned = _is_partitioned(self._existing(table.name))
+        if not where or is_by_day or not is_partitioned or self.columns_of(table)[PARTITIONED_BY] != "TIMESTAMP":
+            return condition
+        days = self._days_of(table, condition)
+        return f"({condition}){self._created_on(days, PARTITIONED_BY)}"
+
     def schema_of(self, table: Table) -> pa.Schema:
         return arrow_schema(self._existing(table.name).schema)
 
@@ -268,10 +281,9 @@ class BigQuerySession(Session):
         days = pc.unique(rows[PARTITIONED_BY].cast(pa.date32(), safe=False))
         return self._created_on(set(days.to_pylist()))
 
-    def _created_on(self, days: Collection[date]) -> str:
+    def _created_on(self, days: Collection[date], column: str = f"target.{PARTITIONED_BY}") -> str:
         if date.max in days:  # a window of this day would end beyond the last datetime
             return ""
-        column = f"target.{PARTITIONED_BY}"
         return f" AND ({column} IS NULL OR {self.dialect.within(column, ranges_of(days))})"
 
     def _selected(
