@@ -80,6 +80,15 @@ def refusals(statements: Iterable[str], tables: Mapping[str, Sequence[SchemaFiel
         return [refusal for statement in statements for refusal in _refusals(statement, catalogue)]
 
 
+def resolved(script: str, tables: Mapping[str, Sequence[SchemaField]]) -> list[Any]:
+    """Return the analyzer's resolved form of each statement, whose scans have the columns that it needs, and no other.
+
+    Raises its `ServerError` if it refuses one.
+    """
+    with _catalogue(tables) as catalogue:
+        return [_call("Analyze", _analysis(part, catalogue)).resolved_statement for part in _parts(script)]
+
+
 def _shape(statement: str) -> str:
     """Return a statement without its values: texts are removed, but a text that looks like a date still does."""
     sql = re.sub(r"\d", "0", HEX_ID.sub("0", statement))
@@ -125,6 +134,7 @@ def _analysis(sql: str, catalogue: int) -> Any:
     options = types.AnalyzerOptions(
         language_options=_language(),
         error_message_mode=types.ErrorMessageMode.ERROR_MESSAGE_ONE_LINE,
+        prune_unused_columns=True,
         default_timezone="UTC",
         allowed_hints_and_options=allowed,
     )
