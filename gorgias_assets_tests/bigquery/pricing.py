@@ -16,7 +16,6 @@ column that one statement scans twice to count once, being one of "the columns y
 columns of each scan; for it, `*` in a subquery uses all columns.
 """
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,8 +31,9 @@ from gorgias_assets_tests.bigquery.googlesql import resolved
 MEBIBYTE = 2**20
 LEAST_BILLED = 10 * MEBIBYTE  # for a table, and for a query
 USD_PER_TEBIBYTE = 6.25  # in the US and the EU (cloud.google.com/bigquery/pricing); the first TiB of a month is free
-BYTES = {"BOOL": 1, "BOOLEAN": 1, "NUMERIC": 16, "BIGNUMERIC": 32}
-FIXED = {"INTEGER", "INT64", "FLOAT", "FLOAT64", "TIMESTAMP", "DATETIME", "DATE", "TIME"}  # of 8 bytes
+BYTES = {"BOOL": 1, "BOOLEAN": 1, "NUMERIC": 16, "BIGNUMERIC": 32} | dict.fromkeys(
+    ("INTEGER", "INT64", "FLOAT", "FLOAT64", "TIMESTAMP", "DATETIME", "DATE", "TIME"), 8
+)
 EPOCH, DAY, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=1), timedelta(microseconds=1)
 FLIPPED = {
     "greater": "less",
@@ -64,18 +64,16 @@ def billed(script: str, tables: Mapping[str, Stored]) -> int:
     return sum(_billed(_unwrapped(statement), tables) for statement in statements)
 
 
-def size_of(value: Any, field_type: str) -> int:
-    """Return the logical bytes of a value."""
-    if value is None:
-        return 0
-    if isinstance(value, list) and field_type != "JSON":
-        return sum(size_of(item, field_type) for item in value)
-    if field_type == "JSON":
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        return len(text.encode())
-    if field_type in ("STRING", "BYTES"):
-        return 2 + len(value if isinstance(value, bytes) else value.encode())
-    return BYTES[field_type] if field_type not in FIXED else 8
+def bytes_in_sql(field: SchemaField) -> str:
+    """Return an aggregate of a column: the logical bytes of its values."""
+    name, kind = f"`{field.name}`", field.field_type
+    if field.mode == "REPEATED" or kind in ("RECORD", "STRUCT"):
+        raise ValueError(f"the size of {field.name} is not known here: it is repeated or a struct")
+    if kind == "JSON":
+        return f"SUM(IF({name} IS NULL, 0, BYTE_LENGTH(TO_JSON_STRING({name}))))"
+    if kind in ("STRING", "BYTES"):
+        return f"SUM(2 + BYTE_LENGTH({name}))"
+    return f"{BYTES[kind]} * COUNT({name})"
 
 
 def _billed(statement: Any, tables: Mapping[str, Stored]) -> int:

@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 from google.cloud.bigquery import SchemaField
 
-from gorgias_assets_tests.bigquery.pricing import MEBIBYTE, Stored, billed, size_of
+from gorgias_assets_tests.bigquery.pricing import MEBIBYTE, Stored, billed, bytes_in_sql
 
 FIELDS = [
     SchemaField("id", "INTEGER"),
@@ -84,9 +84,15 @@ def test_a_statement_is_billed_as_calculated_by_hand(sql, mebibytes):
     assert billed(sql, TABLES) == mebibytes * MEBIBYTE
 
 
-def test_values_have_the_sizes_that_google_documents():
-    assert [size_of(value, kind) for value, kind in ((7, "INTEGER"), (True, "BOOLEAN"), (0.5, "FLOAT"))] == [8, 1, 8]
-    assert size_of("Größe", "STRING") == 2 + 7
-    assert size_of({"a": ["ß", None]}, "JSON") == len('{"a":["ß",null]}'.encode())
-    assert size_of(None, "STRING") == size_of(None, "TIMESTAMP") == 0
-    assert size_of(["ab", "c"], "STRING") == 4 + 3
+def test_values_have_the_sizes_that_google_documents(bigquery):
+    bigquery.execute(
+        "CREATE SCHEMA `local.gorgias`",
+        "CREATE TABLE `local.gorgias.tickets` "
+        "(id INT64, spam BOOL, score FLOAT64, at TIMESTAMP, name STRING, tags JSON)",
+        "INSERT INTO `local.gorgias.tickets` (id, spam, score, at, name, tags) "
+        "VALUES (7, TRUE, 0.5, TIMESTAMP '2025-03-01', 'Größe', JSON '{\"a\": [\"ß\", null]}')",
+        "INSERT INTO `local.gorgias.tickets` (id) VALUES (8)",
+    )
+    sizes = [bytes_in_sql(column) for column in bigquery.table("gorgias", "tickets").schema]
+    (measured,) = bigquery.query(f"SELECT {', '.join(sizes)} FROM `local.gorgias.tickets`")
+    assert measured == (2 * 8, 1, 8, 8, 2 + 7, len('{"a":["ß",null]}'.encode()))

@@ -1,0 +1,333 @@
+"""The costs in BigQuery, for the table of docs/bigquery.md; `--write` puts it there.
+
+Each kind of work runs through Dagster, on simulated accounts and into the emulator. A proxy keeps the statements that
+are sent, and the rows of their tables at that moment. Google's rules (`bigquery/pricing.py`) then bill each statement
+as on an account of the given size, with a year of rows like the simulated ones: rows are multiplied, and batches are
+smaller by the same factor, so that a small account sends what a large one would. If a year would have more batches than
+can be sent here in a minute, those of some days are multiplied.
+
+For `gorgias_changes`, a look reads half of today, as it does on average, for each entity whose list has a new head. How
+often each has one is counted on an account of that size.
+"""
+
+import argparse
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from gorgias_assets.account import Account
+from gorgias_assets.assets import SweepConfig, build_assets
+from gorgias_assets.checks.build import build_checks
+from gorgias_assets.entities import ENTITIES
+from gorgias_assets.entities.model import ByDate, read_by
+from gorgias_assets.io_managers.bigquery import GorgiasBigQueryIOManager
+from gorgias_assets.jobs import gorgias_job
+from gorgias_assets.overview.asset import build_overview
+from gorgias_assets.partitions import tags_of_days
+from gorgias_assets.resources import GorgiasResource
+from gorgias_assets.sandbox.account import Account as SandboxAccount
+from gorgias_assets.sandbox.rows import Listing
+from gorgias_assets.sandbox.server import Sandbox
+from gorgias_assets.sandbox.shop import Shop
+from gorgias_assets.sensors import changes_sensor
+from gorgias_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
+from gorgias_assets_tests.bigquery.emulator import Emulator
+from gorgias_assets_tests.bigquery.pricing import MEBIBYTE, USD_PER_TEBIBYTE, Stored, billed
+from gorgias_assets_tests.bigquery.recorder import Recorder, Statement
+from gorgias_assets_tests.documents import REPOSITORY, table
+
+DOCUMENT = REPOSITORY / "docs" / "bigquery.md"
+MARKED = re.compile(r"(<!-- bigquery costs -->\n).*?(<!-- /bigquery costs -->)", re.DOTALL)
+START, DAY, YEAR, MONTH = datetime(2025, 1, 1, tzinfo=UTC), timedelta(days=1), 365, 30
+TICKETS_A_DAY = 10  # of the simulated accounts
+LOOKS_EVERY = timedelta(minutes=5)  # the default of GORGIAS_CHANGES_EVERY
+# Tickets a month, and of how many days batches are sent.
+DAYS_SENT = {1_000: YEAR, 10_000: 60, 100_000: 14}
+NAMES = [entity.name for entity in ENTITIES]
+OF_A_BATCH = re.compile(r"(MERGE|INSERT|UPDATE).*(_staging_|_sweep_position)", re.DOTALL)
+TEBIBYTE = 2**40
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A number of statements, and the bytes that they are billed for."""
+
+    statements: float = 0
+    bytes: float = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.statements + other.statements, self.bytes + other.bytes)
+
+    def __mul__(self, times: float) -> "Cost":
+        return Cost(self.statements * times, self.bytes * times)
+
+    def __str__(self) -> str:
+        mebibytes, dollars = self.bytes / MEBIBYTE, self.bytes / TEBIBYTE * USD_PER_TEBIBYTE
+        price = f"${dollars:,.2f}" if dollars >= 0.01 else "under $0.01"
+        if mebibytes < 1_000:
+            return f"{mebibytes:,.0f} MiB, {price}"
+        return f"{mebibytes / 1024:,.{1 if mebibytes < 102_400 else 0}f} GiB, {price}"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """An account `times` as large as a simulated one that has `days` days."""
+
+    times: float
+    days: int
+
+    def cost(self, statements: Sequence[Statement], is_of_a_year: bool = False) -> Cost:
+        """Return the cost of statements; if they are to be a year's, those of batches are multiplied."""
+        found = Cost()
+        for statement in statements:
+            tables = {name: self._enlarged(name, stored) for name, stored in statement.tables.items()}
+            is_repeated = is_of_a_year and OF_A_BATCH.match(statement.text)
+            found += Cost(1, billed(statement.text, tables)) * (YEAR / self.days if is_repeated else 1)
+        return found
+
+    def _enlarged(self, name: str, stored: Stored) -> Stored:
+        """Return a table with a year's rows of the account. Bookkeeping and overview are small at any size."""
+        is_staging = "_staging_" in name
+        if not is_staging and name.rpartition(".")[2] not in NAMES:
+            return stored
+        rows = {day: count * self.times for day, count in stored.rows.items()}
+        return replace(stored, rows=rows | dict(self._earlier(rows)))
+
+    def _earlier(self, rows: Mapping[date | None, float]) -> Iterator[tuple[date, float]]:
+        """Yield the days once more for each time that they fit into the rest of the year before them."""
+        for back in range(self.days, YEAR, self.days):
+            for day, count in rows.items():
+                if day and day >= START.date():
+                    yield day - timedelta(days=back), count
+
+
+@dataclass(frozen=True)
+class BatchesWarehouse(BigQueryWarehouse):
+    """A warehouse with batches of another size."""
+
+    batch_rows: int = BigQueryWarehouse.batch_rows
+    batch_bytes: int = BigQueryWarehouse.batch_bytes
+
+
+class BatchesIOManager(GorgiasBigQueryIOManager):
+    """An IO manager with batches that are smaller by a factor."""
+
+    smaller: float = 1
+
+    def warehouse(self) -> BigQueryWarehouse:
+        made = super().warehouse()
+        known = {one.name: getattr(made, one.name) for one in fields(made)}
+        rows, size = round(made.batch_rows / self.smaller), round(made.batch_bytes / self.smaller)
+        return BatchesWarehouse(**known, batch_rows=rows, batch_bytes=size)
+
+
+class Helpdesk:
+    """A simulated account that begins at `START`, and Dagster's definitions of it, with an asset downstream."""
+
+    def __init__(self, sandbox: Sandbox, recorder: Recorder, dataset: str, reports: str) -> None:
+        self.account = sandbox.account
+        self.shop = Shop(sandbox.account, tickets_per_day=TICKETS_A_DAY)
+        made_of = Account(ENTITIES, start_date=START.date().isoformat())
+
+        @dg.asset(partitions_def=made_of.partitions, ins={"messages": dg.AssetIn(key=["gorgias", "ticket_messages"])})
+        def downstream(messages: pd.DataFrame) -> None:
+            assert len(messages)
+
+        checks = build_checks(made_of, late_after=timedelta(hours=6))
+        self._assets = [*build_assets(made_of), build_overview(made_of, reports=reports), *checks, downstream]
+        self._instance = dg.DagsterInstance.ephemeral()
+        self._recorder = recorder
+        self._gorgias = GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url)
+        self._io_manager = BatchesIOManager(
+            project=recorder.emulator.project,
+            dataset=dataset,
+            api_endpoint=recorder.api_endpoint,
+            storage_endpoint=recorder.emulator.storage_endpoint,
+        )
+
+    def larger(self, tickets_a_month: int) -> float:
+        """Return how many times as large an account of so many tickets is."""
+        days = (self.account.now - START) / DAY
+        return tickets_a_month / (self.account.count("tickets") / days * MONTH)
+
+    def sent(
+        self,
+        selection: dg.AssetSelection,
+        first: date,
+        last: date | None = None,
+        *,
+        smaller: float = 1,
+        ops: Mapping[str, Any] | None = None,
+    ) -> list[Statement]:
+        """Materialize days, with batches that are smaller by a factor, and return the statements."""
+        self._recorder.taken()
+        quiet = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+        io_manager = self._io_manager.model_copy(update={"smaller": smaller})
+        dg.materialize(
+            self._assets,
+            selection=selection,
+            instance=self._instance,
+            resources={"gorgias": self._gorgias, "io_manager": io_manager},
+            tags=tags_of_days(first.isoformat(), (last or first).isoformat()),
+            run_config={**quiet, "ops": ops or {}},
+        )
+        return self._recorder.taken()
+
+    def close(self) -> None:
+        self._instance.dispose()
+
+
+ALL = dg.AssetSelection.groups("gorgias")  # with checks and overview, as in the job of that name
+ENTITIES_ALONE = dg.AssetSelection.assets(*(["gorgias", name] for name in NAMES))
+FULL = dg.RunConfig(ops={f"gorgias__{name}": SweepConfig(full=True) for name in NAMES}).to_config_dict()["ops"]
+
+
+@contextmanager
+def helpdesk(recorder: Recorder, dataset: str) -> Iterator[Helpdesk]:
+    account = SandboxAccount(now=START)
+    with tempfile.TemporaryDirectory() as reports, Sandbox(account, gzip=False) as sandbox:
+        made = Helpdesk(sandbox, recorder, dataset, reports)
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+def day(number: int) -> date:
+    return (START + number * DAY).date()
+
+
+def costs_of_a_year(recorder: Recorder, tickets: int) -> dict[str, Cost]:
+    """Return the costs of a backfill and of a full sweep."""
+    days = DAYS_SENT[tickets]
+    with helpdesk(recorder, f"gorgias_{tickets}") as desk:
+        desk.shop.live(START + days * DAY)
+        scale = Scale(desk.larger(tickets), days)
+        filled = desk.sent(ENTITIES_ALONE, day(0), day(days - 1), smaller=scale.times)
+        swept = desk.sent(ALL, day(days - 1), smaller=scale.times, ops=FULL)
+    return {"backfill": scale.cost(filled, True), "sweep": scale.cost(swept, True)}
+
+
+def costs_of_days(recorder: Recorder) -> dict[int, dict[str, Cost]]:
+    """Return the costs of daily runs, of looks and of a downstream load, by the size of the account."""
+    sent: dict[int, list[Statement]] = {}
+    with helpdesk(recorder, "gorgias") as desk:
+        desk.shop.live(START + YEAR * DAY)
+        desk.sent(ENTITIES_ALONE, day(0), day(YEAR - 1))
+        for number, tickets in enumerate(DAYS_SENT, YEAR):
+            desk.shop.live(START + number * DAY + DAY / 2)
+            desk.account.delete("tickets", _ticket_of(desk.account, day(number - 2)))
+            desk.shop.live(START + (number + 1) * DAY)
+            sent[tickets] = desk.sent(ALL, day(number), smaller=desk.larger(tickets))
+        today = number + 1
+        desk.shop.live(START + today * DAY + DAY / 2)
+        ops = config_of_looks()
+        looks = {
+            name: desk.sent(
+                dg.AssetSelection.assets(["gorgias", name]).without_checks(),
+                day(today),
+                ops={op: config for op, config in ops.items() if op == f"gorgias__{name}"},
+            )
+            for name in NAMES
+        }
+        loaded = desk.sent(dg.AssetSelection.assets("downstream"), day(today - 5))
+        scales = {tickets: Scale(desk.larger(tickets), YEAR) for tickets in DAYS_SENT}
+    found = {}
+    for tickets, scale in scales.items():
+        requests = requests_a_day(tickets)
+        found[tickets] = {
+            "daily": scale.cost(sent[tickets]),
+            "changes": sum((scale.cost(looks[name]) * requests[name] * MONTH for name in NAMES), Cost()),
+            "load": scale.cost(loaded),
+        }
+    return found
+
+
+def _ticket_of(account: SandboxAccount, created_on: date) -> int:
+    rows = account.rows("tickets")
+    return next(int(row["id"]) for row in rows if row["created_datetime"].startswith(created_on.isoformat()))
+
+
+def config_of_looks() -> Mapping[str, Any]:
+    """Return the configuration that the sensor gives to the runs of its looks."""
+    account = SandboxAccount(now=datetime.now(UTC))
+    ticket = account.create("tickets", customer=account.create("customers", name="Ana"))
+    account.create("messages", ticket_id=ticket["id"])
+    account.create("satisfaction_surveys", ticket_id=ticket["id"])
+    made_of = Account(ENTITIES, start_date=START.date().isoformat())
+    sensor, job = changes_sensor(made_of, LOOKS_EVERY), gorgias_job(made_of)
+    with Sandbox(account) as sandbox, dg.DagsterInstance.ephemeral() as instance:
+        resources = {
+            "gorgias": GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url),
+            "io_manager": dg.InMemoryIOManager(),
+        }
+        defs = dg.Definitions(assets=build_assets(made_of), jobs=[job], sensors=[sensor], resources=resources)
+        with dg.build_sensor_context(
+            instance=instance,
+            repository_def=defs.get_repository_def(),
+            sensor_name=sensor.name,
+            resources={"gorgias": resources["gorgias"]},
+        ) as context:
+            (request,) = sensor.evaluate_tick(context).run_requests or []
+    ops: Mapping[str, Any] = request.run_config["ops"]
+    assert ops.keys() == {f"gorgias__{name}" for name in NAMES}
+    return ops
+
+
+def requests_a_day(tickets: int) -> Counter[str]:
+    """Return how many of a day's looks find a new head, by entity, on an account of so many tickets a month."""
+    account, requests, heads = SandboxAccount(now=START), Counter[str](), dict[str, bytes]()
+    shop = Shop(account, tickets_per_day=tickets / MONTH)
+    shop.live(START + DAY / 8)
+    for look in range(DAY // LOOKS_EVERY):
+        shop.live(START + DAY / 8 + look * LOOKS_EVERY)
+        for entity in read_by(ByDate, ENTITIES):
+            kind = entity.path.removeprefix("/").replace("-", "_")
+            for row in account.page(kind, Listing(entity.read.order, True, limit=1)).rows:
+                requests[entity.name] += heads.get(entity.name) != row
+                heads[entity.name] = row
+    return requests
+
+
+LABELS = {
+    "daily": "a daily run of four assets, with checks and overview",
+    "month": "such runs in a month",
+    "changes": f"`gorgias_changes` every {LOOKS_EVERY.seconds // 60} minutes, a month",
+    "backfill": "a year's backfill of four assets, with checks",
+    "sweep": "a full sweep, with checks and overview",
+    "load": "loading a day of `ticket_messages` downstream",
+}
+
+
+def costs() -> str:
+    """Return the table in Markdown."""
+    with Emulator() as emulator, Recorder(emulator) as recorder:
+        found = costs_of_days(recorder)
+        for tickets in DAYS_SENT:
+            found[tickets] |= costs_of_a_year(recorder, tickets)
+            found[tickets]["month"] = found[tickets]["daily"] * MONTH
+    heading = ["tickets a month, a year of them stored", *(f"{tickets:,}" for tickets in DAYS_SENT)]
+    counts = ["statements of a daily run", *(f"{found[tickets]['daily'].statements:.0f}" for tickets in DAYS_SENT)]
+    rows = [[label, *(found[tickets][work] for tickets in DAYS_SENT)] for work, label in LABELS.items()]
+    return table(heading, [counts, *rows])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m gorgias_assets_tests.benchmarks.bigquery_costs")
+    parser.add_argument("--write", action="store_true", help=f"into {DOCUMENT.relative_to(REPOSITORY)}")
+    chosen, made = parser.parse_args(), costs()
+    print(made, end="")
+    if chosen.write:
+        DOCUMENT.write_text(MARKED.sub(lambda marks: f"{marks[1]}{made}{marks[2]}", DOCUMENT.read_text()))
+
+
+if __name__ == "__main__":
+    main()
