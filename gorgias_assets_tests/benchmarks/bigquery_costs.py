@@ -11,10 +11,13 @@ often each has one is counted on an account of that size.
 """
 
 import argparse
+import json
+import multiprocessing
 import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, timedelta
@@ -47,12 +50,15 @@ from gorgias_assets_tests.documents import REPOSITORY, table
 DOCUMENT = REPOSITORY / "docs" / "bigquery.md"
 MARKED = re.compile(r"(<!-- bigquery costs -->\n).*?(<!-- /bigquery costs -->)", re.DOTALL)
 START, DAY, YEAR, MONTH = datetime(2025, 1, 1, tzinfo=UTC), timedelta(days=1), 365, 30
-TICKETS_A_DAY = 10  # of the simulated accounts
 LOOKS_EVERY = timedelta(minutes=5)  # the default of GORGIAS_CHANGES_EVERY
-# Tickets a month, and of how many days batches are sent.
-DAYS_SENT = {1_000: YEAR, 10_000: 60, 100_000: 14}
+PAGE = 100  # rows, the least that a batch can have
+# For accounts of so many tickets a month, simulated ones of so many days, and about so many tickets a day.
+SIMULATED = {1_000: (YEAR, 10), 10_000: (60, 10), 100_000: (14, 20)}
+DAYS_STORED, TICKETS_A_DAY = 60, 20  # before daily runs: more days than the look-back of surveys
+BATCHES_OF = (10_000, 100_000)  # for daily runs; a smaller account's are read in one batch, too
 NAMES = [entity.name for entity in ENTITIES]
 OF_A_BATCH = re.compile(r"(MERGE|INSERT|UPDATE).*(_staging_|_sweep_position)", re.DOTALL)
+TEXTS = ("body_", "stripped_")  # columns of a message
 TEBIBYTE = 2**40
 
 
@@ -79,10 +85,14 @@ class Cost:
 
 @dataclass(frozen=True)
 class Scale:
-    """An account `times` as large as a simulated one that has `days` days."""
+    """An account `times` as large as a simulated one that has `days` days.
+
+    If `message_bytes` is given, the texts of a message are so much longer or shorter that a row has as many.
+    """
 
     times: float
     days: int
+    message_bytes: int | None = None
 
     def cost(self, statements: Sequence[Statement], is_of_a_year: bool = False) -> Cost:
         """Return the cost of statements; if they are to be a year's, those of batches are multiplied."""
@@ -99,14 +109,21 @@ class Scale:
         if not is_staging and name.rpartition(".")[2] not in NAMES:
             return stored
         rows = {day: count * self.times for day, count in stored.rows.items()}
-        return replace(stored, rows=rows | dict(self._earlier(rows)))
+        return replace(stored, rows=rows | dict(self._earlier(rows)), bytes_of=self._bytes_of(stored))
+
+    def _bytes_of(self, stored: Stored) -> Mapping[str, float]:
+        texts = sum(size for name, size in stored.bytes_of.items() if name.startswith(TEXTS))
+        if not self.message_bytes or "body_html" not in stored.bytes_of or not texts:
+            return stored.bytes_of
+        longer = 1 + (self.message_bytes - sum(stored.bytes_of.values())) / texts
+        return {name: size * longer if name.startswith(TEXTS) else size for name, size in stored.bytes_of.items()}
 
     def _earlier(self, rows: Mapping[date | None, float]) -> Iterator[tuple[date, float]]:
-        """Yield the days once more for each time that they fit into the rest of the year before them."""
+        """Yield the days again, as often as they fit into the year that ends with them."""
         for back in range(self.days, YEAR, self.days):
-            for day, count in rows.items():
-                if day and day >= START.date():
-                    yield day - timedelta(days=back), count
+            for known, count in rows.items():
+                if known and known >= max(day(0), day(self.days + back - YEAR)):
+                    yield known - timedelta(days=back), count
 
 
 @dataclass(frozen=True)
@@ -118,23 +135,23 @@ class BatchesWarehouse(BigQueryWarehouse):
 
 
 class BatchesIOManager(GorgiasBigQueryIOManager):
-    """An IO manager with batches that are smaller by a factor."""
+    """An IO manager with batches that are smaller by a factor, in whole pages."""
 
     smaller: float = 1
 
     def warehouse(self) -> BigQueryWarehouse:
         made = super().warehouse()
         known = {one.name: getattr(made, one.name) for one in fields(made)}
-        rows, size = round(made.batch_rows / self.smaller), round(made.batch_bytes / self.smaller)
-        return BatchesWarehouse(**known, batch_rows=rows, batch_bytes=size)
+        pages = max(1, round(made.batch_rows / self.smaller / PAGE))
+        return BatchesWarehouse(**known, batch_rows=pages * PAGE, batch_bytes=round(made.batch_bytes / self.smaller))
 
 
 class Helpdesk:
     """A simulated account that begins at `START`, and Dagster's definitions of it, with an asset downstream."""
 
-    def __init__(self, sandbox: Sandbox, recorder: Recorder, dataset: str, reports: str) -> None:
+    def __init__(self, sandbox: Sandbox, recorder: Recorder, tickets_a_day: float, reports: str) -> None:
         self.account = sandbox.account
-        self.shop = Shop(sandbox.account, tickets_per_day=TICKETS_A_DAY)
+        self.shop = Shop(sandbox.account, tickets_per_day=tickets_a_day)
         made_of = Account(ENTITIES, start_date=START.date().isoformat())
 
         @dg.asset(partitions_def=made_of.partitions, ins={"messages": dg.AssetIn(key=["gorgias", "ticket_messages"])})
@@ -148,7 +165,7 @@ class Helpdesk:
         self._gorgias = GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url)
         self._io_manager = BatchesIOManager(
             project=recorder.emulator.project,
-            dataset=dataset,
+            dataset="gorgias",
             api_endpoint=recorder.api_endpoint,
             storage_endpoint=recorder.emulator.storage_endpoint,
         )
@@ -191,10 +208,15 @@ FULL = dg.RunConfig(ops={f"gorgias__{name}": SweepConfig(full=True) for name in 
 
 
 @contextmanager
-def helpdesk(recorder: Recorder, dataset: str) -> Iterator[Helpdesk]:
+def helpdesk(tickets_a_day: float) -> Iterator[Helpdesk]:
     account = SandboxAccount(now=START)
-    with tempfile.TemporaryDirectory() as reports, Sandbox(account, gzip=False) as sandbox:
-        made = Helpdesk(sandbox, recorder, dataset, reports)
+    with (
+        tempfile.TemporaryDirectory() as reports,
+        Sandbox(account, gzip=False) as sandbox,
+        Emulator() as emulator,
+        Recorder(emulator) as recorder,
+    ):
+        made = Helpdesk(sandbox, recorder, tickets_a_day, reports)
         try:
             yield made
         finally:
@@ -205,28 +227,28 @@ def day(number: int) -> date:
     return (START + number * DAY).date()
 
 
-def costs_of_a_year(recorder: Recorder, tickets: int) -> dict[str, Cost]:
+def costs_of_a_year(tickets: int, message_bytes: int | None) -> dict[str, Cost]:
     """Return the costs of a backfill and of a full sweep."""
-    days = DAYS_SENT[tickets]
-    with helpdesk(recorder, f"gorgias_{tickets}") as desk:
+    days, tickets_a_day = SIMULATED[tickets]
+    with helpdesk(tickets_a_day) as desk:
         desk.shop.live(START + days * DAY)
-        scale = Scale(desk.larger(tickets), days)
+        scale = Scale(desk.larger(tickets), days, message_bytes)
         filled = desk.sent(ENTITIES_ALONE, day(0), day(days - 1), smaller=scale.times)
         swept = desk.sent(ALL, day(days - 1), smaller=scale.times, ops=FULL)
     return {"backfill": scale.cost(filled, True), "sweep": scale.cost(swept, True)}
 
 
-def costs_of_days(recorder: Recorder) -> dict[int, dict[str, Cost]]:
-    """Return the costs of daily runs, of looks and of a downstream load, by the size of the account."""
-    sent: dict[int, list[Statement]] = {}
-    with helpdesk(recorder, "gorgias") as desk:
-        desk.shop.live(START + YEAR * DAY)
-        desk.sent(ENTITIES_ALONE, day(0), day(YEAR - 1))
-        for number, tickets in enumerate(DAYS_SENT, YEAR):
+def costs_of_days(message_bytes: int | None) -> tuple[dict[int, dict[str, Cost]], float]:
+    """Return the costs of daily runs, looks and downstream loads by the size of the account, and a message's bytes."""
+    with helpdesk(TICKETS_A_DAY) as desk:
+        desk.shop.live(START + DAYS_STORED * DAY)
+        desk.sent(ENTITIES_ALONE, day(0), day(DAYS_STORED - 1))
+        sent = {}
+        for number, batches_of in enumerate(BATCHES_OF, DAYS_STORED):
             desk.shop.live(START + number * DAY + DAY / 2)
             desk.account.delete("tickets", _ticket_of(desk.account, day(number - 2)))
             desk.shop.live(START + (number + 1) * DAY)
-            sent[tickets] = desk.sent(ALL, day(number), smaller=desk.larger(tickets))
+            sent[batches_of] = desk.sent(ALL, day(number), smaller=desk.larger(batches_of))
         today = number + 1
         desk.shop.live(START + today * DAY + DAY / 2)
         ops = config_of_looks()
@@ -239,16 +261,17 @@ def costs_of_days(recorder: Recorder) -> dict[int, dict[str, Cost]]:
             for name in NAMES
         }
         loaded = desk.sent(dg.AssetSelection.assets("downstream"), day(today - 5))
-        scales = {tickets: Scale(desk.larger(tickets), YEAR) for tickets in DAYS_SENT}
+        scales = {tickets: Scale(desk.larger(tickets), today, message_bytes) for tickets in SIMULATED}
     found = {}
     for tickets, scale in scales.items():
         requests = requests_a_day(tickets)
         found[tickets] = {
-            "daily": scale.cost(sent[tickets]),
+            "daily": scale.cost(sent[max(tickets, BATCHES_OF[0])]),
             "changes": sum((scale.cost(looks[name]) * requests[name] * MONTH for name in NAMES), Cost()),
             "load": scale.cost(loaded),
         }
-    return found
+    (messages,) = loaded[-1].tables.values()
+    return found, message_bytes or sum(messages.bytes_of.values())
 
 
 def _ticket_of(account: SandboxAccount, created_on: date) -> int:
@@ -284,7 +307,7 @@ def config_of_looks() -> Mapping[str, Any]:
 
 def requests_a_day(tickets: int) -> Counter[str]:
     """Return how many of a day's looks find a new head, by entity, on an account of so many tickets a month."""
-    account, requests, heads = SandboxAccount(now=START), Counter[str](), dict[str, bytes]()
+    account, requests, heads = SandboxAccount(now=START), Counter[str](), dict[str, tuple[Any, Any]]()
     shop = Shop(account, tickets_per_day=tickets / MONTH)
     shop.live(START + DAY / 8)
     for look in range(DAY // LOOKS_EVERY):
@@ -292,8 +315,9 @@ def requests_a_day(tickets: int) -> Counter[str]:
         for entity in read_by(ByDate, ENTITIES):
             kind = entity.path.removeprefix("/").replace("-", "_")
             for row in account.page(kind, Listing(entity.read.order, True, limit=1)).rows:
-                requests[entity.name] += heads.get(entity.name) != row
-                heads[entity.name] = row
+                head = (shown := json.loads(row))[entity.read.order], shown["id"]
+                requests[entity.name] += heads.get(entity.name) != head
+                heads[entity.name] = head
     return requests
 
 
@@ -307,23 +331,30 @@ LABELS = {
 }
 
 
-def costs() -> str:
+def costs(message_bytes: int | None = None) -> str:
     """Return the table in Markdown."""
-    with Emulator() as emulator, Recorder(emulator) as recorder:
-        found = costs_of_days(recorder)
-        for tickets in DAYS_SENT:
-            found[tickets] |= costs_of_a_year(recorder, tickets)
-            found[tickets]["month"] = found[tickets]["daily"] * MONTH
-    heading = ["tickets a month, a year of them stored", *(f"{tickets:,}" for tickets in DAYS_SENT)]
-    counts = ["statements of a daily run", *(f"{found[tickets]['daily'].statements:.0f}" for tickets in DAYS_SENT)]
-    rows = [[label, *(found[tickets][work] for tickets in DAYS_SENT)] for work, label in LABELS.items()]
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        of_days = pool.submit(costs_of_days, message_bytes)
+        of_a_year = {tickets: pool.submit(costs_of_a_year, tickets, message_bytes) for tickets in SIMULATED}
+        found, size = of_days.result()
+    for tickets, of_one in found.items():
+        of_one |= of_a_year[tickets].result()
+        of_one["month"] = of_one["daily"] * MONTH
+    heading = [
+        f"tickets a month; a year stored; {size / 1000:.1f} KB a message",
+        *(f"{tickets:,}" for tickets in SIMULATED),
+    ]
+    counts = ["statements of a daily run", *(f"{found[tickets]['daily'].statements:.0f}" for tickets in SIMULATED)]
+    rows = [[label, *(found[tickets][work] for tickets in SIMULATED)] for work, label in LABELS.items()]
     return table(heading, [counts, *rows])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m gorgias_assets_tests.benchmarks.bigquery_costs")
+    parser.add_argument("--message-bytes", type=int, help="of a row, instead of those of the simulated messages")
     parser.add_argument("--write", action="store_true", help=f"into {DOCUMENT.relative_to(REPOSITORY)}")
-    chosen, made = parser.parse_args(), costs()
+    chosen = parser.parse_args()
+    made = costs(chosen.message_bytes)
     print(made, end="")
     if chosen.write:
         DOCUMENT.write_text(MARKED.sub(lambda marks: f"{marks[1]}{made}{marks[2]}", DOCUMENT.read_text()))
