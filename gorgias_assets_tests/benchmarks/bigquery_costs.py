@@ -57,8 +57,7 @@ SIMULATED = {1_000: (YEAR, 10), 10_000: (60, 10), 100_000: (14, 20)}
 DAYS_STORED, TICKETS_A_DAY = 60, 20  # before daily runs: more days than the look-back of surveys
 BATCHES_OF = (10_000, 100_000)  # for daily runs; a smaller account's are read in one batch, too
 NAMES = [entity.name for entity in ENTITIES]
-OF_A_BATCH = re.compile(r"(MERGE|INSERT|UPDATE).*(_staging_|_sweep_position)", re.DOTALL)
-TEXTS = ("body_", "stripped_")  # columns of a message
+OF_A_BATCH = re.compile(r"(MERGE|INSERT)\b.*(_staging_|_sweep_position)", re.DOTALL)
 TEBIBYTE = 2**40
 
 
@@ -85,14 +84,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class Scale:
-    """An account `times` as large as a simulated one that has `days` days.
-
-    If `message_bytes` is given, the texts of a message are so much longer or shorter that a row has as many.
-    """
+    """An account `times` as large as a simulated one that has `days` days."""
 
     times: float
     days: int
-    message_bytes: int | None = None
 
     def cost(self, statements: Sequence[Statement], is_of_a_year: bool = False) -> Cost:
         """Return the cost of statements; if they are to be a year's, those of batches are multiplied."""
@@ -109,14 +104,7 @@ class Scale:
         if not is_staging and name.rpartition(".")[2] not in NAMES:
             return stored
         rows = {day: count * self.times for day, count in stored.rows.items()}
-        return replace(stored, rows=rows | dict(self._earlier(rows)), bytes_of=self._bytes_of(stored))
-
-    def _bytes_of(self, stored: Stored) -> Mapping[str, float]:
-        texts = sum(size for name, size in stored.bytes_of.items() if name.startswith(TEXTS))
-        if not self.message_bytes or "body_html" not in stored.bytes_of or not texts:
-            return stored.bytes_of
-        longer = 1 + (self.message_bytes - sum(stored.bytes_of.values())) / texts
-        return {name: size * longer if name.startswith(TEXTS) else size for name, size in stored.bytes_of.items()}
+        return replace(stored, rows=rows | dict(self._earlier(rows)))
 
     def _earlier(self, rows: Mapping[date | None, float]) -> Iterator[tuple[date, float]]:
         """Yield the days again, as often as they fit into the year that ends with them."""
@@ -227,18 +215,18 @@ def day(number: int) -> date:
     return (START + number * DAY).date()
 
 
-def costs_of_a_year(tickets: int, message_bytes: int | None) -> dict[str, Cost]:
+def costs_of_a_year(tickets: int) -> dict[str, Cost]:
     """Return the costs of a backfill and of a full sweep."""
     days, tickets_a_day = SIMULATED[tickets]
     with helpdesk(tickets_a_day) as desk:
         desk.shop.live(START + days * DAY)
-        scale = Scale(desk.larger(tickets), days, message_bytes)
+        scale = Scale(desk.larger(tickets), days)
         filled = desk.sent(ENTITIES_ALONE, day(0), day(days - 1), smaller=scale.times)
         swept = desk.sent(ALL, day(days - 1), smaller=scale.times, ops=FULL)
     return {"backfill": scale.cost(filled, True), "sweep": scale.cost(swept, True)}
 
 
-def costs_of_days(message_bytes: int | None) -> tuple[dict[int, dict[str, Cost]], float]:
+def costs_of_days() -> tuple[dict[int, dict[str, Cost]], float]:
     """Return the costs of daily runs, looks and downstream loads by the size of the account, and a message's bytes."""
     with helpdesk(TICKETS_A_DAY) as desk:
         desk.shop.live(START + DAYS_STORED * DAY)
@@ -261,7 +249,7 @@ def costs_of_days(message_bytes: int | None) -> tuple[dict[int, dict[str, Cost]]
             for name in NAMES
         }
         loaded = desk.sent(dg.AssetSelection.assets("downstream"), day(today - 5))
-        scales = {tickets: Scale(desk.larger(tickets), today, message_bytes) for tickets in SIMULATED}
+        scales = {tickets: Scale(desk.larger(tickets), today) for tickets in SIMULATED}
     found = {}
     for tickets, scale in scales.items():
         requests = requests_a_day(tickets)
@@ -271,7 +259,7 @@ def costs_of_days(message_bytes: int | None) -> tuple[dict[int, dict[str, Cost]]
             "load": scale.cost(loaded),
         }
     (messages,) = loaded[-1].tables.values()
-    return found, message_bytes or sum(messages.bytes_of.values())
+    return found, sum(messages.bytes_of.values())
 
 
 def _ticket_of(account: SandboxAccount, created_on: date) -> int:
@@ -322,26 +310,26 @@ def requests_a_day(tickets: int) -> Counter[str]:
 
 
 LABELS = {
-    "daily": "a daily run of four assets, with checks and overview",
-    "month": "such runs in a month",
-    "changes": f"`gorgias_changes` every {LOOKS_EVERY.seconds // 60} minutes, a month",
-    "backfill": "a year's backfill of four assets, with checks",
+    "daily": "a daily run of the four assets, with checks and overview",
+    "month": "daily runs in a month",
+    "changes": f"the runs of `gorgias_changes`, if it looks every {LOOKS_EVERY.seconds // 60} minutes, in a month",
+    "backfill": "a year's backfill of the four assets, with checks",
     "sweep": "a full sweep, with checks and overview",
-    "load": "loading a day of `ticket_messages` downstream",
+    "load": "loading a day of `ticket_messages` into an asset downstream",
 }
 
 
-def costs(message_bytes: int | None = None) -> str:
+def costs() -> str:
     """Return the table in Markdown."""
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
-        of_days = pool.submit(costs_of_days, message_bytes)
-        of_a_year = {tickets: pool.submit(costs_of_a_year, tickets, message_bytes) for tickets in SIMULATED}
+        of_days = pool.submit(costs_of_days)
+        of_a_year = {tickets: pool.submit(costs_of_a_year, tickets) for tickets in SIMULATED}
         found, size = of_days.result()
     for tickets, of_one in found.items():
         of_one |= of_a_year[tickets].result()
         of_one["month"] = of_one["daily"] * MONTH
     heading = [
-        f"tickets a month; a year stored; {size / 1000:.1f} KB a message",
+        f"bytes billed and their price, by tickets a month ({size / 1000:.1f} KB a message)",
         *(f"{tickets:,}" for tickets in SIMULATED),
     ]
     counts = ["statements of a daily run", *(f"{found[tickets]['daily'].statements:.0f}" for tickets in SIMULATED)]
@@ -351,10 +339,9 @@ def costs(message_bytes: int | None = None) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m gorgias_assets_tests.benchmarks.bigquery_costs")
-    parser.add_argument("--message-bytes", type=int, help="of a row, instead of those of the simulated messages")
     parser.add_argument("--write", action="store_true", help=f"into {DOCUMENT.relative_to(REPOSITORY)}")
     chosen = parser.parse_args()
-    made = costs(chosen.message_bytes)
+    made = costs()
     print(made, end="")
     if chosen.write:
         DOCUMENT.write_text(MARKED.sub(lambda marks: f"{marks[1]}{made}{marks[2]}", DOCUMENT.read_text()))

@@ -51,7 +51,7 @@ class Recorder(FaultyBigQuery):
             names = dict.fromkeys(NAMED.findall(text))
             tables = {name: stored for name in names if (stored := self._stored(name))}
             self._statements.append(Statement(text, tables))
-            if not text.startswith("SELECT"):
+            if not text.startswith(("SELECT", "WITH")):
                 for name in names:
                     self._known.pop(name, None)
         return super().answer(request)
