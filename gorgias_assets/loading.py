@@ -75,7 +75,7 @@ def load(
                 warehouse.save_account(table, account)
         is_first = False
         saved = Saved(reader.key, batch.position) if batch.position else None
-        loaded.merged += warehouse.merge(table, reader.entity.columns, batch.rows, saved)
+        loaded.merged += warehouse.merge(table, reader.entity.columns, batch.rows, saved, reader.entity.grain)
         has_position = has_position or saved is not None
         if not loaded.first_rows:
             loaded.first_rows = batch.rows.filter(batch.rows[IS_TOUCHED]).slice(0, PREVIEW_ROWS)

@@ -47,6 +47,7 @@ def ensured(session: Session, table: Table, name: str) -> str:
         session.create(kept, _COLUMNS[name])
     elif lacking := [column for column in _COLUMNS[name] if column.name not in existing]:
         session.add(kept, lacking)
+    session.keep_as_declared(kept, _COLUMNS[name], "")
     return session.dialect.name_of(kept)
 
 

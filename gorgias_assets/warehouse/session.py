@@ -46,8 +46,18 @@ class Session(ABC):
         """Add columns to the table."""
 
     @abstractmethod
-    def ensure_view_of_living(self, table: Table) -> None:
-        """Create the view `<table>_live` of the rows that are not gone, unless something has that name."""
+    def keep_as_declared(self, table: Table, columns: Sequence[Column], description: str) -> None:
+        """Correct the descriptions of the table and of these columns, and all else that makes rows vanish.
+
+        An empty description leaves the table's as it is. Nothing is sent if nothing differs.
+        """
+
+    @abstractmethod
+    def ensure_view_of_living(self, table: Table, columns: Sequence[Column], description: str) -> None:
+        """Create the view `<table>_live` of the rows that are not gone, or let it follow the table's columns.
+
+        It is described as declared. Something else of that name is left alone.
+        """
 
     @abstractmethod
     def merge(self, table: Table, rows: pa.Table) -> Merged:

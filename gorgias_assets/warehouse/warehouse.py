@@ -67,15 +67,23 @@ class Warehouse(ABC):
         """Return the costs so far, as metadata of a materialization."""
         return {}
 
-    def merge(self, table: Table, columns: Sequence[Column], rows: pa.Table, saved: Saved | None = None) -> Merged:
+    def merge(
+        self,
+        table: Table,
+        columns: Sequence[Column],
+        rows: pa.Table,
+        saved: Saved | None = None,
+        description: str = "",
+    ) -> Merged:
         """Merge `rows`, unique by `id`, into the table by `id`: the one with the newer `_extracted_at` stays.
 
         `rows` have the column `_is_touched`; rows with False update stored rows and are never inserted. The
         position is `saved` once the rows are merged. The table and a view of its living rows are created with `columns`
-        and the added ones, or the table gets those that it lacks; columns of a user's own are left alone.
+        and the added ones, or the table gets those that it lacks; columns of a user's own are left alone. Both are
+        described as declared.
         """
         with self._writing(table.schema) as session:
-            _ensure_table(session, table, (*columns, *ADDED_COLUMNS))
+            _ensure_table(session, table, (*columns, *ADDED_COLUMNS), description)
             merged = Merged()
             for part in session.parts(rows) if rows.num_rows else ():
                 merged += session.merge(table, part)
@@ -410,8 +418,8 @@ class Warehouse(ABC):
             yield session if session is not None and session.columns_of(table) else None
 
 
-def _ensure_table(session: Session, table: Table, columns: Sequence[Column]) -> None:
-    """Create the table, or add the columns that it lacks; raise `WarehouseError` if a type differs."""
+def _ensure_table(session: Session, table: Table, columns: Sequence[Column], description: str) -> None:
+    """Create the table, or let it be as declared; raise `WarehouseError` if a type differs."""
     existing = session.columns_of(table)
     if not existing:
         session.create(table, columns)
@@ -424,7 +432,8 @@ def _ensure_table(session: Session, table: Table, columns: Sequence[Column]) -> 
             )
     if existing and (lacking := [column for column in columns if column.name not in existing]):
         session.add(table, lacking)
-    session.ensure_view_of_living(table)
+    session.keep_as_declared(table, columns, description)
+    session.ensure_view_of_living(table, columns, f"Rows of {table.name} that are not gone. {description}".strip())
 
 
 def _respelled(rows: pa.Table, existing: Mapping[str, str]) -> pa.Table:

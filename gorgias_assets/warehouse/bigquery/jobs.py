@@ -247,6 +247,12 @@ def fault(error: BaseException | None) -> WarehouseError:
     return WarehouseError(sentence, passes=reason not in _MEANINGS or reason in _PASSING_MEANINGS)
 
 
+def needs_billing(error: GoogleAPICallError) -> bool:
+    """Return True if BigQuery refused a request because the project has no billing account."""
+    reason, message = _reason_and_message(error)
+    return reason == "billingNotEnabled" or "sandbox mode" in message
+
+
 def _has_failed_for_now(job: Any) -> bool:
     error = job.error_result or {}
     return error.get("reason") in _PASSING_REASONS or _is_crowded(error.get("message", ""))

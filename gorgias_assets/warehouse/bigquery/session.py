@@ -10,6 +10,7 @@ row. The run that ends last removes the copies.
 """
 
 import json
+import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, date, datetime, time, timedelta
@@ -21,12 +22,14 @@ from uuid import uuid4
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
-from google.api_core.exceptions import Conflict, NotFound
+import tenacity
+from google.api_core.exceptions import Conflict, GoogleAPICallError, NotFound, PreconditionFailed
 from google.cloud import bigquery
 
 from gorgias_assets.columns import DELETED_AT, EXTRACTED_AT, MERGED_INTO, Column
 from gorgias_assets.warehouse.bigquery import limits
-from gorgias_assets.warehouse.bigquery.jobs import GOOGLE_ERRORS, Jobs, Patience
+from gorgias_assets.warehouse.bigquery.jobs import GOOGLE_ERRORS, Jobs, Patience, needs_billing
+from gorgias_assets.warehouse.bigquery.layout import PARTITIONED_BY, Layout, correct_descriptions, is_partitioned
 from gorgias_assets.warehouse.bigquery.types import (
     ARROW_TYPES,
     arrow_schema,
@@ -37,16 +40,18 @@ from gorgias_assets.warehouse.bigquery.types import (
 )
 from gorgias_assets.warehouse.dialect import Dialect, types_of_kinds
 from gorgias_assets.warehouse.session import Session
-from gorgias_assets.warehouse.tables import Merged, Slice, Table
+from gorgias_assets.warehouse.tables import Merged, Slice, Table, WarehouseError
 from gorgias_assets.windows import Window
 
+_log = logging.getLogger(__name__)
+
 STAGING_KEPT = timedelta(days=1)
-PARTITIONED_BY = "created_datetime"
 # By itself PARSE_JSON refuses a number that BigQuery would write in other digits, such as 0.818739159369892 and one in
 # a few thousand other fractions. Rounding keeps these, and changes integers beyond 64 bits: see `storable_json`.
 _ROUNDED = "PARSE_JSON({}, wide_number_mode=>'round')"
 _MOST_RANGES = 200  # of days that one statement names
 _ROWS_ENCODED = 4_096  # at a time, which bounds memory
+_MOST_UPDATES = 10  # of a table's properties, while other runs change them as well
 
 
 class BigQueryDialect(Dialect):
@@ -106,6 +111,7 @@ class BigQuerySession(Session):
         jobs: Jobs,
         storage: Callable[[], AbstractContextManager[Any]],
         patience: Patience,
+        layout: Layout,
     ) -> None:
         self.dialect: BigQueryDialect = BigQueryDialect(client.project)
         self._client = client
@@ -113,6 +119,7 @@ class BigQuerySession(Session):
         self._jobs = jobs
         self._storage = storage
         self._patience = patience.arguments
+        self._layout = layout
         self._tables: dict[str, bigquery.Table] = {}  # as they are known to be
 
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
@@ -142,8 +149,8 @@ class BigQuerySession(Session):
         """
         condition = self.condition(table, where)
         is_by_day = any(dimension.expressions == (PARTITIONED_BY,) for dimension in where)
-        is_partitioned = _is_partitioned(self._existing(table.name))
-        if not where or is_by_day or not is_partitioned or self.columns_of(table)[PARTITIONED_BY] != "TIMESTAMP":
+        is_pruned = is_partitioned(self._existing(table.name)) and self.columns_of(table)[PARTITIONED_BY] == "TIMESTAMP"
+        if not where or is_by_day or not is_pruned:
             return condition
         days = self._days_of(table, condition)
         return f"({condition}){self._created_on(days, PARTITIONED_BY)}"
@@ -158,6 +165,11 @@ class BigQuerySession(Session):
         ]
         self._create(table.name, schema, partitioned_by=PARTITIONED_BY)
 
+    def keep_as_declared(self, table: Table, columns: Sequence[Column], description: str) -> None:
+        self._correct_expiration(table, self._layout)
+        self._correct_descriptions(table, columns, description)
+        self._update(table, self._layout.correct_filter)
+
     def add(self, table: Table, columns: Sequence[Column]) -> None:
         dialect = self.dialect
         self._alter(
@@ -169,15 +181,25 @@ class BigQuerySession(Session):
             ],
         )
 
-    def ensure_view_of_living(self, table: Table) -> None:
-        if self.columns_of(Table(table.schema, f"{table.name}_live")):
-            return
-        view = bigquery.Table(self._reference(f"{table.name}_live"))
-        view.view_query = (
+    def ensure_view_of_living(self, table: Table, columns: Sequence[Column], description: str) -> None:
+        """Replace the view if a column was added: BigQuery fixes the columns of SELECT * when a view is created."""
+        view = Table(table.schema, f"{table.name}_live")
+        query = (
             f"SELECT * EXCEPT ({DELETED_AT}, {MERGED_INTO}) FROM {self.dialect.name_of(table)} "
             f"WHERE {DELETED_AT} IS NULL"
         )
-        self._ensure(view)
+        if not self.columns_of(view):
+            created = bigquery.Table(self._reference(view.name))
+            created.view_query = query
+            self._ensure(created)
+        if self._existing(view.name).view_query != query:
+            return
+        types = self.columns_of(table)
+        if self.columns_of(view) != {name: types[name] for name in types if name not in (DELETED_AT, MERGED_INTO)}:
+            self.execute(f"CREATE OR REPLACE VIEW {self.dialect.name_of(view)} AS {query}")
+            self._tables.pop(view.name)
+        self._correct_expiration(view, Layout())
+        self._correct_descriptions(view, columns, description)
 
     def merge(self, table: Table, rows: pa.Table) -> Merged:
         found = self._existing(table.name)
@@ -216,6 +238,7 @@ class BigQuerySession(Session):
         fields = fields_of(rows.schema)
         if not existing:
             self._create(table.name, fields, partitioned_by)
+            self._correct_expiration(table, Layout())
         elif lacking := [field for field in fields if field.name not in existing]:
             self._alter(table, [f"{self.dialect.quoted(field.name)} {type_of(field)}" for field in lacking])
 
@@ -248,7 +271,7 @@ class BigQuerySession(Session):
 
     def pruning_of(self, table: Table, field: str, ids: Collection[int]) -> str:
         found = self._existing(table.name)
-        if not _is_partitioned(found):
+        if not is_partitioned(found):
             return ""
         with self.naming(ids) as among:
             return self._created_on(self._days_of(table, among(self.dialect.quoted(field))))
@@ -276,7 +299,7 @@ class BigQuerySession(Session):
 
         Stored rows without a day are included, since their creation may have been unreadable before.
         """
-        if not _is_partitioned(table) or rows[PARTITIONED_BY].null_count:
+        if not is_partitioned(table) or rows[PARTITIONED_BY].null_count:
             return ""
         days = pc.unique(rows[PARTITIONED_BY].cast(pa.date32(), safe=False))
         return self._created_on(set(days.to_pylist()))
@@ -300,7 +323,7 @@ class BigQuerySession(Session):
         table = bigquery.Table(self._reference(name), schema)
         types = {field.name: type_of(field) for field in schema}
         if partitioned_by and types.get(partitioned_by) in ("TIMESTAMP", "DATETIME", "DATE"):
-            table.time_partitioning = bigquery.TimePartitioning(field=partitioned_by)
+            table.time_partitioning = bigquery.TimePartitioning(self._layout.partition_by.upper(), partitioned_by)
         if types.get("id") == "INT64":
             table.clustering_fields = ["id"]
         self._ensure(table)
@@ -316,6 +339,44 @@ class BigQuerySession(Session):
         self.execute(f"ALTER TABLE {self.dialect.name_of(table)} {added}")
         self._tables.pop(table.name, None)
 
+    def _correct_descriptions(self, table: Table, columns: Sequence[Column], description: str) -> None:
+        declared = {column.name: column.description for column in columns}
+        self._update(table, lambda found: correct_descriptions(found, declared, description))
+
+    def _correct_expiration(self, table: Table, layout: Layout) -> None:
+        """Raise `WarehouseError` if BigQuery keeps another: with an error or silently, as long as billing is off."""
+        expiration = layout.expiration_of(self._existing(table.name))
+        if not expiration:
+            return
+        try:
+            self._update(table, layout.correct_expiration)
+        except GoogleAPICallError as error:
+            if not needs_billing(error):
+                raise
+        if layout.expiration_of(self._existing(table.name)):
+            raise WarehouseError(
+                f"{table} would lose rows, since {expiration}, and BigQuery did not change that: it does so only for a "
+                "project with a billing account. Add one in Google's console, then re-run."
+            )
+        _log.warning(f"{table}: {expiration}, by its dataset's default or somebody's hand; that was corrected.")
+
+    def _update(self, table: Table, change: Callable[[bigquery.Table], list[str]]) -> None:
+        """Change the properties that `change` names, if it names any, of what no other run has changed meanwhile."""
+        again = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(PreconditionFailed),
+            wait=tenacity.wait_random(0, 1),
+            stop=tenacity.stop_after_attempt(_MOST_UPDATES),
+            reraise=True,
+        )
+        again(self._update_once, table.name, change)
+
+    def _update_once(self, name: str, change: Callable[[bigquery.Table], list[str]]) -> None:
+        table = bigquery.Table.from_api_repr(self._existing(name).to_api_repr())
+        changed = change(table)
+        if changed:
+            self._tables.pop(name)
+            self._tables[name] = self._client.update_table(table, changed, **self._patience)
+
     def _existing(self, name: str) -> bigquery.Table:
         if name not in self._tables:
             self._tables[name] = self._client.get_table(self._reference(name), **self._patience)
@@ -323,10 +384,6 @@ class BigQuerySession(Session):
 
     def _reference(self, name: str) -> bigquery.TableReference:
         return bigquery.DatasetReference(self._client.project, self._dataset).table(name)
-
-
-def _is_partitioned(table: bigquery.Table) -> bool:
-    return bool(table.time_partitioning and table.time_partitioning.field == PARTITIONED_BY)
 
 
 def ranges_of(days: Collection[date]) -> list[Window]:

@@ -15,6 +15,7 @@ from google.cloud.bigquery_storage_v1.services.big_query_read.transports import 
 
 from gorgias_assets.display import shown
 from gorgias_assets.warehouse.bigquery.jobs import GOOGLE_ERRORS, Bill, Jobs, Patience, fault
+from gorgias_assets.warehouse.bigquery.layout import Layout
 from gorgias_assets.warehouse.bigquery.session import BigQueryDialect, BigQuerySession
 from gorgias_assets.warehouse.tables import Table, WarehouseError
 from gorgias_assets.warehouse.warehouse import Warehouse
@@ -32,6 +33,7 @@ class BigQueryWarehouse(Warehouse):
     maximum_bytes_billed: int | None = None
     api_endpoint: str | None = None
     storage_endpoint: str | None = None
+    layout: Layout = field(default_factory=Layout)
     patience: Patience = field(default_factory=Patience)
     labels: Mapping[str, str] = field(default_factory=dict)
     costs: Bill = field(default_factory=Bill)
@@ -99,7 +101,7 @@ class BigQueryWarehouse(Warehouse):
                     maximum_bytes_billed=self.maximum_bytes_billed,
                     patience=self.patience,
                 )
-                yield BigQuerySession(client, schema, jobs, self._storage, self.patience)
+                yield BigQuerySession(client, schema, jobs, self._storage, self.patience, self.layout)
         except GOOGLE_ERRORS as error:
             raise fault(error) from None
 

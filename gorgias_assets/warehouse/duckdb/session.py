@@ -1,5 +1,6 @@
 """DuckDB's dialect, and statements on a connection to a file."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from string import ascii_lowercase, ascii_uppercase
@@ -19,6 +20,11 @@ CATALOG = "_attached_file"  # a schema of the same name would make two-part name
 _RESERVED_SCHEMAS = ("memory", "temp", "system", "information_schema", "pg_catalog", CATALOG)
 _SMALL = str.maketrans(ascii_uppercase, ascii_lowercase)
 _ROWS = "_staged_rows"  # the view under which a connection sees the rows to write
+# DuckDB's own wording of the view that `ensure_view_of_living` creates.
+_VIEW_OF_LIVING = re.compile(
+    rf" AS SELECT \* EXCLUDE \(({DELETED_AT}, {MERGED_INTO}|{MERGED_INTO}, {DELETED_AT})\) FROM .+ "
+    rf"WHERE \({DELETED_AT} IS NULL\);?$"
+)
 _TYPES = {
     pa.int64(): "BIGINT",
     pa.float64(): "DOUBLE",
@@ -98,43 +104,36 @@ class DuckDBSession(Session):
 
         For names of schemas and tables, A to Z are the same as a to z, and no other letters are.
         """
-        check_name("schema", table.schema)
-        check_name("table", table.name)
-        named = [
-            f"translate({name}, '{ascii_uppercase}', '{ascii_lowercase}')" for name in ("schema_name", "table_name")
-        ]
-        return dict(
-            self._connection.execute(
-                "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = current_database() "
-                f"AND {named[0]} = ? AND {named[1]} = ? ORDER BY column_index",
-                [name.translate(_SMALL) for name in (table.schema, table.name)],
-            ).fetchall()
-        )
+        return self._columns(table, "data_type")
 
     def schema_of(self, table: Table) -> pa.Schema:
         return self.arrow(f"SELECT * FROM {self.dialect.name_of(table)} LIMIT 0").schema
 
     def create(self, table: Table, columns: Sequence[Column]) -> None:
         self._create(table, {column.name: self.dialect.types[column.kind] for column in columns})
-        self._describe(table, columns)
 
     def add(self, table: Table, columns: Sequence[Column]) -> None:
         self._add(table, {column.name: self.dialect.types[column.kind] for column in columns})
-        self._describe(table, columns)
 
-    def ensure_view_of_living(self, table: Table) -> None:
+    def keep_as_declared(self, table: Table, columns: Sequence[Column], description: str) -> None:
+        self._describe("TABLE", table, columns, description)
+
+    def ensure_view_of_living(self, table: Table, columns: Sequence[Column], description: str) -> None:
         """Create the view from inside the schema, with the table's plain name.
 
-        In a file named like the schema, the schema's name would be ambiguous.
+        In a file named like the schema, the schema's name would be ambiguous. DuckDB looks the view's columns up anew
+        whenever it is read, so that it has those of the table.
         """
-        quoted = self.dialect.quoted
+        quoted, view = self.dialect.quoted, Table(table.schema, f"{table.name}_live")
         ((database,),) = self.execute("SELECT current_database()")
         self.execute(f"USE {quoted(database)}.{quoted(table.schema)}")
         self.execute(
-            f"CREATE VIEW IF NOT EXISTS {quoted(f'{table.name}_live')} AS "
+            f"CREATE VIEW IF NOT EXISTS {quoted(view.name)} AS "
             f"SELECT * EXCLUDE ({DELETED_AT}, {MERGED_INTO}) FROM {quoted(table.name)} WHERE {DELETED_AT} IS NULL"
         )
         self.execute(f"USE {quoted(database)}")
+        if _VIEW_OF_LIVING.search(self._property("VIEW", view, "sql") or ""):
+            self._describe("VIEW", view, columns, description)
 
     def merge(self, table: Table, rows: pa.Table) -> Merged:
         before = self.count(table)
@@ -176,7 +175,33 @@ class DuckDBSession(Session):
             column = f"{self.dialect.quoted(name)} {types[name]}"
             self.execute(f"ALTER TABLE {self.dialect.name_of(table)} ADD COLUMN {column}")
 
-    def _describe(self, table: Table, columns: Sequence[Column]) -> None:
+    def _describe(self, kind: str, table: Table, columns: Sequence[Column], description: str) -> None:
+        """Comment on the table or view and its columns where the comment differs."""
+        name, comments = self.dialect.name_of(table), self._columns(table, "comment")
+        if description and self._property(kind, table, "comment") != description:
+            self.execute(f"COMMENT ON {kind} {name} IS {self.dialect.literal(description)}")
         for column in columns:
-            name = f"{self.dialect.name_of(table)}.{self.dialect.quoted(column.name)}"
-            self.execute(f"COMMENT ON COLUMN {name} IS {self.dialect.literal(column.description)}")
+            if comments.get(column.name, column.description) != column.description:
+                described = f"{name}.{self.dialect.quoted(column.name)}"
+                self.execute(f"COMMENT ON COLUMN {described} IS {self.dialect.literal(column.description)}")
+
+    def _columns(self, table: Table, what: str) -> dict[str, Any]:
+        """Return a property of each column, in order; nothing if there is no such table or view."""
+        found = self._listed("duckdb_columns()", "table_name", table, f"column_name, {what}", "column_index")
+        return dict(found)
+
+    def _property(self, kind: str, table: Table, what: str) -> str | None:
+        """Return a property of a table or view; None if there is none of this kind and name."""
+        kind = kind.lower()
+        found = self._listed(f"duckdb_{kind}s()", f"{kind}_name", table, what, what)
+        return found[0][0] if found else None
+
+    def _listed(self, catalog: str, column: str, table: Table, selected: str, order: str) -> list[tuple[Any, ...]]:
+        check_name("schema", table.schema)
+        check_name("table", table.name)
+        named = [f"translate({name}, '{ascii_uppercase}', '{ascii_lowercase}')" for name in ("schema_name", column)]
+        return self._connection.execute(
+            f"SELECT {selected} FROM {catalog} WHERE database_name = current_database() "
+            f"AND {named[0]} = ? AND {named[1]} = ? ORDER BY {order}",
+            [name.translate(_SMALL) for name in (table.schema, table.name)],
+        ).fetchall()

@@ -1,0 +1,170 @@
+"""Expirations, descriptions, partitions and required filters of tables, and the view of living rows."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from google.cloud import bigquery as google
+
+from gorgias_assets.io_managers.bigquery import GorgiasBigQueryIOManager
+from gorgias_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
+from gorgias_assets.warehouse.tables import Saved, WarehouseError
+from gorgias_assets_tests.bigquery.emulator import Emulator
+from gorgias_assets_tests.bigquery.faulty import FaultyBigQuery, altered, lost, refused
+from gorgias_assets_tests.engines import BigQueryProject
+from gorgias_assets_tests.warehouse.test_warehouse import (
+    COLUMNS,
+    FIRST,
+    LETTERS,
+    SECOND,
+    letter,
+    merge,
+    read_at,
+    stored,
+)
+
+PATCH = "PATCH .*/tables/letters[?]"
+DAY_MS = 24 * 60 * 60 * 1000
+GRAIN = "One row per letter."
+
+
+class ObservedProject(BigQueryProject):
+    """The emulator's project, whose requests a proxy records and can answer itself."""
+
+    def __init__(self, emulator: Emulator, proxy: FaultyBigQuery) -> None:
+        super().__init__(emulator)
+        self.proxy = proxy
+
+    def io_manager(self, schema: str | None = None, **settings: Any) -> GorgiasBigQueryIOManager:
+        return super().io_manager(schema, **{"api_endpoint": self.proxy.api_endpoint} | settings)
+
+    def merging_with(self, **layout: Any) -> BigQueryWarehouse:
+        warehouse = self.warehouse()
+        return replace(warehouse, layout=replace(warehouse.layout, **layout))
+
+    def changes(self) -> list[Any]:
+        """Return the bodies of requests that changed a property of the table, its view or its bookkeeping."""
+        return [request.json for request in self.proxy.received("^PATCH ")]
+
+
+@pytest.fixture
+def project(emulator: Emulator) -> Iterator[ObservedProject]:
+    with FaultyBigQuery(emulator.api_endpoint) as proxy:
+        project = ObservedProject(emulator, proxy)
+        yield project
+        assert proxy.unused == [], "faults that befell nothing"
+        project.clear()
+
+
+def give_defaults(project: BigQueryProject, days: int) -> None:
+    """Create the dataset with a default expiration, as BigQuery's sandbox does."""
+    with project.client() as client:
+        dataset = google.Dataset(f"{project.project}.post")
+        dataset.default_table_expiration_ms = days * DAY_MS
+        client.create_dataset(dataset)
+
+
+def let_expire(project: BigQueryProject, partition_ms: int | None, name: str = "letters") -> None:
+    """Give a table's partitions an expiration: the emulator passes on no default for them."""
+    with project.client() as client:
+        table = client.get_table(f"{project.project}.post.{name}")
+        table.time_partitioning = google.TimePartitioning(field="created_datetime", expiration_ms=partition_ms)
+        client.update_table(table, ["time_partitioning"])
+
+
+def partitions_expire_after(project: BigQueryProject, name: str = "letters") -> int | None:
+    return project.table("post", name).time_partitioning.expiration_ms
+
+
+def test_tables_and_views_of_a_dataset_with_a_default_expiration_get_none_before_a_row_is_written(project, caplog):
+    give_defaults(project, 60)
+    project.warehouse().save_account(LETTERS, "shop")
+    merge(project, read_at(FIRST, letter(1)), Saved("march", "{}"))
+    names = ("letters", "letters_live", "_sweep_positions", "_accounts")
+    assert [project.table("post", name).expires for name in names] == [None] * 4
+    requests = [str(request) for request in project.proxy.requests]
+    corrected = next(i for i, request in enumerate(requests) if "PATCH" in request and "/tables/letters?" in request)
+    assert '"expirationTime": null' in requests[corrected]
+    assert corrected < next(i for i, request in enumerate(requests) if "MERGE INTO `local.post.letters`" in request)
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert sorted(message.partition(":")[0] for message in told) == sorted(f"post.{name}" for name in names)
+    day = (datetime.now(UTC) + timedelta(days=60)).date()
+    reason = "by its dataset's default or somebody's hand; that was corrected."
+    assert f"post.letters: it would be deleted on {day}, {reason}" in told
+
+
+def test_an_expiration_of_an_existing_table_is_corrected_once(project, caplog):
+    merge(project, read_at(FIRST, letter(1)))
+    let_expire(project, 60 * DAY_MS)
+    merge(project, read_at(SECOND, letter(2)))
+    assert partitions_expire_after(project) is None
+    assert project.changes()[-1] == {
+        "timePartitioning": {"type": "DAY", "field": "created_datetime", "expirationMs": None}
+    }
+    assert "post.letters: a partition would end after 60 days, by its dataset's default" in caplog.text
+    changes = len(project.changes())
+    merge(project, read_at(SECOND, letter(3)))
+    assert len(project.changes()) == changes
+    assert stored(project).keys() == {1, 2, 3}
+
+
+def test_the_chosen_expiration_of_partitions_is_that_of_new_and_existing_tables(project):
+    warehouse = project.merging_with(partition_expiration_days=400)
+    warehouse.merge(LETTERS, COLUMNS, read_at(FIRST, letter(1)), Saved("march", "{}"))
+    assert partitions_expire_after(project) == 400 * DAY_MS
+    let_expire(project, None)
+    warehouse.merge(LETTERS, COLUMNS, read_at(FIRST, letter(2)))
+    assert partitions_expire_after(project) == 400 * DAY_MS
+    assert project.table("post", "_sweep_positions").time_partitioning is None
+
+
+def keeps_them(table: Any) -> None:
+    table["timePartitioning"]["expirationMs"] = str(60 * DAY_MS)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        refused(403, "billingNotEnabled", "Billing has not been enabled for this project."),
+        refused(400, "invalid", "Partition expiration time must be less than 60 days while in sandbox mode."),
+        altered(keeps_them),
+    ],
+    ids=["refused", "refused as invalid", "ignored"],
+)
+def test_an_expiration_that_bigquery_s_sandbox_keeps_is_an_error_before_a_row_is_written(project, answer):
+    merge(project, read_at(FIRST, letter(1)))
+    let_expire(project, 60 * DAY_MS)
+    project.proxy.befall(PATCH, answer)
+    sentence = (
+        r"^post\.letters would lose rows, since a partition would end after 60 days, and BigQuery did not change that: "
+        r".* Add one in Google's console, then re-run\.$"
+    )
+    with pytest.raises(WarehouseError, match=sentence):
+        merge(project, read_at(FIRST, letter(2)))
+    assert stored(project).keys() == {1}
+
+
+def test_a_table_that_others_change_at_the_same_time_is_looked_at_again(project):
+    merge(project, read_at(FIRST, letter(1)))
+    let_expire(project, 60 * DAY_MS)
+    project.proxy.befall(PATCH, refused(412, "conditionNotMet", "Precondition check failed."))
+    project.proxy.befall(PATCH, lost)  # the repeated request then no longer meets the table it names
+    merge(project, read_at(FIRST, letter(2)))
+    assert partitions_expire_after(project) is None
+
+
+def test_a_table_of_frames_gets_no_expiration_and_keeps_one_that_its_owner_gives_it(project):
+    give_defaults(project, 60)
+    orders = replace(LETTERS, name="orders")
+    project.warehouse().replace(orders, pa.table({"n": [1]}), ())
+    assert project.table("post", "orders").expires is None
+    end = datetime.now(UTC).replace(microsecond=0) + timedelta(days=9)
+    with project.client() as client:
+        table = client.get_table(f"{project.project}.post.orders")
+        table.expires = end
+        client.update_table(table, ["expires"])
+    project.warehouse().replace(orders, pa.table({"n": [2]}), ())
+    assert project.table("post", "orders").expires == end
