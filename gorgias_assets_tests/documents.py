@@ -98,7 +98,7 @@ def columns() -> str:
 
 
 def own_tables() -> str:
-    return "".join(f"\n### {name}\n\n{_columns(columns)}" for name, columns in bookkeeping._COLUMNS.items())
+    return "".join(f"\n### `{name}_<table>`\n\n{_columns(columns)}" for name, columns in bookkeeping._COLUMNS.items())
 
 
 def _columns(columns: Iterable[Column]) -> str:

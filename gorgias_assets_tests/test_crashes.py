@@ -23,7 +23,8 @@ ROWS = 25_000
 PAGES = ceil(ROWS / 100)
 KILLS = 4
 START = datetime(2025, 3, 3, tzinfo=UTC)
-POSITION = "SELECT position FROM gorgias._sweep_positions"
+POSITIONS = "_sweep_positions_satisfaction_surveys"
+POSITION = f"SELECT position FROM gorgias.{POSITIONS}"
 TABLE = "gorgias.satisfaction_surveys"
 NOT_YET = datetime.max.replace(tzinfo=UTC)
 
@@ -74,7 +75,8 @@ def finishes_before_it_is_killed(project: Project, days: int, random: Random) ->
 
 def position(project: Project) -> tuple[int, datetime]:
     """Return how many pages are committed, and the moment down to which they are; the file opens."""
-    if not project.database.exists() or not project.query("FROM duckdb_tables() WHERE table_name = '_sweep_positions'"):
+    is_saved = f"FROM duckdb_tables() WHERE table_name = '{POSITIONS}'"
+    if not project.database.exists() or not project.query(is_saved):
         return 0, NOT_YET
     spans = [span for (text,) in project.query(POSITION) for span in json.loads(text)["spans"]]
     reached = datetime.fromisoformat(spans[0]["reached"]) if spans else START  # without a span, all has been read

@@ -289,7 +289,9 @@ class Watch:
 
     def _put_off(self, entity: Entity) -> set[int]:
         """Return rows whose own path was asked for and did not say if they are gone."""
-        noted = f"_gone_candidates WHERE table_name = '{entity.name}' AND next_look_at IS NOT NULL"
+        noted = f"_gone_candidates_{entity.name} WHERE next_look_at IS NOT NULL"
+        if not self._project.query(f"FROM duckdb_tables() WHERE table_name = '_gone_candidates_{entity.name}'"):
+            return set()
         return {row_id for (row_id,) in self._project.query(f"SELECT id FROM gorgias.{noted}")}
 
     def _is_deleted(self, ticket: int) -> bool:

@@ -1,5 +1,5 @@
-"""Small tables in the schema of the tables they are about: positions of interrupted sweeps, rows that may be gone, and
-the accounts whose rows the tables hold.
+"""Small tables about a table, in its schema: positions of interrupted sweeps, rows that may be gone, and the account
+whose rows it holds. Each table has its own, so that runs of different tables never change the same one.
 
 On an engine without a transaction around these statements, a crash between two of them costs calls, and no row or mark.
 """
@@ -20,13 +20,11 @@ CANDIDATES = "_gone_candidates"
 ACCOUNTS = "_accounts"
 _COLUMNS = {
     POSITIONS: (
-        Column("table_name", Kind.STRING, "The table that the sweep is merged into."),
         Column("sweep", Kind.STRING, "What sweeps have in common that may go on from each other's positions."),
         Column("position", Kind.STRING, "What is left of the sweep to read, as JSON."),
         Column("saved_at", Kind.DATETIME, "When a batch was last merged."),
     ),
     CANDIDATES: (
-        Column("table_name", Kind.STRING, "The table that the row is in."),
         Column("id", Kind.INTEGER, "The row that may be gone."),
         Column("noted_at", Kind.DATETIME, "When a sweep did not find it."),
         Column("looks", Kind.INTEGER, "How often its own path did not say if it is gone."),
@@ -39,16 +37,45 @@ _COLUMNS = {
 }
 
 
+def own(table: Table, name: str) -> Table:
+    """Return the small table of this name that is about `table`."""
+    return Table(table.schema, f"{name}_{table.name}")
+
+
+def stored(session: Session, table: Table, name: str) -> str:
+    """Return a relation of what is noted of the table; empty if there is none.
+
+    Until something is noted in a small table of its own, it is the table's part of the one that all tables shared.
+    """
+    kept, shared = own(table, name), Table(table.schema, name)
+    if session.columns_of(kept):
+        return session.dialect.name_of(kept)
+    return _part_of(session, table, name) if "table_name" in session.columns_of(shared) else ""
+
+
 def ensured(session: Session, table: Table, name: str) -> str:
-    """Create one of the small tables in the schema of `table`, or add its new columns; return its quoted name."""
-    kept = Table(table.schema, name)
+    """Create a small table of `table`, or add its new columns; return its quoted name."""
+    kept = own(table, name)
     existing = session.columns_of(kept)
     if not existing:
-        session.create(kept, _COLUMNS[name])
+        session.create_filled(kept, _COLUMNS[name], stored(session, table, name))
     elif lacking := [column for column in _COLUMNS[name] if column.name not in existing]:
         session.add(kept, lacking)
     session.keep_as_declared(kept, _COLUMNS[name], "")
     return session.dialect.name_of(kept)
+
+
+def _part_of(session: Session, table: Table, name: str) -> str:
+    """Return the table's rows of a small table that all tables shared, which may lack a column."""
+    dialect, shared = session.dialect, Table(table.schema, name)
+    existing = session.columns_of(shared)
+    columns = [
+        column.name if column.name in existing else f"{dialect.null(column.kind)} AS {column.name}"
+        for column in _COLUMNS[name]
+    ]
+    return (
+        f"(SELECT {', '.join(columns)} FROM {dialect.name_of(shared)} WHERE table_name = {dialect.literal(table.name)})"
+    )
 
 
 def is_good(dialect: Dialect) -> str:
@@ -60,15 +87,15 @@ def is_good(dialect: Dialect) -> str:
 def save_position(session: Session, table: Table, saved: Saved) -> None:
     dialect = session.dialect
     source = (
-        f"SELECT {dialect.literal(table.name)} AS table_name, {dialect.literal(saved.key)} AS sweep, "
-        f"{dialect.literal(saved.position)} AS position, {dialect.moment(datetime.now(UTC))} AS saved_at"
+        f"SELECT {dialect.literal(saved.key)} AS sweep, {dialect.literal(saved.position)} AS position, "
+        f"{dialect.moment(datetime.now(UTC))} AS saved_at"
     )
     session.execute(
         f"MERGE INTO {ensured(session, table, POSITIONS)} AS target USING ({source}) AS source "
-        "ON target.table_name = source.table_name AND target.sweep = source.sweep "
+        "ON target.sweep = source.sweep "
         "WHEN MATCHED THEN UPDATE SET position = source.position, saved_at = source.saved_at "
-        "WHEN NOT MATCHED THEN INSERT (table_name, sweep, position, saved_at) "
-        "VALUES (source.table_name, source.sweep, source.position, source.saved_at)"
+        "WHEN NOT MATCHED THEN INSERT (sweep, position, saved_at) "
+        "VALUES (source.sweep, source.position, source.saved_at)"
     )
 
 
@@ -90,7 +117,7 @@ def put_off(session: Session, table: Table, looks: Mapping[int, datetime]) -> No
         session.execute(
             f"UPDATE {ensured(session, table, CANDIDATES)} AS target SET looks = COALESCE(looks, 0) + 1, "
             f"next_look_at = later.next_at FROM {dialect.inline('later', ('id', 'next_at'), rows)} "
-            f"WHERE target.table_name = {dialect.literal(table.name)} AND target.id = later.id"
+            "WHERE target.id = later.id"
         )
 
 
@@ -131,13 +158,13 @@ def cascade_marks(session: Session, table: Table, field: str, deleted: Mapping[i
 def drop_candidates(session: Session, table: Table, looked_at: Collection[int]) -> None:
     """Drop the notes of rows that were looked at, read since they were noted, or found to be gone."""
     dialect = session.dialect
-    candidates, name = ensured(session, table, CANDIDATES), dialect.literal(table.name)
+    candidates = ensured(session, table, CANDIDATES)
     with session.naming(looked_at) as among:
         session.execute(
-            f"DELETE FROM {candidates} WHERE table_name = {name} AND ({among('id')} OR id IN "
+            f"DELETE FROM {candidates} WHERE {among('id')} OR id IN "
             f"(SELECT stored.id FROM {dialect.name_of(table)} AS stored JOIN {candidates} AS noted "
-            f"ON stored.id = noted.id WHERE noted.table_name = {name} AND (stored.{EXTRACTED_AT} >= noted.noted_at "
-            f"OR stored.{DELETED_AT} IS NOT NULL)))"
+            f"ON stored.id = noted.id WHERE stored.{EXTRACTED_AT} >= noted.noted_at "
+            f"OR stored.{DELETED_AT} IS NOT NULL)"
         )
 
 

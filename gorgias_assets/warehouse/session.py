@@ -42,6 +42,10 @@ class Session(ABC):
         """Create the table, and its schema if that is missing, unless another run has."""
 
     @abstractmethod
+    def create_filled(self, table: Table, columns: Sequence[Column], source: str) -> None:
+        """Create the table with the rows of a relation, all at once, unless another run has; empty without one."""
+
+    @abstractmethod
     def add(self, table: Table, columns: Sequence[Column]) -> None:
         """Add columns to the table."""
 

@@ -98,27 +98,22 @@ class Warehouse(ABC):
 
     def before(self, table: Table, key: str) -> Before:
         """Return what is known of the table before a reading whose positions are saved under `key`."""
-        dialect, accounts = self.dialect, Table(table.schema, bookkeeping.ACCOUNTS)
-        positions = Table(table.schema, bookkeeping.POSITIONS)
-        of_table = f"table_name = {dialect.literal(table.name)}"
-        selects = (
-            (accounts, "account", f"SELECT MIN(account) FROM {dialect.name_of(accounts)} WHERE {of_table}"),
-            (
-                positions,
-                "position",
-                f"SELECT MIN(position) FROM {dialect.name_of(positions)} WHERE {of_table} "
-                f"AND sweep = {dialect.literal(key)} AND {bookkeeping.is_good(dialect)}",
-            ),
-            (table, EXTRACTED_AT, f"SELECT MAX({EXTRACTED_AT}) FROM {dialect.name_of(table)}"),
-        )
+        dialect, good = self.dialect, bookkeeping.is_good(self.dialect)
         with self._reading_table(table) as session:
             if session is None:
                 return Before()
-            known = [
-                f"({query})" if column in session.columns_of(place) else "NULL" for place, column, query in selects
-            ]
-            ((account, position, newest),) = session.execute(f"SELECT {', '.join(known)}")
-        return Before(account, position, newest)
+            accounts = bookkeeping.stored(session, table, bookkeeping.ACCOUNTS)
+            positions = bookkeeping.stored(session, table, bookkeeping.POSITIONS)
+            is_read = EXTRACTED_AT in session.columns_of(table)
+            queries = (
+                f"SELECT MIN(account) FROM {accounts}" if accounts else "",
+                f"SELECT MIN(position) FROM {positions} WHERE sweep = {dialect.literal(key)} AND {good}"
+                if positions
+                else "",
+                f"SELECT MAX({EXTRACTED_AT}) FROM {dialect.name_of(table)}" if is_read else "",
+            )
+            found = session.execute(f"SELECT {', '.join(f'({query})' if query else 'NULL' for query in queries)}")
+        return Before(*found[0])
 
     def pull_back(self, table: Table, now: Callable[[], datetime], to: datetime) -> int:
         """Let rows that count as read in the future count as read at `to`; return how many there were.
@@ -153,8 +148,7 @@ class Warehouse(ABC):
         with self._writing(table.schema) as session:
             positions = bookkeeping.ensured(session, table, bookkeeping.POSITIONS)
             session.execute(
-                f"DELETE FROM {positions} WHERE (table_name = {dialect.literal(table.name)} "
-                f"AND sweep = {dialect.literal(key)}) OR NOT ({bookkeeping.is_good(dialect)})"
+                f"DELETE FROM {positions} WHERE sweep = {dialect.literal(key)} OR NOT ({bookkeeping.is_good(dialect)})"
             )
 
     def after(
@@ -247,7 +241,7 @@ class Warehouse(ABC):
         A request should have read the rows of `covered`, and the rows of `ids`.
         """
         dialect = self.dialect
-        name, noted_at = dialect.literal(table.name), dialect.moment(now)
+        noted_at = dialect.moment(now)
         unread = f"{DELETED_AT} IS NULL AND {EXTRACTED_AT} < {dialect.moment(since)}"
         with self._writing(table.schema) as session, session.naming(ids) as among:
             missing = f"{unread} AND (({self._is_covered(covered)}) OR {among('id')})"
@@ -255,12 +249,12 @@ class Warehouse(ABC):
                 f"MERGE INTO {bookkeeping.ensured(session, table, bookkeeping.CANDIDATES)} AS target "
                 f"USING (SELECT id, {EXTRACTED_AT} AS read_at, {DELETED_AT} IS NOT NULL AS is_gone, "
                 f"({missing}) IS TRUE AS is_missing FROM {dialect.name_of(table)}) AS source "
-                f"ON target.id = source.id AND target.table_name = {name} "
+                "ON target.id = source.id "
                 "WHEN MATCHED AND source.is_missing AND source.read_at >= target.noted_at "
                 f"THEN UPDATE SET noted_at = {noted_at} "
                 "WHEN MATCHED AND NOT source.is_missing AND (source.is_gone OR source.read_at >= target.noted_at) "
                 "THEN DELETE WHEN NOT MATCHED AND source.is_missing "
-                f"THEN INSERT (table_name, id, noted_at) VALUES ({name}, source.id, {noted_at})"
+                f"THEN INSERT (id, noted_at) VALUES (source.id, {noted_at})"
             )
 
     def candidates(self, table: Table, fields: Sequence[str], limit: int, now: datetime | None = None) -> Candidates:
@@ -269,18 +263,18 @@ class Warehouse(ABC):
         Rows that were looked at in vain come last, so that they never hold up the others. `limit` is at least 1. A row
         whose next look is due after `now` waits; without `now`, none does.
         """
-        noted, dialect = Table(table.schema, bookkeeping.CANDIDATES), self.dialect
+        dialect = self.dialect
         due = f"COALESCE(noted.next_look_at <= {dialect.moment(now)}, TRUE)" if now else "TRUE"
         with self._reading_table(table) as session:
-            if session is None or not session.columns_of(noted):
+            noted = session and bookkeeping.stored(session, table, bookkeeping.CANDIDATES)
+            if session is None or not noted:
                 return Candidates([], {}, 0)
             selected = ", ".join(f"stored.{dialect.quoted(field)}" for field in fields)
             found = session.execute(
                 f"SELECT {selected}, COALESCE(noted.looks, 0) AS looks, {due} AS is_due, COUNT(*) OVER () AS there_are "
-                f"FROM {dialect.name_of(noted)} AS noted "
+                f"FROM {noted} AS noted "
                 f"JOIN {dialect.name_of(table)} AS stored ON stored.id = noted.id "
-                f"WHERE noted.table_name = {dialect.literal(table.name)} AND stored.{DELETED_AT} IS NULL "
-                f"AND stored.{EXTRACTED_AT} < noted.noted_at "
+                f"WHERE stored.{DELETED_AT} IS NULL AND stored.{EXTRACTED_AT} < noted.noted_at "
                 f"ORDER BY is_due DESC, looks, noted.noted_at, stored.id LIMIT {limit}"
             )
         due_now = [row for row in found if row[-2]]

@@ -76,8 +76,8 @@ def living(project: Project, entity: Entity) -> set[int]:
     return {row_id for (row_id,) in project.query(f"SELECT id FROM gorgias.{entity.name}_live")}
 
 
-def noted(project: Project) -> list[int]:
-    return [row_id for (row_id,) in project.query("SELECT id FROM gorgias._gone_candidates ORDER BY id")]
+def noted(project: Project, entity: Entity = TICKETS) -> list[int]:
+    return [row_id for (row_id,) in project.query(f"SELECT id FROM gorgias._gone_candidates_{entity.name} ORDER BY id")]
 
 
 def lookups(sandbox: Sandbox) -> list[int]:
@@ -172,7 +172,7 @@ def test_a_row_that_a_replay_of_its_day_does_not_read_is_looked_for_and_marked(p
         f"SELECT DISTINCT max(_deleted_at), max(_extracted_at) FROM gorgias.{entity.name} WHERE id = {ids[1]}"
     )
     assert account.now < deleted_at == extracted_at < account.now + timedelta(seconds=1), "by Gorgias's clock"
-    assert noted(project) == []
+    assert noted(project, entity) == []
     assert counts(project.materialize(DAY, select=[entity.name]), entity) == (0, 0, 0, 0)
 
 
@@ -644,7 +644,7 @@ def test_a_table_from_before_gone_rows_were_found_keeps_its_rows_and_is_brought_
         for table in ("tickets", "ticket_messages"):
             connection.execute(f"DROP VIEW gorgias.{table}_live")
             connection.execute(f"ALTER TABLE gorgias.{table} DROP COLUMN _merged_into")
-        for table in ("_sweep_positions", "_gone_candidates"):
+        for table in ("_sweep_positions_tickets", "_gone_candidates_tickets"):
             connection.execute(f"DROP TABLE IF EXISTS gorgias.{table}")
         connection.execute("ALTER TABLE gorgias.tickets ADD COLUMN mine INTEGER DEFAULT 4")
     remove(account, TICKETS, ids[:1])

@@ -424,9 +424,9 @@ def test_a_run_that_failed_after_everything_was_read_reads_only_the_head_the_nex
     project.materialize(DAY, select=["tickets"])
     account.delete("tickets", 150)  # leaves a row to look for
     refused(project)
-    project.engine.execute("CREATE VIEW gorgias._gone_candidates AS SELECT 1 AS id")  # instead of a table
+    project.engine.execute("CREATE VIEW gorgias._gone_candidates_tickets AS SELECT 1 AS id")  # instead of a table
     assert not project.materialize(DAY, select=["tickets"], raise_on_error=False).success
-    project.engine.execute("DROP VIEW gorgias._gone_candidates")
+    project.engine.execute("DROP VIEW gorgias._gone_candidates_tickets")
     sandbox.faults.clear()
     sandbox.requests.clear()
     account.update("tickets", 7, subject="changed meanwhile")
@@ -591,7 +591,7 @@ def test_readers_that_share_a_slow_list_leave_several_spans_to_another_attempt_w
     with desk_of(TICKETS, END, latency=0.16, batch_rows=400) as desk:
         tickets(desk.account, 50)
         desk.interrupted(batches=3)
-        ((position,),) = desk.query("SELECT position FROM gorgias._sweep_positions")
+        ((position,),) = desk.query("SELECT position FROM gorgias._sweep_positions_tickets")
         assert len(json.loads(position)["spans"]) > 1
         desk.sandbox.latency = 0
         merged = len(desk.rows())
@@ -628,7 +628,7 @@ def test_a_batch_that_ends_within_a_page_is_followed_by_the_rest_of_that_page():
             tickets(desk.account, 4)
             for batches in (1, 2, 4, 1):
                 desk.interrupted(batches=batches)
-                for (position,) in desk.query("SELECT position FROM gorgias._sweep_positions"):
+                for (position,) in desk.query("SELECT position FROM gorgias._sweep_positions_tickets"):
                     assert len(desk.rows()) >= 400 - unread(position)
             desk.attempt()
             assert len(desk.rows()) == 400
@@ -697,12 +697,14 @@ def test_a_position_that_cannot_be_read_costs_calls_and_no_row(project, account,
     sandbox.faults.append(Fault(503, skip=2, times=None))
     assert not project.materialize(DAY, select=["tickets"], raise_on_error=False).success
     sandbox.faults.clear()
-    ((kept,),) = project.query("SELECT position FROM gorgias._sweep_positions")
+    ((kept,),) = project.query("SELECT position FROM gorgias._sweep_positions_tickets")
     with duckdb.connect(str(project.database)) as connection:
-        connection.execute("UPDATE gorgias._sweep_positions SET position = ?", [BROKEN[broken](json.loads(kept))])
+        connection.execute(
+            "UPDATE gorgias._sweep_positions_tickets SET position = ?", [BROKEN[broken](json.loads(kept))]
+        )
     project.materialize(DAY, select=["tickets"])
     assert project.table(TICKETS) == project.live_rows(TICKETS)
-    assert project.query("SELECT * FROM gorgias._sweep_positions") == []
+    assert project.query("SELECT * FROM gorgias._sweep_positions_tickets") == []
 
 
 @pytest.mark.parametrize(("hours", "calls"), [(23, 3), (25, 4)])
@@ -714,11 +716,11 @@ def test_a_position_is_good_for_a_day(project, account, sandbox, hours, calls):
     sandbox.faults.clear()
     sandbox.requests.clear()
     with duckdb.connect(str(project.database)) as connection:
-        connection.execute(f"UPDATE gorgias._sweep_positions SET saved_at = saved_at - INTERVAL {hours} HOURS")
+        connection.execute(f"UPDATE gorgias._sweep_positions_tickets SET saved_at = saved_at - INTERVAL {hours} HOURS")
     project.materialize(DAY, select=["tickets"])
     assert len(sandbox.requests) == calls
     assert project.table(TICKETS) == project.live_rows(TICKETS)
-    assert project.query("SELECT * FROM gorgias._sweep_positions") == []
+    assert project.query("SELECT * FROM gorgias._sweep_positions_tickets") == []
 
 
 def test_another_window_entity_or_kind_of_sweep_begins_at_its_own_beginning(project, account, sandbox):
@@ -734,7 +736,7 @@ def test_another_window_entity_or_kind_of_sweep_begins_at_its_own_beginning(proj
     ):
         result = project.materialize(first, last, select=[name])
         assert "this one resumes there" not in log_of(project, result)
-    assert len(project.query("SELECT * FROM gorgias._sweep_positions")) == 1
+    assert len(project.query("SELECT * FROM gorgias._sweep_positions_tickets")) == 1
 
 
 @pytest.mark.parametrize("order", ["abab", "abba"])

@@ -69,7 +69,7 @@ CREATE_VIEW = 'POST .*/tables[?].*"letters_live"'
 CREATE_STAGING = 'POST .*/tables[?].*"_staging_'
 LOAD = "POST /upload/"
 MERGE = r"POST .*/jobs[?].*MERGE INTO `local\.shop\.letters`"
-SAVE_POSITION = r"POST .*/jobs[?].*MERGE INTO `local\.\w+\._sweep_positions`"
+SAVE_POSITION = r"POST .*/jobs[?].*MERGE INTO `local\.\w+\._sweep_positions_letters`"
 QUERY = "POST /bigquery/v2/projects/local/jobs[?]"
 GET_JOB = "GET .*/jobs/gorgias_"
 GET_RESULTS = "GET .*/queries/gorgias_"
@@ -153,7 +153,7 @@ def letters(engine: BigQueryProject) -> dict[int, int]:
 
 
 def position(engine: BigQueryProject) -> str:
-    ((position,),) = engine.query("SELECT position FROM shop._sweep_positions")
+    ((position,),) = engine.query("SELECT position FROM shop._sweep_positions_letters")
     return position
 
 

@@ -9,7 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from gorgias_assets.entities import TICKETS
+from gorgias_assets.entities import ENTITIES, TICKETS
+from gorgias_assets.entities.model import Entity
+from gorgias_assets.sandbox.faults import Fault
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.warehouse.bigquery import limits
 from gorgias_assets.warehouse.tables import (
@@ -28,7 +30,7 @@ from gorgias_assets.warehouse.warehouse import MOST_WINDOWS
 from gorgias_assets.windows import Window
 from gorgias_assets_tests.conftest import Project
 from gorgias_assets_tests.engines import BigQueryProject, DuckDBFile, on_each_warehouse
-from gorgias_assets_tests.sweeps.test_deletions import create
+from gorgias_assets_tests.sweeps.test_deletions import configure, create, gone, remove
 from gorgias_assets_tests.warehouse.test_warehouse import (
     DAY,
     EVERYTHING,
@@ -292,3 +294,89 @@ def test_in_bigquery_a_frame_that_is_partitioned_by_a_column_of_its_own_is_read_
     assert bigquery.warehouse().read(table, (Dimension(("day",), (Window(MIDNIGHT, MIDNIGHT + DAY),)),)).num_rows == 1
     (statement,) = bigquery.statements()[sent:]
     assert statement.endswith(" WHERE (day >= DATE '2025-03-10' AND day < DATE '2025-03-11')")
+
+
+# Small tables about each table
+
+
+CHANGES = re.compile(
+    r"(?:MERGE INTO|DELETE FROM|INSERT INTO|UPDATE|CREATE TABLE IF NOT EXISTS|ALTER TABLE) `local\.gorgias\.(\w+)`"
+)
+
+
+def changed_by(bigquery: BigQueryProject, project: Project, entity: Entity, day: str) -> set[str]:
+    """Return the tables that the statements of a run of one asset change."""
+    sent = sent_during(bigquery, project, day, select=[entity.name])
+    changing = [statement for statement in sent if not statement.startswith("SELECT")]
+    found = [CHANGES.match(statement) for statement in changing]
+    assert all(found), "an unknown verb"
+    return {match[1] for match in found if match}
+
+
+def test_in_bigquery_no_two_assets_change_the_same_table_even_if_rows_are_gone(project_on_bigquery, account):
+    project, bigquery = project_on_bigquery
+    for entity in ENTITIES:
+        create(account, entity, 3)
+    project.materialize(FIRST_RUN)
+    for entity in ENTITIES:
+        remove(account, entity, [create(account, entity, 1)[0] - 1])
+    changed = {entity.name: changed_by(bigquery, project, entity, FIRST_RUN) for entity in ENTITIES}
+    for name, tables in changed.items():
+        assert {name, f"_sweep_positions_{name}", f"_gone_candidates_{name}"} <= tables
+    cascaded = {"tickets": {"ticket_messages"}}  # a deleted ticket's messages are gone with it
+    own = [tables - cascaded.get(name, set()) for name, tables in changed.items()]
+    assert sum(map(len, own)) == len(set().union(*own))
+
+
+TICKETS_TABLE = Table("gorgias", "tickets")
+SHARED = (
+    "CREATE TABLE gorgias._sweep_positions (table_name {text}, sweep {text}, position {text}, saved_at {moment})",
+    "CREATE TABLE gorgias._gone_candidates (table_name {text}, id {integer}, noted_at {moment})",
+    "CREATE TABLE gorgias._accounts (table_name {text}, account {text})",
+    "INSERT INTO gorgias._sweep_positions "
+    "SELECT '{table}', sweep, position, saved_at FROM gorgias._sweep_positions_{table}",
+    "INSERT INTO gorgias._sweep_positions VALUES ('another', 'march', 'no', {moment} '2025-03-01 00:00:00+00')",
+    "INSERT INTO gorgias._gone_candidates VALUES ('{table}', {noted}, {moment} '2100-01-01 00:00:00+00')",
+    "INSERT INTO gorgias._gone_candidates VALUES ('another', 77, {moment} '2100-01-01 00:00:00+00')",
+    "INSERT INTO gorgias._accounts SELECT * FROM gorgias._accounts_{table}",
+    "INSERT INTO gorgias._accounts VALUES ('another', 'nobody')",
+    "DROP TABLE gorgias._sweep_positions_{table}",
+    "DROP TABLE gorgias._accounts_{table}",
+)
+
+
+@on_each_warehouse
+def test_what_all_tables_noted_together_before_is_carried_over(project, account, sandbox, engine):
+    """A version before had one table of positions, of candidates and of accounts for all tables."""
+    (noted,), table, warehouse = create(account, TICKETS, moment=CREATED - DAY), TICKETS_TABLE, engine.warehouse()
+    project.materialize("2025-03-09", select=["tickets"])
+    create(account, TICKETS, 400)
+    configure(project)
+    sandbox.faults.append(Fault(503, skip=2, times=None))
+    assert not project.materialize(FIRST_RUN, select=["tickets"], raise_on_error=False).success
+    types = {
+        "text": warehouse.dialect.text_type,
+        "moment": warehouse.dialect.moment_type,
+        "integer": engine.integer,
+    }
+    engine.execute(*(statement.format(table="tickets", noted=noted, **types) for statement in SHARED))
+    known = warehouse.before(table, window_key(FIRST_RUN))
+    assert (known.account, known.position is None) == ("sandbox", False)
+    assert [row["id"] for row in warehouse.candidates(table, ["id"], 9).rows] == [noted]
+    account.delete("tickets", noted)
+    sandbox.faults.clear()
+    result = project.materialize(FIRST_RUN, select=["tickets"])
+    assert "resumed_from" in project.metadata(result, TICKETS)
+    assert gone(project, TICKETS) == {noted: None}
+    assert engine.query("SELECT * FROM gorgias._gone_candidates_tickets") == []
+    assert engine.query("SELECT * FROM gorgias._sweep_positions_tickets") == []
+    described = engine.descriptions("gorgias", "_gone_candidates_tickets")
+    assert described["looks"] == "How often its own path did not say if it is gone."
+    warehouse.save_account(table, "renamed")
+    assert warehouse.before(table, "any").account == "renamed"
+    assert engine.query("SELECT COUNT(*) FROM gorgias._accounts_tickets") == [(1,)]
+
+
+def window_key(day: str) -> str:
+    start = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    return f"{Window(start, start + DAY)}, looking back {timedelta()}"

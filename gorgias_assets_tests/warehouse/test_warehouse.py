@@ -151,17 +151,17 @@ def test_a_position_is_kept_with_its_rows_until_it_is_forgotten_or_a_day_old(eng
     assert warehouse.before(LETTERS, "march").position is None
     assert warehouse.before(LETTERS, "april").position == "of a batch without a row"
     assert warehouse.before(REPLIES, "march").position == "of another table"
-    engine.execute("UPDATE post._sweep_positions SET saved_at = TIMESTAMP '2025-03-01 00:00:00' WHERE TRUE")
+    engine.execute("UPDATE post._sweep_positions_letters SET saved_at = TIMESTAMP '2025-03-01 00:00:00' WHERE TRUE")
     assert warehouse.before(LETTERS, "april").position is None
 
 
 def test_a_position_that_a_wrong_clock_has_saved_in_the_far_future_is_not_kept_for_ever(engine):
     for key in ("march", "april"):
         merge(engine, read_at(FIRST), Saved(key, "of the year 2125"))
-    engine.execute("UPDATE post._sweep_positions SET saved_at = TIMESTAMP '2125-03-01 00:00:00'")
+    engine.execute("UPDATE post._sweep_positions_letters SET saved_at = TIMESTAMP '2125-03-01 00:00:00'")
     assert engine.warehouse().before(LETTERS, "march").position is None
     engine.warehouse().forget_position(LETTERS, "april")
-    assert engine.query("SELECT sweep FROM post._sweep_positions") == []
+    assert engine.query("SELECT sweep FROM post._sweep_positions_letters") == []
 
 
 @on_each_warehouse_in_time
@@ -355,4 +355,4 @@ def test_in_bigquery_a_batch_is_one_load_one_merge_and_one_position_and_leaves_n
     assert "_sweep_positions" in queries[1].query
     with bigquery.client() as client:
         names = {table.table_id for table in client.list_tables("post")}
-    assert names == {"letters", "letters_live", "_sweep_positions"}
+    assert names == {"letters", "letters_live", "_sweep_positions_letters"}

@@ -165,20 +165,27 @@ class BigQuerySession(Session):
         ]
         self._create(table.name, schema, partitioned_by=PARTITIONED_BY)
 
+    def create_filled(self, table: Table, columns: Sequence[Column], source: str) -> None:
+        if not source:
+            self.create(table, columns)
+            return
+        declared = ", ".join(map(self._declared, columns))
+        self.execute(f"CREATE TABLE IF NOT EXISTS {self.dialect.name_of(table)} ({declared}) AS SELECT * FROM {source}")
+        self._tables.pop(table.name, None)
+
     def keep_as_declared(self, table: Table, columns: Sequence[Column], description: str) -> None:
         self._correct_expiration(table, self._layout)
         self._correct_descriptions(table, columns, description)
         self._update(table, self._layout.correct_filter)
 
     def add(self, table: Table, columns: Sequence[Column]) -> None:
+        self._alter(table, [self._declared(column) for column in columns])
+
+    def _declared(self, column: Column) -> str:
         dialect = self.dialect
-        self._alter(
-            table,
-            [
-                f"{dialect.quoted(column.name)} {dialect.types[column.kind]} "
-                f"OPTIONS(description={dialect.literal(column.description)})"
-                for column in columns
-            ],
+        return (
+            f"{dialect.quoted(column.name)} {dialect.types[column.kind]} "
+            f"OPTIONS(description={dialect.literal(column.description)})"
         )
 
     def ensure_view_of_living(self, table: Table, columns: Sequence[Column], description: str) -> None:

@@ -112,6 +112,11 @@ class DuckDBSession(Session):
     def create(self, table: Table, columns: Sequence[Column]) -> None:
         self._create(table, {column.name: self.dialect.types[column.kind] for column in columns})
 
+    def create_filled(self, table: Table, columns: Sequence[Column], source: str) -> None:
+        self.create(table, columns)
+        if source:
+            self.execute(f"INSERT INTO {self.dialect.name_of(table)} BY NAME SELECT * FROM {source}")
+
     def add(self, table: Table, columns: Sequence[Column]) -> None:
         self._add(table, {column.name: self.dialect.types[column.kind] for column in columns})
 
