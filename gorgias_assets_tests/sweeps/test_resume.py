@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -23,7 +23,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from gorgias_assets.api.client import CursorRefused, GorgiasError, Page, Rejected, Unavailable, Untrusted
-from gorgias_assets.columns import Column
 from gorgias_assets.entities import SATISFACTION_SURVEYS, TICKETS
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.loading import load
@@ -85,8 +84,8 @@ class MortalWarehouse(DuckDBWarehouse):
         self.batch_rows = batch_rows
         self.batches_left = batches
 
-    def merge(self, table: Table, columns: Sequence[Column], rows: pa.Table, saved: Saved | None = None) -> Merged:
-        merged = super().merge(table, columns, rows, saved)
+    def merge(self, *arguments: Any) -> Merged:
+        merged = super().merge(*arguments)
         if self.batches_left is not None:
             self.batches_left -= 1
             if not self.batches_left:
