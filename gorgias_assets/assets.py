@@ -43,8 +43,8 @@ class SweepConfig(LoadConfig):
     look_back: bool = Field(
         default=True,
         description="Also read the messages and surveys created so long before the days that they may have changed in "
-        "them. Without it, a run of a day that is not over finds what is new in fewer calls, and leaves late changes "
-        "to another run.",
+        "them, and look for rows that are gone. Without it, a run of a day that is not over finds what is new in fewer "
+        "calls and statements, counts no rows, and leaves the rest to another run.",
     )
 
 

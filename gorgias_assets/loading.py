@@ -43,13 +43,14 @@ MICROSECOND = timedelta(microseconds=1)
 class Loaded:
     """The result of a complete load: rows merged, deletions found, counts, the first rows of the window, and seconds.
 
-    `from_the_future` counts stored rows whose stamp was later than Gorgias's time.
+    `from_the_future` counts stored rows whose stamp was later than Gorgias's time. A reading that is a part of another
+    has no `counts`.
     """
 
     merged: Merged = field(default_factory=Merged)
     from_the_future: int = 0
     gone: Deletions = field(default_factory=Deletions)
-    counts: Counts = field(default_factory=lambda: Counts(0, []))
+    counts: Counts | None = None
     first_rows: pa.Table | None = None
     seconds: float = 0.0
 
@@ -62,7 +63,7 @@ def load(
     Raises the client's `GorgiasError`, and `WarehouseError`.
     """
     loaded, started = Loaded(), monotonic()
-    before = warehouse.before(table, reader.key)
+    before = warehouse.before(table, reader.key, with_newest=not reader.is_part)
     account = _account_to_note(reader, before.account, table)
     has_position = before.position is not None
     if before.position and reader.resume(before.position):
@@ -74,16 +75,20 @@ def load(
             if account:
                 warehouse.save_account(table, account)
         is_first = False
-        saved = Saved(reader.key, batch.position) if batch.position else None
+        is_needed = batch.position and not (reader.is_part and reader.progress.complete)
+        saved = Saved(reader.key, batch.position) if is_needed else None
         loaded.merged += warehouse.merge(table, reader.entity.columns, batch.rows, saved, reader.entity.grain)
         has_position = has_position or saved is not None
         if not loaded.first_rows:
             loaded.first_rows = batch.rows.filter(batch.rows[IS_TOUCHED]).slice(0, PREVIEW_ROWS)
-    after = _state(reader, warehouse, table, windows)
-    find_gone(reader, warehouse, table, log, after.absences, loaded.merged, loaded.gone)
+    if not reader.is_part:
+        after = _state(reader, warehouse, table, windows)
+        find_gone(reader, warehouse, table, log, after.absences, loaded.merged, loaded.gone)
+        loaded.counts = warehouse.counts(table, _touch_fields(reader), windows) if loaded.gone.marked else after.counts
+    elif loaded.merged.new:
+        warehouse.leave_one_of_each_id(table)
     if has_position:
         warehouse.forget_position(table, reader.key)
-    loaded.counts = warehouse.counts(table, _touch_fields(reader), windows) if loaded.gone.marked else after.counts
     loaded.seconds = monotonic() - started
     log.info(
         f"{table}: merged {loaded.merged.rows:,} rows, {loaded.merged.new:,} of them new, in {reader.progress.calls:,} "

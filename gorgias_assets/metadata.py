@@ -28,8 +28,9 @@ def of_days(read: ByDate) -> dict[str, Any]:
     return {"partition_expr": read.creation_order, TOUCH_FIELDS: list(read.touch_fields)}
 
 
-def of_table(table: Table, rows: int) -> dict[str, Any]:
-    return {"dagster/table_name": str(table), "dagster/row_count": rows}
+def of_table(table: Table, rows: int | None) -> dict[str, Any]:
+    """Return a table's name, and how many rows it has if they were counted."""
+    return {"dagster/table_name": str(table)} | ({} if rows is None else {"dagster/row_count": rows})
 
 
 def of_load(reader: Reader[Any], loaded: Loaded) -> dict[str, Any]:

@@ -139,9 +139,9 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
         """Return a sweep of the rows touched in `[start, end)`, two aware datetimes; nothing is read yet.
 
         `account_changed` and `believe_absence` are those of `Expects`. A full sweep reads the whole list, and so
-        refreshes every stored row. A sweep that does not look back leaves out
-        rows that were touched in the window and created before it, and so never counts as complete. If this machine's
-        clock shows that the window is over, it is looked back from all the same, to be complete.
+        refreshes every stored row. A sweep that does not look back leaves out rows that were touched in the window and
+        created before it, and rows that are gone, and so never counts as complete. If this machine's clock shows that
+        the window is over, it is looked back from all the same, to be complete.
         """
         connect = self._connect()
         days = self.look_back_days.get(entity.name)
@@ -154,7 +154,7 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
             look_back=whole if looks_back else timedelta(0),
             can_seek=self.seek,
             is_full=full,
-            is_part=not looks_back and bool(whole),
+            is_part=not looks_back,
             max_lookups=self.max_lookups,
             owned=owned,
             expects=Expects(self.account().domain, account_changed, believe_absence),

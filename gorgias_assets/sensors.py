@@ -39,7 +39,8 @@ class Down(str):
 def changes_sensor(account: Account, every: timedelta, kept: timedelta = timedelta(days=3)) -> dg.SensorDefinition:
     """Request today's partition of the entities whose list has a new head. A tick costs one call per entity.
 
-    The runs read today alone, without the look-back, and evaluate no check; the daily run does both. The cursor holds
+    The runs read today alone, without the look-back, look for no deleted row, count none, and evaluate no check; the
+    daily run does all that. The cursor holds
     the heads for which a run was requested, by entity. An entity that a run is reading today is left to a later tick.
     One whose list has not answered for `LONGEST_SKIP` is requested all the same: its run fails, and is seen to.
     Runs older than `kept` are deleted: they would be most of the history.

@@ -85,8 +85,10 @@ class MergingIOManager(dg.IOManager):
             loaded = load(reader, warehouse, table, context.log, list(windows.values()))
         except Rejected as error:
             raise dg.Failure(str(error), allow_retries=False) from None
-        context.add_output_metadata(metadata.of_table(table, loaded.counts.rows) | metadata.of_load(reader, loaded))
-        for key, rows in zip(windows, loaded.counts.touched, strict=True):
+        counts = loaded.counts
+        total = counts.rows if counts else None
+        context.add_output_metadata(metadata.of_table(table, total) | metadata.of_load(reader, loaded))
+        for key, rows in zip(windows, counts.touched, strict=True) if counts else ():
             context.step_context.add_asset_metadata({"dagster/partition_row_count": rows}, partition_key=key)
         schema = {"dagster/column_schema": metadata.column_schema(entity.columns)}
         context.step_context.add_asset_metadata(  # once for a range: a year of them would be megabytes of events

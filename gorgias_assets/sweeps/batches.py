@@ -64,6 +64,7 @@ class Reader(ABC, Generic[WayT]):
 
     key: str
     window: Window | None = None
+    is_part = False  # True if it leaves what is gone, and what it has not read, to another reading
     resumed_from: datetime | None = None
 
     def __init__(

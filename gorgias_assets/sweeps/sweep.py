@@ -30,8 +30,8 @@ class Sweep(Reader[ByDate]):
     """The rows of `entity` that something happened to in `window`, each in its newest state.
 
     Rows are read by the entity's order field, newest first, down to the window's start less `look_back`. A full sweep
-    reads them by creation, to the list's end. A sweep that `is_part` looks back less than the entity needs: it began
-    before the window's end, whenever that was, since the window is not complete with it.
+    reads them by creation, to the list's end. A sweep that `is_part` does not look back, nor for what is gone: it
+    began before the window's end, whenever that was, since the window is not complete with it.
     """
 
     window: Window

@@ -96,7 +96,7 @@ class Warehouse(ABC):
         with self._writing(table.schema) as session:
             bookkeeping.save_account(session, table, account)
 
-    def before(self, table: Table, key: str) -> Before:
+    def before(self, table: Table, key: str, with_newest: bool = True) -> Before:
         """Return what is known of the table before a reading whose positions are saved under `key`."""
         dialect, good = self.dialect, bookkeeping.is_good(self.dialect)
         with self._reading_table(table) as session:
@@ -104,7 +104,7 @@ class Warehouse(ABC):
                 return Before()
             accounts = bookkeeping.stored(session, table, bookkeeping.ACCOUNTS)
             positions = bookkeeping.stored(session, table, bookkeeping.POSITIONS)
-            is_read = EXTRACTED_AT in session.columns_of(table)
+            is_read = with_newest and EXTRACTED_AT in session.columns_of(table)
             queries = (
                 f"SELECT MIN(account) FROM {accounts}" if accounts else "",
                 f"SELECT MIN(position) FROM {positions} WHERE sweep = {dialect.literal(key)} AND {good}"

@@ -1,6 +1,7 @@
 """The statements of a run: how many there are, what they name, and whose tables they change."""
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from random import Random
 from time import monotonic
@@ -11,6 +12,7 @@ import pytest
 
 from gorgias_assets.entities import ENTITIES, TICKETS
 from gorgias_assets.entities.model import Entity
+from gorgias_assets.sandbox.account import Account as SandboxAccount
 from gorgias_assets.sandbox.faults import Fault
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.warehouse.bigquery import limits
@@ -380,3 +382,81 @@ def test_what_all_tables_noted_together_before_is_carried_over(project, account,
 def window_key(day: str) -> str:
     start = datetime.fromisoformat(day).replace(tzinfo=UTC)
     return f"{Window(start, start + DAY)}, looking back {timedelta()}"
+
+
+# Runs that keep today fresh
+
+
+NOW = datetime.now(UTC)
+MINUTE = timedelta(minutes=1)
+TODAY = f"{NOW:%Y-%m-%d}"
+
+
+@pytest.fixture
+def account_of_today() -> Iterator[Sandbox]:
+    with Sandbox(SandboxAccount(now=NOW)) as sandbox:
+        yield sandbox
+
+
+def test_in_bigquery_a_run_that_keeps_today_fresh_sends_two_statements_or_three_if_rows_are_new(
+    account_of_today, bigquery
+):
+    project, account = Project(account_of_today, bigquery), account_of_today.account
+    create(account, TICKETS, 3, NOW - 5 * DAY)
+    (ticket,) = create(account, TICKETS, moment=NOW - MINUTE)
+    project.materialize(TODAY, select=["tickets"])
+    create(account, TICKETS, moment=NOW - MINUTE)
+    assert verbs(sent_during(bigquery, project, TODAY, select=["tickets"], look_back=False)) == [
+        "SELECT",
+        "MERGE",
+        "SELECT",
+    ]
+    account.update("tickets", ticket, subject="changed")
+    account_of_today.requests.clear()
+    sent = sent_during(bigquery, project, TODAY, select=["tickets"], look_back=False)
+    assert verbs(sent) == ["SELECT", "MERGE"]
+    assert re.findall(r"`local\.gorgias\.(\w+)`", sent[0]) == ["_accounts_tickets", "_sweep_positions_tickets"]
+    assert {request.path for request in account_of_today.requests} == {"/api/tickets"}
+    assert project.table(TICKETS)[ticket]["subject"] == "changed"
+
+
+def test_in_bigquery_a_run_that_keeps_today_fresh_removes_copies_of_new_rows(account_of_today, bigquery):
+    project, account = Project(account_of_today, bigquery), account_of_today.account
+    create(account, TICKETS, 2, NOW - 3 * MINUTE)
+    project.materialize(TODAY, select=["tickets"])
+    bigquery.execute("INSERT INTO gorgias.tickets SELECT * FROM gorgias.tickets")
+    create(account, TICKETS, moment=NOW - MINUTE)
+    project.materialize(TODAY, select=["tickets"], look_back=False)
+    assert len(project.table(TICKETS)) == 3
+
+
+def test_a_run_that_keeps_today_fresh_leaves_rows_that_events_name_as_deleted_to_the_daily_run(
+    account_of_today, engine
+):
+    project, account = Project(account_of_today, engine), account_of_today.account
+    (deleted,) = create(account, TICKETS, moment=NOW - 5 * DAY)
+    project.materialize(f"{NOW - 5 * DAY:%Y-%m-%d}", select=["tickets"])
+    create(account, TICKETS, 100, NOW - 3 * MINUTE)
+    account.delete("tickets", deleted)
+    fresh = project.materialize(TODAY, select=["tickets"], look_back=False)
+    assert gone(project, TICKETS) == {}
+    metadata = project.metadata(fresh, TICKETS)
+    assert metadata["rows_new"] == 100
+    assert "dagster/row_count" not in metadata
+    assert metadata["began_at"] < (NOW.replace(hour=0, minute=0, second=0, microsecond=0) + DAY).timestamp()
+    daily = project.materialize(TODAY, select=["tickets"])
+    assert gone(project, TICKETS) == {deleted: None}
+    assert project.metadata(daily, TICKETS)["dagster/row_count"] == 101
+
+
+def test_a_run_that_keeps_today_fresh_resumes_if_it_is_interrupted_after_a_batch(account_of_today, tmp_path):
+    project, account = Project(account_of_today, tmp_path / "warehouse.duckdb"), account_of_today.account
+    configure(project)
+    create(account, TICKETS, 300, NOW - timedelta(seconds=400))
+    account_of_today.faults.append(Fault(503, skip=1, times=None))
+    assert not project.materialize(TODAY, select=["tickets"], raise_on_error=False, look_back=False).success
+    account_of_today.faults.clear()
+    result = project.materialize(TODAY, select=["tickets"], look_back=False)
+    assert "resumed_from" in project.metadata(result, TICKETS)
+    assert len(project.table(TICKETS)) == 300
+    assert project.query("SELECT * FROM gorgias._sweep_positions_tickets") == []
