@@ -69,7 +69,7 @@ CREATE_VIEW = 'POST .*/tables[?].*"letters_live"'
 CREATE_STAGING = 'POST .*/tables[?].*"_staging_'
 LOAD = "POST /upload/"
 MERGE = r"POST .*/jobs[?].*MERGE INTO `local\.shop\.letters`"
-SAVE_POSITION = r"POST .*/jobs[?].*MERGE INTO `local\.\w+\._sweep_positions_letters`"
+SAVE_POSITION = r"POST .*/jobs[?].*MERGE INTO `local\.\w+\._sweep_positions_\w+`"
 QUERY = "POST /bigquery/v2/projects/local/jobs[?]"
 GET_JOB = "GET .*/jobs/gorgias_"
 GET_RESULTS = "GET .*/queries/gorgias_"
@@ -382,7 +382,7 @@ def test_a_request_that_is_never_answered_is_given_up_and_made_again(engine, fau
 
 @pytest.mark.parametrize(
     ("request_", "is_left"),
-    [("POST .*MERGE INTO .*_surveys", False), (DELETE_STAGING, True), (SAVE_POSITION, False)],
+    [(r"POST .*MERGE INTO `local\.\w+\.satisfaction_surveys`", False), (DELETE_STAGING, True), (SAVE_POSITION, False)],
     ids=["before the merge", "before the staging table is deleted", "before the position"],
 )
 def test_after_a_crash_at_any_step_another_attempt_ends_in_the_same_table(
