@@ -53,7 +53,7 @@ START, DAY, YEAR, MONTH = datetime(2025, 1, 1, tzinfo=UTC), timedelta(days=1), 3
 LOOKS_EVERY = timedelta(minutes=5)  # the default of GORGIAS_CHANGES_EVERY
 PAGE = 100  # rows, the least that a batch can have
 # For accounts of so many tickets a month, simulated ones of so many days, and about so many tickets a day.
-SIMULATED = {1_000: (YEAR, 10), 10_000: (60, 10), 100_000: (14, 20)}
+SIMULATED = {1_000: (YEAR, 5), 10_000: (60, 10), 100_000: (14, 20)}
 DAYS_STORED, TICKETS_A_DAY = 60, 20  # before daily runs: more days than the look-back of surveys
 BATCHES_OF = (10_000, 100_000)  # for daily runs; a smaller account's are read in one batch, too
 NAMES = [entity.name for entity in ENTITIES]

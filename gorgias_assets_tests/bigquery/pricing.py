@@ -30,7 +30,7 @@ from gorgias_assets_tests.bigquery.googlesql import resolved
 
 MEBIBYTE = 2**20
 LEAST_BILLED = 10 * MEBIBYTE  # for a table, and for a query
-USD_PER_TEBIBYTE = 6.25  # in the US and the EU (cloud.google.com/bigquery/pricing); the first TiB of a month is free
+USD_PER_TEBIBYTE = 6.25  # in the US (cloud.google.com/bigquery/pricing), beyond the TiB of a month that is free
 BYTES = {"BOOL": 1, "BOOLEAN": 1, "NUMERIC": 16, "BIGNUMERIC": 32} | dict.fromkeys(
     ("INTEGER", "INT64", "FLOAT", "FLOAT64", "TIMESTAMP", "DATETIME", "DATE", "TIME"), 8
 )
