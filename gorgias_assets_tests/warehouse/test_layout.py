@@ -9,12 +9,13 @@ import pyarrow as pa
 import pytest
 from google.cloud import bigquery as google
 
+from gorgias_assets.columns import ADDED_COLUMNS, Column, Kind
 from gorgias_assets.io_managers.bigquery import GorgiasBigQueryIOManager
 from gorgias_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
-from gorgias_assets.warehouse.tables import Saved, WarehouseError
+from gorgias_assets.warehouse.tables import Saved, Tombstone, WarehouseError
 from gorgias_assets_tests.bigquery.emulator import Emulator
 from gorgias_assets_tests.bigquery.faulty import FaultyBigQuery, altered, lost, refused
-from gorgias_assets_tests.engines import BigQueryProject
+from gorgias_assets_tests.engines import BigQueryProject, Engine, on_each_warehouse
 from gorgias_assets_tests.warehouse.test_warehouse import (
     COLUMNS,
     FIRST,
@@ -168,3 +169,84 @@ def test_a_table_of_frames_gets_no_expiration_and_keeps_one_that_its_owner_gives
         client.update_table(table, ["expires"])
     project.warehouse().replace(orders, pa.table({"n": [2]}), ())
     assert project.table("post", "orders").expires == end
+
+
+WIDER = [*COLUMNS, Column("stamp", Kind.STRING, "The stamp on it.")]
+REWORDED = [replace(column, description=f"{column.description} In other words.") for column in WIDER]
+
+
+def comments(engine: Engine) -> dict[str, str | None]:
+    """Return the descriptions of the table and its view."""
+    if isinstance(engine, BigQueryProject):
+        return {name: engine.table("post", name).description for name in ("letters", "letters_live")}
+    listed = "SELECT table_name, comment FROM duckdb_tables() UNION ALL SELECT view_name, comment FROM duckdb_views()"
+    return dict(engine.query(f"SELECT * FROM ({listed}) WHERE table_name LIKE 'letters%'"))
+
+
+def described(columns: list[Column], but: tuple[str, ...] = ()) -> dict[str, str]:
+    return {column.name: column.description for column in (*columns, *ADDED_COLUMNS) if column.name not in but}
+
+
+@on_each_warehouse
+def test_a_table_and_its_view_follow_the_declaration(engine):
+    warehouse, hidden = engine.warehouse(), ("_deleted_at", "_merged_into")
+    warehouse.merge(LETTERS, COLUMNS, read_at(FIRST, letter(1), letter(2)), description=GRAIN)
+    assert comments(engine) == {
+        "letters": GRAIN,
+        "letters_live": "Rows of letters that are not gone. One row per letter.",
+    }
+    warehouse.merge(LETTERS, WIDER, read_at(SECOND, letter(1)), description=GRAIN)
+    warehouse.settle_candidates(LETTERS, [2], [Tombstone(2, SECOND)], {})
+    assert engine.query("SELECT id, stamp FROM post.letters_live") == [(1, None)]
+    assert engine.descriptions("post", "letters_live") == described(WIDER, hidden)
+    warehouse.merge(LETTERS, REWORDED, read_at(SECOND), description="One row per letter or card.")
+    assert engine.descriptions("post", "letters") == described(REWORDED)
+    assert engine.descriptions("post", "letters_live") == described(REWORDED, hidden)
+    assert comments(engine) == {
+        "letters": "One row per letter or card.",
+        "letters_live": "Rows of letters that are not gone. One row per letter or card.",
+    }
+
+
+@on_each_warehouse
+@pytest.mark.parametrize("kind", ["VIEW", "TABLE"])
+def test_a_view_or_table_of_somebody_s_own_under_the_view_s_name_is_left_alone(engine, kind):
+    engine.execute("CREATE SCHEMA post", f"CREATE {kind} post.letters_live AS SELECT 7 AS id, 'mine' AS text")
+    for columns in (COLUMNS, WIDER, REWORDED):
+        engine.warehouse().merge(LETTERS, columns, read_at(FIRST, letter(1)), description=GRAIN)
+    assert engine.query("SELECT id, text FROM post.letters_live") == [(7, "mine")]
+    assert set(engine.descriptions("post", "letters_live").values()) == {None}
+    assert comments(engine)["letters_live"] is None
+
+
+@on_each_warehouse
+def test_a_description_of_a_user_s_own_column_is_left_alone(engine):
+    merge(engine, read_at(FIRST, letter(1)))
+    engine.execute("ALTER TABLE post.letters ADD COLUMN reviewed INT64")
+    if isinstance(engine, BigQueryProject):
+        engine.execute("ALTER TABLE post.letters ALTER COLUMN reviewed SET OPTIONS (description = 'Mine.')")
+    else:
+        engine.execute("COMMENT ON COLUMN post.letters.reviewed IS 'Mine.'")
+    engine.warehouse().merge(LETTERS, REWORDED, read_at(SECOND, letter(1)))
+    assert engine.descriptions("post", "letters") == described(REWORDED) | {"reviewed": "Mine."}
+
+
+def without_the_new_column(view: Any) -> None:
+    view["schema"]["fields"] = [field for field in view["schema"]["fields"] if field["name"] != "stamp"]
+
+
+def test_in_bigquery_a_view_is_replaced_when_a_column_was_added_and_nothing_is_sent_when_nothing_differs(project):
+    """The emulator shows a view with its table's columns, BigQuery with those of the moment it was created at."""
+    project.warehouse().merge(LETTERS, COLUMNS, read_at(FIRST), description=GRAIN)
+    project.proxy.befall("GET .*/tables/letters_live[?]", altered(without_the_new_column))
+    for columns in (WIDER, WIDER, REWORDED, REWORDED):
+        changed = len(project.changes())
+        project.warehouse().merge(LETTERS, columns, read_at(FIRST), description=GRAIN)
+    assert len(project.changes()) == changed
+    replaced = [statement for statement in project.statements() if statement.startswith("CREATE OR REPLACE VIEW")]
+    assert replaced == [
+        "CREATE OR REPLACE VIEW `local.post.letters_live` AS SELECT * EXCEPT (_deleted_at, _merged_into) "
+        "FROM `local.post.letters` WHERE _deleted_at IS NULL"
+    ]
+    assert comments(project)["letters_live"] == "Rows of letters that are not gone. One row per letter."
+    assert project.descriptions("post", "letters_live") == described(REWORDED, ("_deleted_at", "_merged_into"))

@@ -124,21 +124,30 @@ class DuckDBSession(Session):
         self._describe("TABLE", table, columns, description)
 
     def ensure_view_of_living(self, table: Table, columns: Sequence[Column], description: str) -> None:
+        """Replace the view if a column was added, since the file lists the columns of the moment it was created at."""
+        view, types = Table(table.schema, f"{table.name}_live"), self.columns_of(table)
+        found, listed = self._property("VIEW", view, "sql"), self.columns_of(view)
+        if not listed:
+            self._create_view_of_living("CREATE VIEW", table, view)
+        elif not _VIEW_OF_LIVING.search(found or ""):
+            return
+        elif listed != {name: types[name] for name in types if name not in (DELETED_AT, MERGED_INTO)}:
+            self._create_view_of_living("CREATE OR REPLACE VIEW", table, view)
+        self._describe("VIEW", view, columns, description)
+
+    def _create_view_of_living(self, create: str, table: Table, view: Table) -> None:
         """Create the view from inside the schema, with the table's plain name.
 
-        In a file named like the schema, the schema's name would be ambiguous. DuckDB looks the view's columns up anew
-        whenever it is read, so that it has those of the table.
+        In a file named like the schema, the schema's name would be ambiguous.
         """
-        quoted, view = self.dialect.quoted, Table(table.schema, f"{table.name}_live")
+        quoted = self.dialect.quoted
         ((database,),) = self.execute("SELECT current_database()")
         self.execute(f"USE {quoted(database)}.{quoted(table.schema)}")
         self.execute(
-            f"CREATE VIEW IF NOT EXISTS {quoted(view.name)} AS "
+            f"{create} {quoted(view.name)} AS "
             f"SELECT * EXCLUDE ({DELETED_AT}, {MERGED_INTO}) FROM {quoted(table.name)} WHERE {DELETED_AT} IS NULL"
         )
         self.execute(f"USE {quoted(database)}")
-        if _VIEW_OF_LIVING.search(self._property("VIEW", view, "sql") or ""):
-            self._describe("VIEW", view, columns, description)
 
     def merge(self, table: Table, rows: pa.Table) -> Merged:
         before = self.count(table)
