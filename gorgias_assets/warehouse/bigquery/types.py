@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from decimal import Decimal, DecimalException
+from math import isfinite
 from typing import Any
 
 import pyarrow as pa
@@ -29,7 +31,8 @@ ARROW_TYPES = {
 }
 _MOST_NESTED = 500  # levels that a JSON value of BigQuery may have
 _DIGITS_OF_WIDE = 19  # that may not fit into 64 bits
-_WIDE_NUMBER = f"[0-9]{{{_DIGITS_OF_WIDE}}}"
+# Numbers that a double or an integer of 64 bits may not hold: of many digits, with an exponent, or no numbers at all.
+_ODD_NUMBER = r"[0-9.]{17}|[0-9][eE][-+]?[0-9]|NaN|Infinity"
 
 
 def type_of(field: SchemaField) -> str:
@@ -132,44 +135,72 @@ _NEAREST: Sequence[tuple[Any, pa.DataType]] = (
 
 
 def storable_json(rows: pa.Table, names: Iterable[str]) -> pa.Table:
-    """Return `rows` with text in each JSON value for what BigQuery would change or refuse.
+    """Return `rows` with text inside each JSON value for what BigQuery would change or refuse, and for nothing else.
 
-    BigQuery changes integers beyond 64 bits (docs: PARSE_JSON, wide_number_mode): these become strings of their digits.
-    It refuses a value that is nested too deep (docs: JSON data type) together with the whole batch: this one becomes a
-    string of its JSON.
+    BigQuery changes integers beyond 64 bits, and numbers of more digits than a double has; it refuses numbers beyond a
+    double (docs: PARSE_JSON, wide_number_mode): these become strings of their digits. It refuses more than 500 levels
+    (docs: JSON data type), and with them the whole batch: what is deeper becomes a string of its JSON.
     """
     for name in names:
-        if name not in rows.column_names or not _may_be_refused(rows[name]):
+        if name not in rows.column_names:
             continue
-        texts = [text if text is None else _storable_text(text) for text in rows[name].to_pylist()]
-        rows = rows.set_column(rows.column_names.index(name), name, pa.array(texts, pa.string()))
+        column = rows[name]
+        suspicious = _may_be_refused(column)
+        if pc.any(suspicious).as_py():
+            pairs = zip(column.to_pylist(), suspicious.to_pylist(), strict=True)
+            texts = [_storable_text(text) if is_suspicious else text for text, is_suspicious in pairs]
+            rows = rows.set_column(rows.column_names.index(name), name, pa.array(texts, pa.string()))
     return rows
 
 
-def _may_be_refused(texts: pa.ChunkedArray) -> bool:
+def _may_be_refused(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     opening = pc.add(pc.count_substring(texts, "["), pc.count_substring(texts, "{"))
-    suspicious = pc.or_(pc.match_substring_regex(texts, _WIDE_NUMBER), pc.greater(opening, _MOST_NESTED))
-    return bool(pc.any(suspicious).as_py())
+    return pc.or_(pc.match_substring_regex(texts, _ODD_NUMBER), pc.greater(opening, _MOST_NESTED))
 
 
 def _storable_text(text: str) -> str:
-    wide: list[str] = []
+    """Return the JSON text as it is if nothing in it must become text, or if it is no JSON."""
+    odd: list[str] = []
+
+    def as_text(number: str) -> str:
+        odd.append(number)
+        return number
 
     def integer(digits: str) -> int | str:
-        if len(digits) < _DIGITS_OF_WIDE or -(2**63) <= int(digits) < 2**64:
-            return int(digits)
-        wide.append(digits)
-        return digits
+        fits = len(digits) <= _DIGITS_OF_WIDE + 2 and -(2**63) <= int(digits) < 2**64
+        return int(digits) if fits else as_text(digits)
+
+    def fraction(digits: str) -> float | str:
+        return value if isfinite(value := float(digits)) and _is_same(value, digits) else as_text(digits)
 
     try:
-        value = json.loads(text, parse_int=integer)
-        if _depth(value) > _MOST_NESTED:
-            return json.dumps(text)
-    except (ValueError, RecursionError):
+        value = json.loads(text, parse_int=integer, parse_float=fraction, parse_constant=as_text)
+        is_changed = _flatten(value) or odd
+        return json.dumps(value) if is_changed else text
+    except RecursionError:
         return json.dumps(text)
-    return json.dumps(value) if wide else text
+    except ValueError:  # BigQuery refuses it with an error
+        return text
 
 
-def _depth(value: Any) -> int:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return 1 + max(map(_depth, inner), default=0) if isinstance(value, dict | list) else 0
+def _is_same(value: float, digits: str) -> bool:
+    try:
+        return Decimal(digits) == Decimal(repr(value))
+    except DecimalException:  # an exponent of twenty digits
+        return False
+
+
+def _flatten(value: Any) -> bool:
+    """Put text for what is nested too deeply, in place, and return True if there was any."""
+    waiting, is_changed = [(value, 1)], False
+    while waiting:
+        outer, level = waiting.pop()
+        places = outer.items() if isinstance(outer, dict) else enumerate(outer) if isinstance(outer, list) else ()
+        for place, inner in list(places):
+            if not isinstance(inner, dict | list):
+                continue
+            if level == _MOST_NESTED:
+                outer[place], is_changed = json.dumps(inner), True
+            else:
+                waiting.append((inner, level + 1))
+    return is_changed
