@@ -83,6 +83,10 @@ def load(
             loaded.first_rows = batch.rows.filter(batch.rows[IS_TOUCHED]).slice(0, PREVIEW_ROWS)
     if not reader.is_part:
         after = _state(reader, warehouse, table, windows)
+        if after.without_id:
+            log.warning(
+                f"{table}: {after.without_id:,} rows without an id are left alone; delete them, no sweep wrote them."
+            )
         find_gone(reader, warehouse, table, log, after.absences, loaded.merged, loaded.gone)
         loaded.counts = warehouse.counts(table, _touch_fields(reader), windows) if loaded.gone.marked else after.counts
     elif loaded.merged.new:

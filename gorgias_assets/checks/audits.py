@@ -205,7 +205,7 @@ def _checked_parents(parent: Stored, child: Stored, link: Parent, days: Window) 
         "COUNT(CASE WHEN child.parent_id IS NOT NULL "
         f"AND (child.gone_at IS NULL OR child.gone_at >= parent.{EXTRACTED_AT}) THEN 1 END) AS most "
         f"FROM {parent.name} AS parent LEFT JOIN child ON child.parent_id = parent.id "
-        f"WHERE parent.{DELETED_AT} IS NULL AND parent.{counted} IS NOT NULL "
+        f"WHERE parent.id IS NOT NULL AND parent.{DELETED_AT} IS NULL AND parent.{counted} IS NOT NULL "
         f"AND {created} >= {dialect.moment(days.start)} AND {changed} < {dialect.moment(days.end)} "
         f"AND {changed} < {settled} GROUP BY parent.id, {created}, parent.{counted}), "
         "checked AS (SELECT id, CAST(created AS DATE) AS day, counted, least, most, "

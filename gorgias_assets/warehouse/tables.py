@@ -112,9 +112,13 @@ class Covered(NamedTuple):
 
 @dataclass(frozen=True)
 class After:
-    """The state of a table after a reading; `copies` are rows whose id another row has, too."""
+    """The state of a table after a reading.
+
+    `copies` are rows whose id another row has, too; rows `without_id` were put in by somebody, and are left alone.
+    """
 
     copies: int
+    without_id: int
     absences: Absences
     counts: Counts
 

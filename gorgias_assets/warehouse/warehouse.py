@@ -139,7 +139,7 @@ class Warehouse(ABC):
     def leave_one_of_each_id(self, table: Table) -> None:  # noqa: B027, most engines have nothing to do
         """Remove the copies of rows that runs inserted at the same time, if the engine allows that.
 
-        Called after a sweep's last batch.
+        Called after a sweep's last batch. Rows without an id are left alone.
         """
 
     def forget_position(self, table: Table, key: str) -> None:
@@ -164,16 +164,16 @@ class Warehouse(ABC):
             return replace(self.after(table, covered, since), counts=self.counts(table, touch_fields, windows))
         name = self.dialect.name_of(table)
         copies = "COUNT(id) - COUNT(DISTINCT id)" if self.may_store_copies else "0"
-        state = f"COUNT(*) AS there_are, {copies} AS copies, {self._absences(covered, since)}"
-        query = f"SELECT -1 AS number, {state} FROM {name}"
+        state = f"COUNT(*) AS there_are, {copies} AS copies, COUNT(*) - COUNT(id) AS without_id"
+        query = f"SELECT -1 AS number, {state}, {self._absences(covered, since)} FROM {name}"
         if windows:
             touched = self._touched(table, touch_fields, windows)
-            query += f" UNION ALL SELECT number, there_are, 0, 0, 0, 0 FROM ({touched}) AS in_windows"
+            query += f" UNION ALL SELECT number, there_are, 0, 0, 0, 0, 0 FROM ({touched}) AS in_windows"
         with self._reading_table(table) as session:
             found = {number: counted for number, *counted in session.execute(query)} if session else {}
-        rows, copies_found, *absences = (int(count or 0) for count in found.get(-1, [0] * 5))
+        rows, copies_found, without_id, *absences = (int(count or 0) for count in found.get(-1, [0] * 6))
         touched_rows = [found.get(number, [0])[0] for number in range(len(windows))]
-        return After(copies_found, Absences(*absences), Counts(rows, touched_rows))
+        return After(copies_found, without_id, Absences(*absences), Counts(rows, touched_rows))
 
     def absences(self, table: Table, covered: Covered, since: datetime, named: Collection[int] = ()) -> Absences:
         """Count the living rows that no request since then has read, without those `named`."""
@@ -187,7 +187,7 @@ class Warehouse(ABC):
 
     def _absences(self, covered: Covered, since: datetime | None, condition: str = "TRUE") -> str:
         """Return the sums of `Absences` over a table's rows; rows count as unread only if they meet the condition."""
-        living = f"{DELETED_AT} IS NULL"
+        living = f"{DELETED_AT} IS NULL AND id IS NOT NULL"
         unread = f"{EXTRACTED_AT} < {self.dialect.moment(since)} AND {condition}" if since else "FALSE"
         inside = f"{living} AND {self._is_covered(covered)}"
         return ", ".join(
@@ -229,7 +229,7 @@ class Warehouse(ABC):
                 found = session.execute(
                     f"SELECT id, {MERGED_INTO} FROM {dialect.name_of(table)} "
                     f"WHERE {DELETED_AT} >= {dialect.moment(since)} AND {MERGED_INTO} IS NOT NULL "
-                    f"AND ({among('id')} OR {among(MERGED_INTO)})"
+                    f"AND id IS NOT NULL AND ({among('id')} OR {among(MERGED_INTO)})"
                 )
         return [int(row_id) for ends in found for row_id in ends]
 
@@ -248,7 +248,7 @@ class Warehouse(ABC):
             session.execute(
                 f"MERGE INTO {bookkeeping.ensured(session, table, bookkeeping.CANDIDATES)} AS target "
                 f"USING (SELECT id, {EXTRACTED_AT} AS read_at, {DELETED_AT} IS NOT NULL AS is_gone, "
-                f"({missing}) IS TRUE AS is_missing FROM {dialect.name_of(table)}) AS source "
+                f"({missing}) IS TRUE AS is_missing FROM {dialect.name_of(table)} WHERE id IS NOT NULL) AS source "
                 "ON target.id = source.id "
                 "WHEN MATCHED AND source.is_missing AND source.read_at >= target.noted_at "
                 f"THEN UPDATE SET noted_at = {noted_at} "

@@ -102,7 +102,7 @@ def test_what_is_known_before_a_reading_is_asked_for_at_once(engine):
 def test_the_state_after_a_reading_is_that_of_each_question_by_itself(engine):
     warehouse, fields = engine.warehouse(), ("created_datetime", "opened_datetime")
     windows = [Window(NOON - DAY, NOON), Window(NOON, NOON + DAY), Window(NOON + 9 * DAY, NOON + 10 * DAY)]
-    nothing = After(0, Absences(0, 0, 0), Counts(0, [0, 0, 0]))
+    nothing = After(0, 0, Absences(0, 0, 0), Counts(0, [0, 0, 0]))
     assert warehouse.after(LETTERS, EVERYTHING, SECOND, fields, windows) == nothing
     rows = [letter(1), letter(2, NOON - HOUR), letter(3, None), letter(4), letter(5, opened_datetime=NOON.isoformat())]
     merge(engine, read_at(FIRST, *rows))
@@ -111,7 +111,7 @@ def test_the_state_after_a_reading_is_that_of_each_question_by_itself(engine):
     for since in (FIRST, SECOND):
         for covered in (EVERYTHING, ("created_datetime", NOON, None), ("created_datetime", None, NOON)):
             counts = warehouse.counts(LETTERS, fields, windows)
-            asked = After(0, warehouse.absences(LETTERS, covered, since), counts)
+            asked = After(0, 0, warehouse.absences(LETTERS, covered, since), counts)
             assert warehouse.after(LETTERS, covered, since, fields, windows) == asked
             assert counts == Counts(5, [1, 2, 0])
     assert warehouse.after(LETTERS, EVERYTHING, None).absences == Absences(0, 3, 0)

@@ -251,6 +251,29 @@ def test_rows_are_counted_in_each_window_that_they_were_touched_in(engine):
     assert engine.warehouse().counts(LETTERS, fields, []) == Counts(7, [])
 
 
+@on_each_warehouse
+def test_rows_without_an_id_that_somebody_put_in_are_left_alone_and_counted(engine):
+    warehouse = engine.warehouse()
+    merge(engine, read_at(FIRST, letter(1), letter(2)))
+    assert warehouse.after(LETTERS, EVERYTHING, None).without_id == 0
+    stamps = "TIMESTAMP '2025-03-10 12:00:00+00:00', TIMESTAMP '2025-03-10 13:00:00+00:00'"
+    engine.execute(
+        *[f"INSERT INTO post.letters (created_datetime, _extracted_at, text) VALUES ({stamps}, 'mine')"] * 2,
+        "INSERT INTO post.letters (_extracted_at, _deleted_at, _merged_into) "
+        "VALUES (TIMESTAMP '2025-03-10 13:00:00+00:00', TIMESTAMP '2025-03-10 14:00:00+00:00', 1)",
+    )
+    for _ in range(2):
+        merge(engine, read_at(SECOND, letter(1)))
+        warehouse.leave_one_of_each_id(LETTERS)
+        assert warehouse.after(LETTERS, EVERYTHING, None).without_id == 3
+        note(engine, THIRD)
+        warehouse.settle_candidates(LETTERS, [], [Tombstone(2, THIRD, 1, is_merged=True)], {REPLIES: "letter_id"})
+    assert engine.query("SELECT id FROM post._gone_candidates_letters") == [(1,)]
+    assert warehouse.absences(LETTERS, EVERYTHING, THIRD) == Absences(1, 1, 1)
+    assert warehouse.merges(LETTERS, [1], FIRST) == [2, 1]
+    assert engine.query("SELECT COUNT(*) FROM post.letters WHERE id IS NULL AND text = 'mine'") == [(2,)]
+
+
 def test_an_engine_that_lacks_a_type_for_a_kind_fails_when_it_is_imported():
     with pytest.raises(KeyError):
         types_of_kinds({Kind.INTEGER.arrow_type: "BIGINT"}, json="JSON")

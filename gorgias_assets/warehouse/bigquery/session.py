@@ -267,7 +267,9 @@ class BigQuerySession(Session):
     def leave_one_of_each_id(self, table: Table) -> None:
         """Keep the copy that was read last. The copies may differ in their day of creation."""
         name = self.dialect.name_of(table)
-        repeated = f"SELECT id FROM {name} GROUP BY id HAVING COUNT(*) > 1 LIMIT {self.most_ids}"
+        repeated = (
+            f"SELECT id FROM {name} WHERE id IS NOT NULL GROUP BY id HAVING COUNT(*) > 1 LIMIT {self.most_ids}"
+        )
         while ids := [row_id for (row_id,) in self.execute(repeated)]:
             among = self.dialect.among("id", ids)
             self.execute(
@@ -275,6 +277,8 @@ class BigQuerySession(Session):
                 f"QUALIFY ROW_NUMBER() OVER (PARTITION BY id ORDER BY {EXTRACTED_AT} DESC) = 1) AS source ON FALSE "
                 f"WHEN NOT MATCHED BY SOURCE AND {among} THEN DELETE WHEN NOT MATCHED BY TARGET THEN INSERT ROW"
             )
+            copies = dict(self.execute(repeated))
+        return copies.get(None, 0)
 
     def pruning_of(self, table: Table, field: str, ids: Collection[int]) -> str:
         found = self._existing(table.name)

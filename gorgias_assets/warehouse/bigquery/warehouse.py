@@ -64,7 +64,8 @@ class BigQueryWarehouse(Warehouse):
 
     def leave_one_of_each_id(self, table: Table) -> None:
         with self._writing(table.schema) as session:
-            session.leave_one_of_each_id(table)
+            if session.columns_of(table):
+                session.leave_one_of_each_id(table)
 
     @contextmanager
     def _writing(self, schema: str) -> Iterator[BigQuerySession]:
