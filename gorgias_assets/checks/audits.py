@@ -34,8 +34,8 @@ class Stored:
 
     @property
     def name(self) -> str:
-        """The table's name in SQL."""
-        return self.dialect.name_of(self.table)
+        """The table's rows in SQL, to write after FROM or JOIN."""
+        return self.warehouse.rows_of(self.table)
 
     @property
     def dialect(self) -> Dialect:

@@ -63,7 +63,7 @@ def _rows(warehouse: Warehouse, table: Table, entity: Entity[Any]) -> tuple[str,
         return "0", "0", "-"
     fields = entity.read.touch_fields if isinstance(entity.read, ByDate) else (EXTRACTED_AT,)
     touches = ", ".join(f"MAX({dialect.quoted(field)}) AS {field}" for field in fields)
-    query = f"SELECT COUNT({DELETED_AT}) AS gone, {touches} FROM {dialect.name_of(table)}"
+    query = f"SELECT COUNT({DELETED_AT}) AS gone, {touches} FROM {warehouse.rows_of(table)}"
     (found,) = warehouse.query(table.schema, query).to_pylist()
     last = max((found[field] for field in fields if found[field]), default=None)
     return f"{rows:,}", f"{found['gone']:,}", f"{last:%Y-%m-%d %H:%M}" if last else "-"

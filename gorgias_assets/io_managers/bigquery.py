@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import dagster as dg
 from google.auth.credentials import AnonymousCredentials, Credentials
@@ -15,6 +15,7 @@ from gorgias_assets.warehouse.bigquery.credentials import (
     credentials_of_file,
     default_credentials,
 )
+from gorgias_assets.warehouse.bigquery.layout import Layout
 from gorgias_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
 from gorgias_assets.warehouse.tables import WarehouseError
 
@@ -35,6 +36,9 @@ _FORMS = {
     ),
     "gcp_credentials": (re.compile(r"[A-Za-z0-9+/_=\s-]+"), "a key in base64"),
     "maximum_bytes_billed": (re.compile(r"0*[1-9][0-9]{0,17}"), "a number of bytes above 0"),
+    "partition_by": (re.compile("day|month"), "day or month"),
+    "partition_expiration_days": (re.compile(r"0*[1-9][0-9]{0,4}"), "a number of days from 1 to 99999"),
+    "require_partition_filter": (re.compile("true|false"), "true or false"),
     "api_endpoint": (re.compile(rf"https?://{_HOST}(/[A-Za-z0-9._/-]*)?"), "a URL such as https://<host>"),
     "storage_endpoint": (re.compile(_HOST), "a host, with or without a port"),
 }
@@ -61,6 +65,22 @@ class GorgiasBigQueryIOManager(dg.ConfigurableIOManagerFactory):
     gcp_credentials: dg.ResourceDependency[str] = None  # type: ignore[assignment]  # Dagster types no default
     maximum_bytes_billed: int | None = Field(
         default=None, gt=0, description="A statement that would be billed for more bytes fails, at no cost."
+    )
+    partition_by: Literal["day", "month"] = Field(
+        default="day",
+        description="The length of a new table's partitions; month is for less than about 30,000 tickets a month.",
+    )
+    partition_expiration_days: int | None = Field(
+        default=None,
+        gt=0,
+        le=99_999,
+        description="For how many days BigQuery keeps a partition of a merged table after its day or month; by default "
+        "for ever.",
+    )
+    require_partition_filter: bool = Field(
+        default=False,
+        description="Let BigQuery refuse queries of merged tables that have no condition on created_datetime. False "
+        "leaves tables as they are.",
     )
     api_endpoint: str | None = Field(
         default=None,
@@ -95,6 +115,7 @@ class GorgiasBigQueryIOManager(dg.ConfigurableIOManagerFactory):
             maximum_bytes_billed=self.maximum_bytes_billed,
             api_endpoint=self.api_endpoint,
             storage_endpoint=self.storage_endpoint,
+            layout=Layout(self.partition_by, self.partition_expiration_days, self.require_partition_filter),
         )
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
@@ -137,6 +158,8 @@ def from_uri(
         form, must_be = _FORMS[name]
         if not form.fullmatch(value):
             raise InvalidUri(f"The warehouse URI's {name} must be {must_be}.")
-    if "maximum_bytes_billed" in settings:
-        settings["maximum_bytes_billed"] = int(settings["maximum_bytes_billed"])
+    for name in {"maximum_bytes_billed", "partition_expiration_days"} & settings.keys():
+        settings[name] = int(settings[name])
+    if "require_partition_filter" in settings:
+        settings["require_partition_filter"] = settings["require_partition_filter"] == "true"
     return GorgiasBigQueryIOManager(project=project[1], **settings)

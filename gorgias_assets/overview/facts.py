@@ -59,7 +59,7 @@ def read_facts(warehouse: Warehouse, tables: Mapping[str, Table], window: Window
     for table in tables.values():
         warehouse.read(table, (Dimension(("id",), ()),), ["id"])  # no row, but an error that names a missing table
     dialect, schema = warehouse.dialect, tables["tickets"].schema
-    named = {name: dialect.name_of(table) for name, table in tables.items()}
+    named = {name: warehouse.rows_of(table) for name, table in tables.items()}
 
     def frame(query: str) -> pd.DataFrame:
         rows: pd.DataFrame = warehouse.query(schema, query).to_pandas(types_mapper=NULLABLE_TYPES.get)

@@ -157,12 +157,11 @@ def cascade_marks(session: Session, table: Table, field: str, deleted: Mapping[i
 
 def drop_candidates(session: Session, table: Table, looked_at: Collection[int]) -> None:
     """Drop the notes of rows that were looked at, read since they were noted, or found to be gone."""
-    dialect = session.dialect
     candidates = ensured(session, table, CANDIDATES)
     with session.naming(looked_at) as among:
         session.execute(
             f"DELETE FROM {candidates} WHERE {among('id')} OR id IN "
-            f"(SELECT stored.id FROM {dialect.name_of(table)} AS stored JOIN {candidates} AS noted "
+            f"(SELECT stored.id FROM {session.rows_of(table)} AS stored JOIN {candidates} AS noted "
             f"ON stored.id = noted.id WHERE stored.{EXTRACTED_AT} >= noted.noted_at "
             f"OR stored.{DELETED_AT} IS NOT NULL)"
         )

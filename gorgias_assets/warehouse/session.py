@@ -110,8 +110,19 @@ class Session(ABC):
         """Return the condition of a slice for a query of many columns, so that the engine reads less of them."""
         return self.condition(table, where)
 
+    def rows_of(self, table: Table) -> str:
+        """Return a relation of the table's rows, for FROM and JOIN: its name, unless the engine asks for a filter."""
+        return self.dialect.name_of(table)
+
+    def everything(self, table: Table, alias: str) -> str:  # noqa: ARG002
+        """Return a further condition that all rows meet, for the target of a statement: the engine may ask for one.
+
+        It begins with AND, or is empty.
+        """
+        return ""
+
     def count(self, table: Table) -> int:
-        ((rows,),) = self.execute(f"SELECT COUNT(*) FROM {self.dialect.name_of(table)}")
+        ((rows,),) = self.execute(f"SELECT COUNT(*) FROM {self.rows_of(table)}")
         return int(rows)
 
     def pruning_of(self, table: Table, field: str, ids: Collection[int]) -> str:  # noqa: ARG002

@@ -110,7 +110,7 @@ class Warehouse(ABC):
                 f"SELECT MIN(position) FROM {positions} WHERE sweep = {dialect.literal(key)} AND {good}"
                 if positions
                 else "",
-                f"SELECT MAX({EXTRACTED_AT}) FROM {dialect.name_of(table)}" if is_read else "",
+                f"SELECT MAX({EXTRACTED_AT}) FROM {session.rows_of(table)}" if is_read else "",
             )
             found = session.execute(f"SELECT {', '.join(f'({query})' if query else 'NULL' for query in queries)}")
         return Before(*found[0])
@@ -120,7 +120,6 @@ class Warehouse(ABC):
 
         A wrong clock had stamped them; they would win over everything that is read until then.
         """
-        name = self.dialect.name_of(table)
 
         def ahead() -> str:
             return f"{EXTRACTED_AT} > {self.dialect.moment(now() + CLOCKS_DIFFER)}"
@@ -128,11 +127,12 @@ class Warehouse(ABC):
         with self._reading_table(table) as session:
             if session is None or EXTRACTED_AT not in session.columns_of(table):
                 return 0
-            if not session.execute(f"SELECT 1 FROM {name} WHERE {ahead()} LIMIT 1"):
+            if not session.execute(f"SELECT 1 FROM {session.rows_of(table)} WHERE {ahead()} LIMIT 1"):
                 return 0
         with self._writing(table.schema) as session:  # others may have written while this waited: ask for the time anew
             ((rows,),) = session.execute(
-                f"UPDATE {name} SET {EXTRACTED_AT} = {self.dialect.moment(to)} WHERE {ahead()}"
+                f"UPDATE {self.dialect.name_of(table)} AS target SET {EXTRACTED_AT} = {self.dialect.moment(to)} "
+                f"WHERE {ahead()}{session.everything(table, 'target')}"
             )
         return int(rows)
 
@@ -162,18 +162,20 @@ class Warehouse(ABC):
         """Return the state of the table after a reading that began at `since`, in one query of all of it."""
         if len(windows) > MOST_WINDOWS:
             return replace(self.after(table, covered, since), counts=self.counts(table, touch_fields, windows))
-        name = self.dialect.name_of(table)
         copies = "COUNT(id) - COUNT(DISTINCT id)" if self.may_store_copies else "0"
         state = f"COUNT(*) AS there_are, {copies} AS copies, COUNT(*) - COUNT(id) AS without_id"
-        query = f"SELECT -1 AS number, {state}, {self._absences(covered, since)} FROM {name}"
-        if windows:
-            touched = self._touched(table, touch_fields, windows)
-            query += f" UNION ALL SELECT number, there_are, 0, 0, 0, 0, 0 FROM ({touched}) AS in_windows"
         with self._reading_table(table) as session:
-            found = {number: counted for number, *counted in session.execute(query)} if session else {}
-        rows, copies_found, without_id, *absences = (int(count or 0) for count in found.get(-1, [0] * 6))
+            if session is None:
+                return After(0, 0, Absences(0, 0, 0), Counts(0, [0] * len(windows)))
+            rows = session.rows_of(table)
+            query = f"SELECT -1 AS number, {state}, {self._absences(covered, since)} FROM {rows}"
+            if windows:
+                touched = self._touched(rows, touch_fields, windows)
+                query += f" UNION ALL SELECT number, there_are, 0, 0, 0, 0, 0 FROM ({touched}) AS in_windows"
+            found = {number: counted for number, *counted in session.execute(query)}
+        there_are, copies_found, without_id, *absences = (int(count or 0) for count in found[-1])
         touched_rows = [found.get(number, [0])[0] for number in range(len(windows))]
-        return After(copies_found, without_id, Absences(*absences), Counts(rows, touched_rows))
+        return After(copies_found, without_id, Absences(*absences), Counts(there_are, touched_rows))
 
     def absences(self, table: Table, covered: Covered, since: datetime, named: Collection[int] = ()) -> Absences:
         """Count the living rows that no request since then has read, without those `named`."""
@@ -182,7 +184,7 @@ class Warehouse(ABC):
                 return Absences(0, 0, 0)
             with session.naming(named) as among:
                 sums = self._absences(covered, since, f"NOT {among('id')}")
-                (counted,) = session.execute(f"SELECT {sums} FROM {self.dialect.name_of(table)}")
+                (counted,) = session.execute(f"SELECT {sums} FROM {session.rows_of(table)}")
         return Absences(*(int(rows or 0) for rows in counted))
 
     def _absences(self, covered: Covered, since: datetime | None, condition: str = "TRUE") -> str:
@@ -204,7 +206,7 @@ class Warehouse(ABC):
 
         They are rows that no request since then has read, the newest first, at most `limit` for each of `ids`.
         """
-        dialect, name = self.dialect, self.dialect.name_of(table)
+        dialect = self.dialect
         near, far = (dialect.json_text(f"{side}.{dialect.quoted(field)}", "id") for side in ("one", "other"))
         with self._reading_table(table) as session:
             if session is None:
@@ -213,7 +215,7 @@ class Warehouse(ABC):
                 found = session.execute(
                     "SELECT id FROM (SELECT other.id AS id, "
                     "ROW_NUMBER() OVER (PARTITION BY one.id ORDER BY other.id DESC) AS number "
-                    f"FROM {name} AS one JOIN {name} AS other ON {near} = {far} "
+                    f"FROM {session.rows_of(table)} AS one JOIN {session.rows_of(table)} AS other ON {near} = {far} "
                     f"WHERE {among('one.id')} AND other.id <> one.id AND other.{DELETED_AT} IS NULL "
                     f"AND other.{EXTRACTED_AT} < {dialect.moment(since)}) AS ranked WHERE number <= {limit}"
                 )
@@ -227,7 +229,7 @@ class Warehouse(ABC):
                 return []
             with session.naming(ids) as among:
                 found = session.execute(
-                    f"SELECT id, {MERGED_INTO} FROM {dialect.name_of(table)} "
+                    f"SELECT id, {MERGED_INTO} FROM {session.rows_of(table)} "
                     f"WHERE {DELETED_AT} >= {dialect.moment(since)} AND {MERGED_INTO} IS NOT NULL "
                     f"AND id IS NOT NULL AND ({among('id')} OR {among(MERGED_INTO)})"
                 )
@@ -248,7 +250,7 @@ class Warehouse(ABC):
             session.execute(
                 f"MERGE INTO {bookkeeping.ensured(session, table, bookkeeping.CANDIDATES)} AS target "
                 f"USING (SELECT id, {EXTRACTED_AT} AS read_at, {DELETED_AT} IS NOT NULL AS is_gone, "
-                f"({missing}) IS TRUE AS is_missing FROM {dialect.name_of(table)} WHERE id IS NOT NULL) AS source "
+                f"({missing}) IS TRUE AS is_missing FROM {session.rows_of(table)} WHERE id IS NOT NULL) AS source "
                 "ON target.id = source.id "
                 "WHEN MATCHED AND source.is_missing AND source.read_at >= target.noted_at "
                 f"THEN UPDATE SET noted_at = {noted_at} "
@@ -273,7 +275,7 @@ class Warehouse(ABC):
             found = session.execute(
                 f"SELECT {selected}, COALESCE(noted.looks, 0) AS looks, {due} AS is_due, COUNT(*) OVER () AS there_are "
                 f"FROM {noted} AS noted "
-                f"JOIN {dialect.name_of(table)} AS stored ON stored.id = noted.id "
+                f"JOIN {session.rows_of(table)} AS stored ON stored.id = noted.id "
                 f"WHERE stored.{DELETED_AT} IS NULL AND stored.{EXTRACTED_AT} < noted.noted_at "
                 f"ORDER BY is_due DESC, looks, noted.noted_at, stored.id LIMIT {limit}"
             )
@@ -324,14 +326,17 @@ class Warehouse(ABC):
                 self.counts(table, touch_fields, part) for part in (windows[:MOST_WINDOWS], windows[MOST_WINDOWS:])
             )
             return Counts(rest.rows, [*first.touched, *rest.touched])
-        query = f"SELECT -1 AS number, COUNT(*) AS there_are FROM {self.dialect.name_of(table)}"
-        if windows:
-            query += f" UNION ALL {self._touched(table, touch_fields, windows)}"
         with self._reading_table(table) as session:
-            counted = dict(session.execute(query)) if session else {}
-        return Counts(counted.get(-1, 0), [counted.get(number, 0) for number in range(len(windows))])
+            if session is None:
+                return Counts(0, [0] * len(windows))
+            rows = session.rows_of(table)
+            query = f"SELECT -1 AS number, COUNT(*) AS there_are FROM {rows}"
+            if windows:
+                query += f" UNION ALL {self._touched(rows, touch_fields, windows)}"
+            counted = dict(session.execute(query))
+        return Counts(counted[-1], [counted.get(number, 0) for number in range(len(windows))])
 
-    def _touched(self, table: Table, touch_fields: Sequence[str], windows: Sequence[Window]) -> str:
+    def _touched(self, rows: str, touch_fields: Sequence[str], windows: Sequence[Window]) -> str:
         """Return a query for the number of each window, and of the living rows touched in it if there are any.
 
         Touches meet windows by their day: an engine compares each with the few windows of that day, not with all.
@@ -342,7 +347,7 @@ class Warehouse(ABC):
             for number, window in enumerate(windows)
         ]
         touches = " UNION ALL ".join(
-            f"SELECT id, {dialect.quoted(field)} AS touch FROM {dialect.name_of(table)} WHERE {DELETED_AT} IS NULL"
+            f"SELECT id, {dialect.quoted(field)} AS touch FROM {rows} WHERE {DELETED_AT} IS NULL"
             for field in touch_fields
         )
         days = (
@@ -391,12 +396,16 @@ class Warehouse(ABC):
                 raise WarehouseError(f"There is no table {table} in {self}; materialize its asset first.")
             selected = ", ".join(map(self.dialect.quoted, columns)) if columns else "*"
             return session.arrow(
-                f"SELECT {selected} FROM {self.dialect.name_of(table)} WHERE {session.narrowed(table, where)}"
+                f"SELECT {selected} FROM {session.rows_of(table)} WHERE {session.narrowed(table, where)}"
             )
 
     def has_table(self, table: Table) -> bool:
         with self._reading_table(table) as session:
             return session is not None
+
+    def rows_of(self, table: Table) -> str:
+        """Return a relation of the table's rows for `query`, to write after FROM or JOIN."""
+        return self.dialect.name_of(table)
 
     def query(self, schema: str, query: str) -> pa.Table:
         """Return the rows of a query, in the engine's dialect, of tables of the schema."""

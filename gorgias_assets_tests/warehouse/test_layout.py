@@ -1,5 +1,6 @@
 """Expirations, descriptions, partitions and required filters of tables, and the view of living rows."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,10 +10,14 @@ import pyarrow as pa
 import pytest
 from google.cloud import bigquery as google
 
+from gorgias_assets.api.uri import InvalidUri
 from gorgias_assets.columns import ADDED_COLUMNS, Column, Kind
 from gorgias_assets.io_managers.bigquery import GorgiasBigQueryIOManager
+from gorgias_assets.io_managers.from_uri import io_manager_from_uri
+from gorgias_assets.warehouse.bigquery.layout import Layout
 from gorgias_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
-from gorgias_assets.warehouse.tables import Saved, Tombstone, WarehouseError
+from gorgias_assets.warehouse.tables import Absences, Dimension, Saved, Tombstone, WarehouseError
+from gorgias_assets.windows import Window
 from gorgias_assets_tests.bigquery.emulator import Emulator
 from gorgias_assets_tests.bigquery.faulty import FaultyBigQuery, altered, lost, refused
 from gorgias_assets_tests.engines import BigQueryProject, Engine, on_each_warehouse
@@ -20,7 +25,9 @@ from gorgias_assets_tests.warehouse.test_warehouse import (
     COLUMNS,
     FIRST,
     LETTERS,
+    NOON,
     SECOND,
+    THIRD,
     letter,
     merge,
     read_at,
@@ -250,3 +257,113 @@ def test_in_bigquery_a_view_is_replaced_when_a_column_was_added_and_nothing_is_s
     ]
     assert comments(project)["letters_live"] == "Rows of letters that are not gone. One row per letter."
     assert project.descriptions("post", "letters_live") == described(REWORDED, ("_deleted_at", "_merged_into"))
+
+
+@pytest.mark.parametrize(("setting", "kind"), [({}, "DAY"), ({"partition_by": "month"}, "MONTH")])
+def test_a_new_table_is_partitioned_as_set_and_an_existing_one_is_left(project, setting, kind):
+    warehouse = project.merging_with(**setting)
+    warehouse.merge(LETTERS, COLUMNS, read_at(FIRST, letter(1)))
+    other = project.merging_with(partition_by="day" if setting else "month")
+    other.merge(LETTERS, COLUMNS, read_at(SECOND, letter(1, text="new")))
+    partitioning = project.table("post", "letters").time_partitioning
+    assert (partitioning.type_, partitioning.field) == (kind, "created_datetime")
+    assert stored(project) == {1: "new"}
+
+
+def test_in_partitions_of_months_rows_are_found_and_marked_on_each_of_their_days(project):
+    warehouse = project.merging_with(partition_by="month")
+    days = {n: NOON + timedelta(days=20 * n) for n in range(4)}
+    for read, text in ((FIRST, "old"), (SECOND, "new")):
+        warehouse.merge(LETTERS, COLUMNS, read_at(read, *(letter(n, day, text=text) for n, day in days.items())))
+    warehouse.settle_candidates(LETTERS, [1, 3], [Tombstone(n, THIRD) for n in (1, 3)], {})
+    assert stored(project) == dict.fromkeys(days, "new")
+    assert stored(project, "_deleted_at") == {0: None, 1: THIRD, 2: None, 3: THIRD}
+    (update,) = [statement for statement in project.statements() if statement.startswith("UPDATE")]
+    assert "target.created_datetime >= TIMESTAMP '2025-03-30 00:00:00+00:00'" in update
+
+
+def test_a_merged_table_requires_a_filter_if_that_is_set_and_keeps_it_if_not(project):
+    project.merging_with(require_partition_filter=True).merge(LETTERS, COLUMNS, read_at(FIRST), Saved("march", "{}"))
+    assert {"requirePartitionFilter": True} in project.changes()
+    for _ in range(2):
+        project.warehouse().merge(LETTERS, COLUMNS, read_at(FIRST))
+        assert project.table("post", "letters").require_partition_filter
+    assert not project.table("post", "_sweep_positions").require_partition_filter
+    assert project.query("SELECT * FROM post.letters_live") == []
+    merge(project, read_at(FIRST), table=replace(LETTERS, name="replies"))
+    assert not project.table("post", "replies").require_partition_filter
+
+
+def requires_a_filter(table: Any) -> None:
+    table["requirePartitionFilter"] = True
+
+
+def test_each_statement_names_the_partitions_of_a_table_that_requires_it(project):
+    """The emulator would take no condition outside WHERE. So only this project believes that the table requires one."""
+    project.proxy.befall("GET .*/tables/(letters|replies)[?]", altered(requires_a_filter), times=None)
+    warehouse, replies = project.merging_with(require_partition_filter=True), replace(LETTERS, name="replies")
+    last_day = datetime.max.replace(tzinfo=UTC)
+    warehouse.merge(LETTERS, COLUMNS, read_at(FIRST, *map(letter, (1, 2, 3)), letter(4, last_day)), Saved("all", "{}"))
+    warehouse.merge(LETTERS, COLUMNS, read_at(FIRST, letter(5, None)))
+    warehouse.merge(replies, COLUMNS, read_at(FIRST, letter(9, letter_id=1), letter(8, last_day, letter_id=2)))
+    project.execute("INSERT INTO post.letters SELECT * FROM post.letters WHERE id = 2 AND created_datetime IS NOT NULL")
+    assert warehouse.leave_one_of_each_id(LETTERS) == 0
+    assert warehouse.pull_back(LETTERS, lambda: FIRST - timedelta(hours=1), FIRST) == 5
+    everything = ("created_datetime", None, None)
+    assert warehouse.absences(LETTERS, everything, SECOND) == Absences(5, 4, 4)
+    warehouse.note_candidates(LETTERS, everything, [], SECOND, THIRD)
+    assert len(warehouse.candidates(LETTERS, ["id"], 10).rows) == 4
+    gone = [Tombstone(1, THIRD), Tombstone(2, THIRD), Tombstone(4, THIRD)]
+    assert warehouse.settle_candidates(LETTERS, [1, 2, 4], gone, {replies: "letter_id"}, {3: THIRD}) == 2
+    assert warehouse.merges(LETTERS, [1], FIRST) == []
+    assert warehouse.kin(LETTERS, "data", [3], SECOND, 10) == []
+    windows = (Window(NOON, NOON + timedelta(days=1)),)
+    assert warehouse.counts(LETTERS, ("created_datetime", "opened_datetime"), windows).touched == [1]
+    assert warehouse.read(LETTERS, (Dimension(("opened_datetime", "created_datetime"), windows),)).num_rows == 3
+    counted = f"SELECT COUNT(*) AS n FROM {warehouse.rows_of(LETTERS)} AS letters"
+    assert warehouse.query("post", counted).to_pylist() == [{"n": 5}]
+    statements = [job.query for job in project.jobs() if job.job_id.startswith("gorgias_") and job.job_type == "query"]
+    of_data = [statement for statement in statements if "`local.post.letters`" in statement or ".replies`" in statement]
+    assert len(of_data) > 15
+    for statement in of_data:
+        names = len(re.findall(r"`local\.post\.(letters|replies)`", statement))
+        filters = len(re.findall(r"created_datetime IS NULL OR [a-z.]*created_datetime (IS|>=)", statement))
+        assert filters >= names, statement
+
+
+def test_statements_have_no_further_condition_if_the_table_requires_none(project):
+    warehouse = project.warehouse()
+    warehouse.merge(LETTERS, COLUMNS, read_at(FIRST, letter(1, None)))
+    warehouse.leave_one_of_each_id(LETTERS)
+    assert warehouse.rows_of(LETTERS) == "`local.post.letters`"
+    assert not [statement for statement in project.statements() if "IS NOT NULL)" in statement]
+
+
+URI = "bigquery://my-project?api_endpoint=http://localhost:9050"
+
+
+def test_the_settings_of_the_layout_are_parameters_of_the_uri():
+    parameters = "&partition_by=month&partition_expiration_days=400&require_partition_filter=true"
+    manager = io_manager_from_uri(URI + parameters)
+    assert isinstance(manager, GorgiasBigQueryIOManager)
+    assert manager.warehouse().layout == Layout("month", 400, require_partition_filter=True)
+    unset = io_manager_from_uri(f"{URI}&require_partition_filter=false")
+    assert isinstance(unset, GorgiasBigQueryIOManager)
+    assert unset.warehouse().layout == Layout("day", None, require_partition_filter=False)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "must_be"),
+    [
+        ("partition_by=week", "partition_by must be day or month."),
+        ("partition_by=MONTH", "partition_by must be day or month."),
+        ("partition_expiration_days=0", "partition_expiration_days must be a number of days from 1 to 99999."),
+        ("partition_expiration_days=1.5", "partition_expiration_days must be a number of days from 1 to 99999."),
+        ("partition_expiration_days=100000", "partition_expiration_days must be a number of days from 1 to 99999."),
+        ("require_partition_filter=yes", "require_partition_filter must be true or false."),
+    ],
+)
+def test_a_setting_of_the_layout_that_is_no_such_value_is_refused_with_a_sentence(parameter, must_be):
+    with pytest.raises(InvalidUri) as caught:
+        io_manager_from_uri(f"{URI}&{parameter}")
+    assert str(caught.value) == f"The warehouse URI's {must_be}"

@@ -49,6 +49,9 @@ STAGING_KEPT = timedelta(days=1)
 # By itself PARSE_JSON refuses a number that BigQuery would write in other digits, such as 0.818739159369892 and one in
 # a few thousand other fractions. Rounding keeps these, and changes integers beyond 64 bits: see `storable_json`.
 _ROUNDED = "PARSE_JSON({}, wide_number_mode=>'round')"
+# A condition that all rows meet, and that BigQuery takes for a filter, since both sides are about that column alone
+# (github.com/dbt-labs/dbt-bigquery/pull/986).
+_ANYWHERE = f"({{0}}{PARTITIONED_BY} IS NULL OR {{0}}{PARTITIONED_BY} IS NOT NULL)"
 _MOST_RANGES = 200  # of days that one statement names
 _ROWS_ENCODED = 4_096  # at a time, which bounds memory
 _MOST_UPDATES = 10  # of a table's properties, while other runs change them as well
@@ -153,7 +156,7 @@ class BigQuerySession(Session):
         if not where or is_by_day or not is_pruned:
             return condition
         days = self._days_of(table, condition)
-        return f"({condition}){self._created_on(days, PARTITIONED_BY)}"
+        return f"({condition}){self._created_on(table, days, '')}"
 
     def schema_of(self, table: Table) -> pa.Schema:
         return arrow_schema(self._existing(table.name).schema)
@@ -191,18 +194,21 @@ class BigQuerySession(Session):
     def ensure_view_of_living(self, table: Table, columns: Sequence[Column], description: str) -> None:
         """Replace the view if a column was added: BigQuery fixes the columns of SELECT * when a view is created."""
         view = Table(table.schema, f"{table.name}_live")
-        query = (
+        plain = (
             f"SELECT * EXCEPT ({DELETED_AT}, {MERGED_INTO}) FROM {self.dialect.name_of(table)} "
             f"WHERE {DELETED_AT} IS NULL"
         )
+        filtered = f"{plain} AND {_ANYWHERE.format('')}"
+        query = filtered if _needs_filter(self._existing(table.name)) else plain
         if not self.columns_of(view):
             created = bigquery.Table(self._reference(view.name))
             created.view_query = query
             self._ensure(created)
-        if self._existing(view.name).view_query != query:
+        found, types = self._existing(view.name), self.columns_of(table)
+        if found.view_query not in (plain, filtered):
             return
-        types = self.columns_of(table)
-        if self.columns_of(view) != {name: types[name] for name in types if name not in (DELETED_AT, MERGED_INTO)}:
+        shown = {name: types[name] for name in types if name not in (DELETED_AT, MERGED_INTO)}
+        if found.view_query != query or self.columns_of(view) != shown:
             self.execute(f"CREATE OR REPLACE VIEW {self.dialect.name_of(view)} AS {query}")
             self._tables.pop(view.name)
         self._correct_expiration(view, Layout())
@@ -213,7 +219,7 @@ class BigQuerySession(Session):
         json_columns = [field.name for field in found.schema if field.field_type == "JSON"]
         with self.staged(storable_json(rows, json_columns)) as staged:
             source = f"(SELECT {self._selected(rows.column_names, found.schema, _ROUNDED)} FROM {staged})"
-            statement = self.dialect.merge(table, source, rows.column_names, self._pruning(found, rows))
+            statement = self.dialect.merge(table, source, rows.column_names, self._pruning(table, rows))
             job = self._jobs.query(statement)
         changed, new = job.num_dml_affected_rows or 0, job.dml_stats.inserted_row_count if job.dml_stats else 0
         return Merged(changed, new)
@@ -266,26 +272,31 @@ class BigQuerySession(Session):
 
     def leave_one_of_each_id(self, table: Table) -> None:
         """Keep the copy that was read last. The copies may differ in their day of creation."""
-        name = self.dialect.name_of(table)
-        repeated = (
-            f"SELECT id FROM {name} WHERE id IS NOT NULL GROUP BY id HAVING COUNT(*) > 1 LIMIT {self.most_ids}"
-        )
+        name, stored = self.dialect.name_of(table), self.rows_of(table)
+        repeated = f"SELECT id FROM {stored} WHERE id IS NOT NULL GROUP BY id HAVING COUNT(*) > 1 LIMIT {self.most_ids}"
         while ids := [row_id for (row_id,) in self.execute(repeated)]:
             among = self.dialect.among("id", ids)
             self.execute(
-                f"MERGE INTO {name} AS target USING (SELECT * FROM {name} WHERE {among} "
+                f"MERGE INTO {name} AS target USING (SELECT * FROM {stored} WHERE {among} "
                 f"QUALIFY ROW_NUMBER() OVER (PARTITION BY id ORDER BY {EXTRACTED_AT} DESC) = 1) AS source ON FALSE "
-                f"WHEN NOT MATCHED BY SOURCE AND {among} THEN DELETE WHEN NOT MATCHED BY TARGET THEN INSERT ROW"
+                f"WHEN NOT MATCHED BY SOURCE AND {among}{self.everything(table, 'target')} THEN DELETE "
+                "WHEN NOT MATCHED BY TARGET THEN INSERT ROW"
             )
-            copies = dict(self.execute(repeated))
-        return copies.get(None, 0)
+
+    def rows_of(self, table: Table) -> str:
+        name = self.dialect.name_of(table)
+        found = self._existing(table.name)
+        return f"(SELECT * FROM {name} WHERE {_ANYWHERE.format('')})" if _needs_filter(found) else name
+
+    def everything(self, table: Table, alias: str) -> str:
+        return f" AND {_ANYWHERE.format(f'{alias}.')}" if _needs_filter(self._existing(table.name)) else ""
 
     def pruning_of(self, table: Table, field: str, ids: Collection[int]) -> str:
         found = self._existing(table.name)
         if not is_partitioned(found):
             return ""
         with self.naming(ids) as among:
-            return self._created_on(self._days_of(table, among(self.dialect.quoted(field))))
+            return self._created_on(table, self._days_of(table, among(self.dialect.quoted(field))))
 
     def parts(self, rows: pa.Table) -> list[pa.Table]:
         """Return parts of no more days of creation than a job may change partitions."""
@@ -300,24 +311,26 @@ class BigQuerySession(Session):
     def _days_of(self, table: Table, condition: str) -> set[date]:
         """Return the days on which the rows that meet the condition were created, by a query of narrow columns."""
         days = self.execute(
-            f"SELECT DISTINCT TIMESTAMP_TRUNC({PARTITIONED_BY}, DAY) FROM {self.dialect.name_of(table)} "
-            f"WHERE {condition}"
+            f"SELECT DISTINCT TIMESTAMP_TRUNC({PARTITIONED_BY}, DAY) FROM {self.rows_of(table)} WHERE {condition}"
         )
         return {day.date() for (day,) in days if day is not None}
 
-    def _pruning(self, table: bigquery.Table, rows: pa.Table) -> str:
+    def _pruning(self, table: Table, rows: pa.Table) -> str:
         """Return the condition of the days on which `rows` were created, so that BigQuery reads only these.
 
         Stored rows without a day are included, since their creation may have been unreadable before.
         """
-        if not is_partitioned(table) or rows[PARTITIONED_BY].null_count:
+        if not is_partitioned(self._existing(table.name)):
             return ""
+        if rows[PARTITIONED_BY].null_count:
+            return self.everything(table, "target")
         days = pc.unique(rows[PARTITIONED_BY].cast(pa.date32(), safe=False))
-        return self._created_on(set(days.to_pylist()))
+        return self._created_on(table, set(days.to_pylist()))
 
-    def _created_on(self, days: Collection[date], column: str = f"target.{PARTITIONED_BY}") -> str:
+    def _created_on(self, table: Table, days: Collection[date], alias: str = "target.") -> str:
         if date.max in days:  # a window of this day would end beyond the last datetime
-            return ""
+            return self.everything(table, "target") if alias else ""
+        column = f"{alias}{PARTITIONED_BY}"
         return f" AND ({column} IS NULL OR {self.dialect.within(column, ranges_of(days))})"
 
     def _selected(
@@ -395,6 +408,10 @@ class BigQuerySession(Session):
 
     def _reference(self, name: str) -> bigquery.TableReference:
         return bigquery.DatasetReference(self._client.project, self._dataset).table(name)
+
+
+def _needs_filter(table: bigquery.Table) -> bool:
+    return bool(table.require_partition_filter) and is_partitioned(table)
 
 
 def ranges_of(days: Collection[date]) -> list[Window]:

@@ -67,6 +67,12 @@ class BigQueryWarehouse(Warehouse):
             if session.columns_of(table):
                 session.leave_one_of_each_id(table)
 
+    def rows_of(self, table: Table) -> str:
+        if not self.layout.require_partition_filter:
+            return super().rows_of(table)
+        with self._reading_table(table) as session:
+            return session.rows_of(table) if session else super().rows_of(table)
+
     @contextmanager
     def _writing(self, schema: str) -> Iterator[BigQuerySession]:
         with self._session(schema, creates=True) as session:
