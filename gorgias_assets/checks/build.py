@@ -66,14 +66,16 @@ def _step(
         judged = [
             (check, *_judged(check, checked)) for check in checks if dg.AssetCheckKey(asset, check.name) in selected
         ]
+        warehouse = tables[entity.name].warehouse
         for check, verdict, severity in judged:
+            is_last = check is judged[-1][0]
             yield dg.AssetCheckResult(
                 asset_key=asset,
                 check_name=check.name,
                 passed=verdict.passed,
                 severity=severity,
                 description=verdict.description,
-                metadata={**verdict.metadata, **tables[entity.name].warehouse.bill()},
+                metadata={**verdict.metadata, **warehouse.bill(), **(warehouse.jobs_billed() if is_last else {})},
             )
 
     return gorgias_checks

@@ -27,13 +27,14 @@ LINE = "{:<36}{:>10}{:>7}  {:<18}{:<13}{:<10}{}"
 def print_status(account: Account, resources: Mapping[str, Any]) -> int:
     """Print a line on the account, one on the warehouse, and one for each table. Raises `WarehouseError`."""
     io_manager = resources[account.io_manager_key].create_io_manager(dg.build_init_resource_context())
-    print(f"account    {_calls(resources[account.name], account)}\nwarehouse  {io_manager.warehouse}\n")
+    warehouse = io_manager.warehouse.billed_to({"command": "status"})
+    print(f"account    {_calls(resources[account.name], account)}\nwarehouse  {warehouse}\n")
     print(LINE.format("table", "rows", "gone", "last touched", "complete to", "today", "missing or failed"))
     with dg.DagsterInstance.get() as instance:
         for entity in account.entities:
             table = io_manager.table_of(account.key_of(entity))
             days = _days(instance, account, entity) if isinstance(entity.read, ByDate) else ("-", "-", "-")
-            print(LINE.format(str(table), *_rows(io_manager.warehouse, table, entity), *days))
+            print(LINE.format(str(table), *_rows(warehouse, table, entity), *days))
     return 0
 
 

@@ -1,7 +1,7 @@
 """The IO manager of BigQuery."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import dagster as dg
@@ -14,8 +14,10 @@ from gorgias_assets.warehouse.bigquery.credentials import (
     credentials_of_base64,
     credentials_of_file,
     default_credentials,
+    impersonated,
 )
 from gorgias_assets.warehouse.bigquery.layout import Layout
+from gorgias_assets.warehouse.bigquery.load_files import LoadFormat
 from gorgias_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
 from gorgias_assets.warehouse.tables import WarehouseError
 
@@ -23,7 +25,11 @@ if TYPE_CHECKING:
     from dagster_gcp import BigQueryResource  # takes long to load
 
 JOB_ID_PREFIX = "gorgias_"
-_PROJECT = re.compile(r"//((?:[a-z0-9-]+(?:\.[a-z0-9-]+)+:(?![0-9]))?[a-zA-Z0-9][a-zA-Z0-9-]{0,62})/?")
+_PROJECT_ID = r"(?:[a-z0-9-]+(?:\.[a-z0-9-]+)+:(?![0-9]))?[a-zA-Z0-9][a-zA-Z0-9-]{0,62}"
+_PROJECT = re.compile(rf"//({_PROJECT_ID})/?")
+_SERVICE_ACCOUNT = r"[a-z0-9-]{1,63}@[a-z0-9.-]{1,200}\.gserviceaccount\.com"
+_LABEL = "[a-z][a-z0-9_-]{0,62}:[a-z0-9_-]{0,63}"  # as Google allows, in ASCII
+_LEAST_BILLED = 10 * 2**20  # for a statement, and for each of its tables
 _PORT = r"(:(6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|[1-9]\d{0,3}))?"
 _HOST = rf"([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|\[::1\]){_PORT}"
 # For each parameter of a URI its form, in words too.
@@ -35,10 +41,18 @@ _FORMS = {
         "the path of a file",
     ),
     "gcp_credentials": (re.compile(r"[A-Za-z0-9+/_=\s-]+"), "a key in base64"),
-    "maximum_bytes_billed": (re.compile(r"0*[1-9][0-9]{0,17}"), "a number of bytes above 0"),
     "partition_by": (re.compile("day|month"), "day or month"),
     "partition_expiration_days": (re.compile(r"0*[1-9][0-9]{0,4}"), "a number of days from 1 to 99999"),
     "require_partition_filter": (re.compile("true|false"), "true or false"),
+    "billing_project": (re.compile(_PROJECT_ID), "the id of a project"),
+    "impersonate": (re.compile(_SERVICE_ACCOUNT), "the address of a service account"),
+    "labels": (
+        re.compile(rf"{_LABEL}(,{_LABEL}){{0,59}}"),
+        "labels such as team:support,tier:bronze, of small letters, digits, - and _",
+    ),
+    "load_format": (re.compile("|".join(form.value for form in LoadFormat)), "parquet or ndjson"),
+    "staging_dataset": (re.compile(r"[A-Za-z0-9_]{1,1024}"), "the name of a dataset, of letters, digits and _"),
+    "maximum_bytes_billed": (re.compile(r"0*[1-9][0-9]{0,17}"), "a number of bytes"),
     "api_endpoint": (re.compile(rf"https?://{_HOST}(/[A-Za-z0-9._/-]*)?"), "a URL such as https://<host>"),
     "storage_endpoint": (re.compile(_HOST), "a host, with or without a port"),
 }
@@ -52,7 +66,7 @@ class GorgiasBigQueryIOManager(dg.ConfigurableIOManagerFactory):
     `EnvVar`, is a resource dependency and no config field, so that the key is in no snapshot, page or event of Dagster.
     """
 
-    project: str = Field(description="The Google Cloud project that holds the tables and pays for the jobs.")
+    project: str = Field(description="The Google Cloud project that holds the tables, and pays for the jobs.")
     dataset: str | None = Field(
         default=None, description="The dataset of the tables; by default the last part of an asset's prefix."
     )
@@ -63,9 +77,25 @@ class GorgiasBigQueryIOManager(dg.ConfigurableIOManagerFactory):
         default=None, description="File of a key, instead of application-default credentials."
     )
     gcp_credentials: dg.ResourceDependency[str] = None  # type: ignore[assignment]  # Dagster types no default
-    maximum_bytes_billed: int | None = Field(
-        default=None, gt=0, description="A statement that would be billed for more bytes fails, at no cost."
+    impersonate: str | None = Field(
+        default=None, description="Address of a service account to act as, with the credentials as its token creator."
     )
+    billing_project: str | None = Field(
+        default=None, description="The project in which jobs run and that pays for them; by default `project`."
+    )
+    maximum_bytes_billed: int | None = Field(
+        default=None,
+        description="A statement that would be billed for more bytes fails, at no cost; at least 10485760 (10 MB), the "
+        "least that Google bills.",
+    )
+    labels: dict[str, str] | None = Field(
+        default=None, description="Labels of each job, besides those of its run, asset and partition."
+    )
+    staging_dataset: str | None = Field(
+        default=None,
+        description="The dataset of staging tables, in the same location; by default that of the table.",
+    )
+    load_format: str = Field(default="parquet", description="Format of the files that are loaded: parquet or ndjson.")
     partition_by: Literal["day", "month"] = Field(
         default="day",
         description="The length of a new table's partitions; month is for less than about 30,000 tickets a month.",
@@ -91,6 +121,10 @@ class GorgiasBigQueryIOManager(dg.ConfigurableIOManagerFactory):
         default=None, description="Host of a private or regional endpoint, or of an emulator, to read frames from."
     )
 
+    def __init__(self, **settings: Any) -> None:
+        _check(settings)
+        super().__init__(**settings)
+
     @classmethod
     def from_resource(cls, bigquery: "BigQueryResource", **settings: Any) -> Self:
         """Return an IO manager with the project, location and key of a resource that other assets use as well.
@@ -105,11 +139,16 @@ class GorgiasBigQueryIOManager(dg.ConfigurableIOManagerFactory):
         return MergingIOManager(self.warehouse(), self.dataset)
 
     def warehouse(self) -> BigQueryWarehouse:
-        """Raises `WarehouseError` if there are no credentials."""
+        """Raises `WarehouseError` if there are no credentials, or a setting is not what it must be."""
         return BigQueryWarehouse(
             project=self.project,
             credentials=self._credentials(),
             location=self.location,
+            billing_project=self.billing_project,
+            staging_dataset=self.staging_dataset,
+            load_format=LoadFormat(self.load_format),
+            labels=self.labels or {},
+            warn=dg.get_dagster_logger().warning,
             dataset_description="Gorgias helpdesk, kept by gorgias-assets",
             job_id_prefix=JOB_ID_PREFIX,
             maximum_bytes_billed=self.maximum_bytes_billed,
@@ -128,12 +167,35 @@ class GorgiasBigQueryIOManager(dg.ConfigurableIOManagerFactory):
                     "BigQuery's api_endpoint must use https; http is for an emulator on loopback only."
                 )
             return AnonymousCredentials()
+        credentials = self._own_credentials()
+        return impersonated(credentials, self.impersonate) if self.impersonate else credentials
+
+    def _own_credentials(self) -> Credentials:
         key = self.gcp_credentials
         if isinstance(key, dg.EnvVar):
             key = key.get_value() or ""
         if key:
             return credentials_of_base64(key)
         return credentials_of_file(self.credentials_path) if self.credentials_path else default_credentials()
+
+
+def _check(settings: Mapping[str, Any]) -> None:
+    """Raise `WarehouseError` on a setting that BigQuery would refuse in each job. Variables are read later."""
+    most = settings.get("maximum_bytes_billed")
+    if type(most) is int and most < _LEAST_BILLED:
+        raise WarehouseError(
+            f"maximum_bytes_billed is {most:,} bytes, but Google bills at least {_LEAST_BILLED:,} (10 MB) for each "
+            "statement and table, so all would fail; set it to that or more."
+        )
+    for name in ("billing_project", "impersonate", "load_format", "staging_dataset"):
+        form, must_be = _FORMS[name]
+        if type(value := settings.get(name)) is str and not form.fullmatch(value):
+            raise WarehouseError(f"BigQuery's {name} must be {must_be}.")
+    labels = settings.get("labels")
+    form, must_be = _FORMS["labels"]
+    given = ",".join(f"{name}:{value}" for name, value in labels.items()) if isinstance(labels, dict) else ""
+    if labels and not form.fullmatch(given):
+        raise WarehouseError(f"BigQuery's labels must be {must_be}.")
 
 
 def from_uri(
@@ -162,4 +224,12 @@ def from_uri(
         settings[name] = int(settings[name])
     if "require_partition_filter" in settings:
         settings["require_partition_filter"] = settings["require_partition_filter"] == "true"
-    return GorgiasBigQueryIOManager(project=project[1], **settings)
+    if "labels" in settings:
+        pairs = [label.split(":") for label in settings["labels"].split(",")]
+        settings["labels"] = dict(pairs)
+        if len(settings["labels"]) < len(pairs):
+            raise InvalidUri("The warehouse URI's labels name one label twice; give it one value.")
+    try:
+        return GorgiasBigQueryIOManager(project=project[1], **settings)
+    except WarehouseError as error:
+        raise InvalidUri(str(error)) from None

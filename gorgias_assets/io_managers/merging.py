@@ -1,6 +1,6 @@
 """The IO manager: readers of Gorgias are loaded batch by batch, frames replace their partition."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,10 +40,18 @@ class MergingIOManager(dg.IOManager):
     def __init__(self, warehouse: Warehouse, schema: str | None) -> None:
         self.warehouse = warehouse
         self._schema = schema
+        self._billed: dict[tuple[str, str], Warehouse] = {}
+
+    def billed_to(self, run_id: str, step_key: str, labels: Mapping[str, str]) -> Warehouse:
+        """Return the warehouse with the step's bill, to which the next output of the step adds its own costs."""
+        if (run_id, step_key) not in self._billed:
+            self._billed[run_id, step_key] = self.warehouse.billed_to({"dagster_run_id": run_id})
+        return self._billed[run_id, step_key].labelled(labels)
 
     @without_vain_retries()
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
-        warehouse = self.warehouse.billed_to(labels_of(context))
+        warehouse = self.billed_to(context.run_id, context.step_key, labels_of(context))
+        del self._billed[context.run_id, context.step_key]
         match obj:
             case Reader():
                 self._load(context, obj, warehouse)
@@ -55,6 +63,15 @@ class MergingIOManager(dg.IOManager):
                     f"{asset_name(context)} returned a {kind}; return a pandas DataFrame or an Arrow table."
                 )
         context.add_output_metadata(warehouse.bill())
+        self._name_jobs(context, warehouse)
+
+    def _name_jobs(self, context: dg.OutputContext, warehouse: Warehouse) -> None:
+        """Name the jobs on the newest partition only, since each partition of a range has an event."""
+        jobs = warehouse.jobs_billed()
+        if jobs and context.has_asset_partitions:
+            context.step_context.add_asset_metadata(jobs, partition_key=max(context.asset_partition_keys))
+        elif jobs:
+            context.add_output_metadata(jobs)
 
     @without_vain_retries()
     def load_input(self, context: dg.InputContext) -> pd.DataFrame | pa.Table | None:
@@ -66,12 +83,20 @@ class MergingIOManager(dg.IOManager):
         wanted = context.dagster_type.typing_type
         table = self._table(upstream)
         columns = (context.definition_metadata or {}).get("columns")
-        rows = self.warehouse.read(table, slice_of(context, upstream.definition_metadata), columns)
+        rows = self._reader(context).read(table, slice_of(context, upstream.definition_metadata), columns)
         if wanted is pa.Table:
             return rows
         if wanted in (Any, pd.DataFrame):
             return pandas_frame(rows)
         raise WarehouseError(f"{table} can be loaded as a pandas DataFrame or an Arrow table, not as {wanted}.")
+
+    def _reader(self, context: dg.InputContext) -> Warehouse:
+        labels = {"asset": asset_name(context)}
+        try:
+            step = context.step_context
+        except dg.DagsterInvariantViolationError:  # loaded by hand, in no run
+            return self.warehouse.billed_to(labels)
+        return self.billed_to(step.run_id, step.step.key, labels | {"loaded_by": step.step.key})
 
     def table_of(self, asset: dg.AssetKey, schema: str | None = None) -> Table:
         """Return the table of an asset; `schema` is that of its own metadata, and goes first."""

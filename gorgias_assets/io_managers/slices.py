@@ -69,9 +69,10 @@ def asset_name(context: dg.OutputContext | dg.InputContext) -> str:
 
 
 def labels_of(context: dg.OutputContext) -> dict[str, str]:
-    """Return the labels by which the costs of this output can be traced: run, asset and partition."""
-    labels = {"asset": asset_name(context)}
-    if context.has_asset_partitions:
-        keys = context.asset_partition_keys
-        labels["partition"] = keys[0] if len(keys) == 1 else f"{keys[0]}_{keys[-1]}"
-    return labels | {"dagster_run_id": context.run_id}
+    """Return the labels by which the costs of this output can be traced in its run: asset and partition."""
+    return labels_for(asset_name(context), context.asset_partition_keys if context.has_asset_partitions else ())
+
+
+def labels_for(asset: str, keys: Sequence[str]) -> dict[str, str]:
+    partition = {"partition": "_".join(dict.fromkeys((keys[0], keys[-1])))} if keys else {}
+    return {"asset": asset} | partition

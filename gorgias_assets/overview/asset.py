@@ -12,6 +12,7 @@ from gorgias_assets.account import Account
 from gorgias_assets.assets import WAREHOUSE_POOL
 from gorgias_assets.days import newest_materializations
 from gorgias_assets.io_managers.merging import MergingIOManager, without_vain_retries
+from gorgias_assets.io_managers.slices import labels_for
 from gorgias_assets.metadata import began_at
 from gorgias_assets.overview.facts import read_facts
 from gorgias_assets.overview.measures import COLUMNS, overview_rows
@@ -61,8 +62,10 @@ def build_overview(
             io_manager: MergingIOManager = getattr(context.resources, account.io_manager_key)
             tables = {name: io_manager.table_of(key) for name, key in keys.items()}
             window, own = Window.of(*context.partition_time_window), io_manager.table_of(context.asset_key)
+            labels = labels_for(context.asset_key.to_user_string(), context.partition_keys)
+            warehouse = io_manager.billed_to(context.run.run_id, context.get_step_execution_context().step.key, labels)
             with without_vain_retries():
-                rows, period = _measured(io_manager.warehouse, tables, own, window)
+                rows, period = _measured(warehouse, tables, own, window)
             for day, moment in began.items():
                 context.add_asset_metadata({"began_at": dg.MetadataValue.timestamp(moment)}, partition_key=day)
             context.add_asset_metadata(report_metadata(period, reports), partition_key=max(context.partition_keys))

@@ -63,8 +63,16 @@ class Warehouse(ABC):
         """Return the same warehouse with a bill of its own, and with labels on its work, if the engine bills."""
         return self
 
+    def labelled(self, labels: Mapping[str, str]) -> Self:  # noqa: ARG002
+        """Return the same warehouse with further labels on its work, and the same bill."""
+        return self
+
     def bill(self) -> Mapping[str, Any]:
         """Return the costs so far, as metadata of a materialization."""
+        return {}
+
+    def jobs_billed(self) -> Mapping[str, Any]:
+        """Return metadata that names the jobs of the bill, for one of several partitions: it may be long."""
         return {}
 
     def merge(

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -169,8 +170,8 @@ def replaces_and_reads_frames(account: Account) -> str:
 
 def stops_at_the_bytes_it_may_bill(account: Account) -> str:
     try:
-        account.warehouse(maximum_bytes_billed=1).counts(account.tickets, TICKETS.read.touch_fields, [])
-        account.warehouse(maximum_bytes_billed=1).absences(account.tickets, Covered("id"), FIRST)
+        replace(account.warehouse(), maximum_bytes_billed=1).counts(account.tickets, TICKETS.read.touch_fields, [])
+        replace(account.warehouse(), maximum_bytes_billed=1).absences(account.tickets, Covered("id"), FIRST)
     except WarehouseError as error:
         return str(error)
     return "not stopped: this is an emulator" if account.is_emulator else fail()

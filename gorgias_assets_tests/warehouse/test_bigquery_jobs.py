@@ -60,6 +60,11 @@ PRIVATE = "Dear shop"
 START = datetime(2025, 3, 1, tzinfo=UTC)
 POSITION = "half way"
 
+JOB = (
+    r" Job (gorgias_[0-9a-f-]+): "
+    r"https://console\.cloud\.google\.com/bigquery\?project=local&j=bq:US:\1&page=queryresults$"
+)
+
 # Requests, by method, path and body.
 GET_DATASET = "GET .*/datasets/shop[?]"
 CREATE_DATASET = "POST .*/datasets[?]"
@@ -202,7 +207,7 @@ def test_a_fault_of_each_request_passes_and_each_job_has_run_once(engine, faulty
     assert warehouse.before(LETTERS, "sweep").position == POSITION
     assert len(loads(engine)) == len(jobs(engine, "MERGE INTO `local.shop.letters`")) == 1
     assert staging(engine) == []
-    assert warehouse.bill()["bigquery_jobs"] == [job.job_id for job in engine.jobs() if "gorgias_" in job.job_id]
+    assert warehouse.costs.jobs == [job.job_id for job in engine.jobs() if "gorgias_" in job.job_id]
 
 
 @pytest.mark.parametrize("request_", [MERGE, LOAD], ids=["query", "load"])
@@ -234,7 +239,7 @@ def test_a_job_that_has_failed_for_now_is_run_again_under_another_id(engine, fau
     merge(warehouse)
     first, second = [request.json["jobReference"]["jobId"] for request in faulty.received(MERGE)]
     assert first != second
-    assert {first, second} < set(warehouse.bill()["bigquery_jobs"])
+    assert {first, second} < set(warehouse.costs.jobs)
     assert letters(engine) == {1: 0, 2: 0, 3: 0}
 
 
@@ -282,17 +287,18 @@ def test_a_running_job_that_fails_for_now_is_run_again_at_once(engine, faulty, w
         (
             MERGE,
             ended("invalidQuery", f"Bad int64 value: {PRIVATE}"),
-            r"BigQuery cannot run a statement; correct the columns or the partition_expr in it\.$",
+            r"correct the columns or the partition_expr in it\. Google's reason: invalidQuery\." + JOB,
         ),
         (
             MERGE,
             ended("invalidQuery", "Unrecognized name: colour at [1:8]"),
-            r"correct the columns .* Google's message: Unrecognized name: colour at \[1:8\]$",
+            r"correct the columns .* Google's message: Unrecognized name: colour at \[1:8\]" + JOB,
         ),
         (
             QUERY,
             refused(403, "accessDenied", "Access Denied: Project local: User does not have bigquery.jobs.create"),
-            r"grant these credentials the roles BigQuery Job User .* Access Denied: Project local: User",
+            r"grant these credentials the role BigQuery Job User on the project that pays\. Google's reason: "
+            r"accessDenied\. Google's message: Access Denied: Project local: User does not have bigquery.jobs.create$",
         ),
         (
             LOAD,
@@ -302,7 +308,8 @@ def test_a_running_job_that_fails_for_now_is_run_again_at_once(engine, faulty, w
         (
             "/datasets",
             refused(404, "notFound", "Not found: Project local"),
-            r"correct the project and the dataset in the warehouse URI\. Google's message: Not found: Project local",
+            r"correct the project and the dataset in the warehouse URI\. Google's reason: notFound\. "
+            r"Google's message: Not found: Project local$",
         ),
         (
             MERGE,
@@ -315,13 +322,17 @@ def test_a_running_job_that_fails_for_now_is_run_again_at_once(engine, faulty, w
         (
             LOAD,
             has_failed("invalid", f"Could not parse '{PRIVATE}' as INT64 for field id"),
-            "compare their types with the table's\\.$",
+            r"compare their types with the table's\. Google's reason: invalid\." + JOB,
         ),
-        (MERGE, ended("somethingNew", f"{PRIVATE}!"), r"BigQuery rejected a request \(somethingNew\)\.$"),
+        (
+            MERGE,
+            ended("somethingNew", f"{PRIVATE}!"),
+            r"BigQuery rejected a request\. Google's reason: somethingNew\." + JOB,
+        ),
         (
             GET_TABLE,
             refused(403, "accessDenied", f"{PRIVATE}!"),
-            r"to read frames also BigQuery Read Session User\.$",
+            r"and BigQuery Data Editor on the dataset\. Google's reason: accessDenied\.$",
         ),
         (GET_TABLE, refused(401, "authError", "Login Required."), "Google rejected the credentials; renew them"),
     ],
@@ -481,7 +492,8 @@ def test_the_bill_sums_what_all_jobs_have_cost_failed_ones_too(engine, faulty, i
     failed, *_ = [request.json["jobReference"]["jobId"] for request in faulty.received("POST .*/jobs[?].*MERGE INTO")]
     done = [job for job in engine.jobs() if job.job_id.startswith("gorgias_")]
     queries = [job for job in done if job.job_type == "query"]
-    assert sorted(metadata["bigquery_jobs"]) == sorted([failed, *(job.job_id for job in done)])
+    assert sorted(metadata["bigquery_job_ids"]) == sorted([failed, *(job.job_id for job in done)])
+    assert metadata["bigquery_jobs"] == len(done) + 1
     assert metadata["bigquery_bytes_billed"] == 10485760 * len(queries)
     assert metadata["bigquery_slot_seconds"] == 1.5 * len(queries)
 

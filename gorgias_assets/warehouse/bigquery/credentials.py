@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import google.auth
+from google.auth import impersonated_credentials
 from google.auth.credentials import Credentials
 from google.auth.exceptions import GoogleAuthError
 
@@ -48,6 +49,11 @@ def credentials_of_base64(text: str) -> Credentials:
     except (binascii.Error, ValueError):
         raise WarehouseError("gcp_credentials is no base64; set it to what 'base64 -w 0 <key file>' prints.") from None
     return _credentials_of(key, "The content of gcp_credentials")
+
+
+def impersonated(source: Credentials, service_account: str) -> Credentials:
+    """Return credentials of a service account that `source` may act as."""
+    return impersonated_credentials.Credentials(source, service_account, _SCOPES)
 
 
 def _credentials_of(key: bytes, source: str) -> Credentials:

@@ -8,20 +8,23 @@ loads. A job that ended in an error is run again, under another id, if Google's 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from tempfile import TemporaryFile
 from time import sleep
 from typing import IO, Any
 from uuid import uuid4
 
+import pyarrow as pa
 import tenacity
 from google.api_core import exceptions
 from google.api_core.exceptions import GoogleAPICallError
 from google.api_core.retry import Retry
-from google.auth.exceptions import GoogleAuthError, TransportError
+from google.auth.exceptions import GoogleAuthError, RefreshError, TransportError
 from google.cloud import bigquery
 from requests.exceptions import ChunkedEncodingError, RequestException, SSLError, Timeout
 from requests.exceptions import ConnectionError as NoConnection
 
 from gorgias_assets.warehouse.bigquery import limits
+from gorgias_assets.warehouse.bigquery.load_files import LoadFormat
 from gorgias_assets.warehouse.tables import WarehouseError
 
 # All that Google's client raises.
@@ -58,7 +61,7 @@ _OUTAGE = (
 )
 _MEANINGS = {
     "accessDenied": "Google refused access to BigQuery; grant these credentials the roles BigQuery Job User on the "
-    "project, BigQuery Data Editor on the dataset, and to read frames also BigQuery Read Session User.",
+    "project that pays, and BigQuery Data Editor on the dataset.",
     "accessNotConfigured": "BigQuery's API is off in the project; enable it in Google's console.",
     "billingNotEnabled": "The project has no billing account, which BigQuery needs to change tables; add one in "
     "Google's console.",
@@ -72,17 +75,55 @@ _MEANINGS = {
     "Google's console.",
     "stopped": "Somebody cancelled the job; re-run.",
 }
+# Advice on refused access, by what Google's message names.
+_REFUSALS = {
+    "row access polic": "The table has row-level security, and changing it takes access to all rows; grant these "
+    "credentials a row access policy with FILTER USING (TRUE).",
+    "policy tag": "A column has a policy tag; grant these credentials the role Fine-Grained Reader for it.",
+    "VPC Service Controls": "A perimeter of VPC Service Controls refused access to BigQuery; let this project in, or "
+    "set api_endpoint and storage_endpoint to restricted endpoints.",
+    "bigquery.jobs.create": "Google refused to run a job; grant these credentials the role BigQuery Job User on the "
+    "project that pays.",
+    "bigquery.datasets.create": "Google refused to create the dataset; create it by 'bq mk', or grant these "
+    "credentials the role BigQuery User on the project.",
+    "bigquery.readsessions": "Google refused a read session; grant these credentials the role BigQuery Read Session "
+    "User on the project that pays.",
+    "bigquery.datasets.": "Google refused access to the dataset; grant these credentials the role BigQuery Data "
+    "Editor on it.",
+    "bigquery.tables.": "Google refused access to a table; grant these credentials the role BigQuery Data Editor on "
+    "the dataset.",
+    "permission to query table": "Google refused access to a table; grant these credentials the role BigQuery Data "
+    "Editor on the dataset.",
+}
+_IMPERSONATION = (
+    "Google refused to impersonate the service account; grant the role Service Account Token Creator on it to these "
+    "credentials, and correct impersonate in the warehouse URI."
+)
 _PASSING_MEANINGS = ("quotaExceeded", "stopped")  # some quotas are per minute
 # The beginnings of messages from before BigQuery reads a row, which hold no row's value.
 _HARMLESS = (
     "Access Denied:",
+    "Already Exists:",
+    "Billing has not been enabled",
+    "Cannot query over table",
+    "Column name",
+    "Exceeded rate limits:",
+    "Function not found:",
     "No matching signature",
     "Not found:",
+    "Query column",
     "Query exceeded limit",
     "Quota exceeded:",
+    "Request is prohibited by organization's policy",
+    "Resources exceeded during query execution",
     "Syntax error",
+    "The query is too large",
+    "UPDATE/MERGE must match at most one source row",
     "Unrecognized name",
+    "VPC Service Controls:",
+    "Value has type",
 )
+_MOST_SHOWN = 500  # letters of a message
 _FIRST_LOOK, _LOOKS_EVERY = 0.1, 5.0  # seconds between looks at a running job, at first and at most
 
 
@@ -119,7 +160,7 @@ class Patience:
 
 
 class Jobs:
-    """Jobs of one client in one location. They raise `GOOGLE_ERRORS`."""
+    """Jobs of one client in one location. A job that failed raises `WarehouseError`, a request `GOOGLE_ERRORS`."""
 
     def __init__(
         self,
@@ -130,6 +171,7 @@ class Jobs:
         labels: Mapping[str, str],
         bill: Bill,
         maximum_bytes_billed: int | None,
+        load_format: LoadFormat,
         patience: Patience,
     ) -> None:
         self._client = client
@@ -138,6 +180,7 @@ class Jobs:
         self._labels = dict(labels)
         self._bill = bill
         self._maximum_bytes_billed = maximum_bytes_billed
+        self._load_format = load_format
         self._patience = patience
 
     def query(self, statement: str) -> bigquery.QueryJob:
@@ -158,16 +201,22 @@ class Jobs:
         )
         return job
 
-    def load(self, file: IO[bytes], size: int, table: bigquery.TableReference, schema: list[Any]) -> None:
-        """Replace a table's rows by those of a Parquet file. Loading is free of charge."""
+    def load(self, rows: pa.Table, table: bigquery.TableReference, schema: list[Any]) -> None:
+        """Replace the rows of a table. Loading is free of charge."""
+        with TemporaryFile() as file:
+            self._load_format.write(rows, file)
+            self._load(file, file.tell(), table, schema)
+
+    def _load(self, file: IO[bytes], size: int, table: bigquery.TableReference, schema: list[Any]) -> None:
         config = bigquery.LoadJobConfig(
             labels=self._labels,
             schema=schema,
-            source_format=bigquery.SourceFormat.PARQUET,
+            source_format=self._load_format.source_format,
             write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,
         )
-        config.parquet_options = bigquery.format_options.ParquetOptions()
-        config.parquet_options.enable_list_inference = True
+        if self._load_format is LoadFormat.PARQUET:
+            config.parquet_options = bigquery.format_options.ParquetOptions()
+            config.parquet_options.enable_list_inference = True
         upload = self._patience.retry(self._client.load_table_from_file)
 
         def start() -> Any:
@@ -190,7 +239,7 @@ class Jobs:
         self._run(start)
 
     def _run(self, start: Callable[[], Any]) -> Any:
-        """Run a job to its end, and another if it ended in a passing error. Raise an error that stays."""
+        """Run a job to its end, and another if it ended in a passing error. Raise `WarehouseError` if it has failed."""
         again = tenacity.Retrying(
             retry=tenacity.retry_if_result(_has_failed_for_now),
             wait=tenacity.wait_random_exponential(multiplier=0.5, max=60),
@@ -199,7 +248,7 @@ class Jobs:
         )
         job = again(self._run_once, start)
         if job.error_result:
-            raise job.exception()
+            raise fault(job.exception(), job)
         return job
 
     def _run_once(self, start: Callable[[], Any]) -> Any:
@@ -227,24 +276,49 @@ class Jobs:
         )
 
 
-def fault(error: BaseException | None) -> WarehouseError:
-    """Return an error on what is wrong and what to do, with BigQuery's own message only if that holds no row's value.
+def fault(error: BaseException | None, job: Any = None) -> WarehouseError:
+    """Return an error on what is wrong and what to do, with a link to the job that failed, if it was one.
 
-    A cause that is not known may pass.
+    BigQuery's own message is in it only if that holds no row's value. A cause that is not known may pass.
     """
     if isinstance(error, exceptions.RetryError):
         error = error.cause
     reason, message = _reason_and_message(error)
-    if isinstance(error, exceptions.Unauthorized) or (isinstance(error, GoogleAuthError) and not _is_passing(error)):
-        return WarehouseError(_CREDENTIALS)
-    if _is_crowded(message):
-        return WarehouseError(_CROWD, passes=True)
-    if not isinstance(error, GoogleAPICallError) or reason in _PASSING_REASONS or (not reason and _is_passing(error)):
-        return WarehouseError(_OUTAGE, passes=not isinstance(error, SSLError))
-    sentence = _MEANINGS.get(reason, f"BigQuery rejected a request ({reason or type(error).__name__}).")
+    sentence, passes = _verdict(error, reason, message)
+    parts = [sentence]
+    if isinstance(error, GoogleAPICallError) and reason:
+        parts.append(f"Google's reason: {reason}.")
     if message.startswith(_HARMLESS):
-        sentence = f"{sentence} Google's message: {message}"
-    return WarehouseError(sentence, passes=reason not in _MEANINGS or reason in _PASSING_MEANINGS)
+        parts.append(f"Google's message: {message.splitlines()[0][:_MOST_SHOWN]}")
+    if job is not None:
+        parts.append(f"Job {job.job_id}: {_page_of(job)}")
+    return WarehouseError(" ".join(parts), passes=passes)
+
+
+def _verdict(error: BaseException | None, reason: str, message: str) -> tuple[str, bool]:
+    """Return the sentence on an error, and if it may pass."""
+    if isinstance(error, RefreshError) and "impersonated credentials" in str(error):
+        return _IMPERSONATION, False
+    if isinstance(error, exceptions.Unauthorized) or (isinstance(error, GoogleAuthError) and not _is_passing(error)):
+        return _CREDENTIALS, False
+    if _is_crowded(message):
+        return _CROWD, True
+    if not isinstance(error, GoogleAPICallError) or reason in _PASSING_REASONS or (not reason and _is_passing(error)):
+        return _OUTAGE, not isinstance(error, SSLError)
+    if reason == "accessDenied":
+        advice = (advice for named, advice in _REFUSALS.items() if named in message)
+        return next(advice, _MEANINGS[reason]), False
+    if reason in _MEANINGS:
+        return _MEANINGS[reason], reason in _PASSING_MEANINGS
+    return f"BigQuery rejected a request{'' if reason else f' ({type(error).__name__})'}.", True
+
+
+def _page_of(job: Any) -> str:
+    """Return the address of the job's page in Google's console."""
+    return (
+        f"https://console.cloud.google.com/bigquery?project={job.project}"
+        f"&j=bq:{job.location}:{job.job_id}&page=queryresults"
+    )
 
 
 def needs_billing(error: GoogleAPICallError) -> bool:

@@ -15,15 +15,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
-from tempfile import TemporaryFile
 from typing import Any, ClassVar
 from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet
 import tenacity
-from google.api_core.exceptions import Conflict, GoogleAPICallError, NotFound, PreconditionFailed
+from google.api_core.exceptions import Conflict, GoogleAPICallError, NotFound, PermissionDenied, PreconditionFailed
 from google.cloud import bigquery
 
 from gorgias_assets.columns import DELETED_AT, EXTRACTED_AT, MERGED_INTO, Column
@@ -53,7 +51,11 @@ _ROUNDED = "PARSE_JSON({}, wide_number_mode=>'round')"
 # (github.com/dbt-labs/dbt-bigquery/pull/986).
 _ANYWHERE = f"({{0}}{PARTITIONED_BY} IS NULL OR {{0}}{PARTITIONED_BY} IS NOT NULL)"
 _MOST_RANGES = 200  # of days that one statement names
-_ROWS_ENCODED = 4_096  # at a time, which bounds memory
+_ROWS_ANSWERED = 10_000  # that a page holds at most
+_DENIED = (
+    "Google refused a read session, so these rows are read page by page, which is slower; to read them faster, grant "
+    "these credentials the role BigQuery Read Session User on the project that pays."
+)
 _MOST_UPDATES = 10  # of a table's properties, while other runs change them as well
 
 
@@ -110,31 +112,45 @@ class BigQuerySession(Session):
     def __init__(
         self,
         client: bigquery.Client,
-        dataset: str,
+        dataset: bigquery.DatasetReference,
+        staging: bigquery.DatasetReference,
         jobs: Jobs,
         storage: Callable[[], AbstractContextManager[Any]],
         patience: Patience,
         layout: Layout,
+        warn: Callable[[str], object],
     ) -> None:
-        self.dialect: BigQueryDialect = BigQueryDialect(client.project)
+        self.dialect: BigQueryDialect = BigQueryDialect(dataset.project)
         self._client = client
         self._dataset = dataset
+        self._staging = staging
         self._jobs = jobs
         self._storage = storage
         self._patience = patience.arguments
         self._layout = layout
+        self._warn = warn
         self._tables: dict[str, bigquery.Table] = {}  # as they are known to be
 
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
         job = self._jobs.query(statement)
         if job.num_dml_affected_rows is not None:
             return [(job.num_dml_affected_rows,)]
-        return [row.values() for row in job.result(**self._patience)]
+        return [row.values() for row in job.result(_ROWS_ANSWERED, **self._patience)]
 
     def arrow(self, query: str) -> pa.Table:
+        """Return the rows. An answer of one page needs no read session, which takes a permission of its own.
+
+        Without a page's size Google's client requests a session even for one row. If that is denied, the rows are read
+        page by page.
+        """
         job = self._jobs.query(query)
-        with self._storage() as storage:
-            return job.result(**self._patience).to_arrow(bqstorage_client=storage, create_bqstorage_client=False)
+        try:
+            with self._storage() as storage:
+                rows = job.result(_ROWS_ANSWERED, **self._patience)
+                return rows.to_arrow(bqstorage_client=storage, create_bqstorage_client=False)
+        except PermissionDenied:
+            self._warn(_DENIED)
+        return job.result(_ROWS_ANSWERED, **self._patience).to_arrow(create_bqstorage_client=False)
 
     def columns_of(self, table: Table) -> dict[str, str]:
         try:
@@ -227,14 +243,12 @@ class BigQuerySession(Session):
     @contextmanager
     def staged(self, rows: pa.Table) -> Iterator[str]:
         rows = loadable(rows)
-        staging = bigquery.Table(self._reference(f"_staging_{uuid4().hex}"), fields_of(rows.schema))
+        staging = bigquery.Table(self._staging.table(f"_staging_{uuid4().hex}"), fields_of(rows.schema))
         staging.expires = datetime.now(UTC) + STAGING_KEPT  # in case this process cannot delete it
         self._ensure(staging)
         try:
-            with TemporaryFile() as file:
-                pyarrow.parquet.write_table(rows, file, row_group_size=_ROWS_ENCODED)
-                self._jobs.load(file, file.tell(), staging.reference, staging.schema)
-            yield self.dialect.name_of(Table(self._dataset, staging.table_id))
+            self._jobs.load(rows, staging.reference, staging.schema)
+            yield self.dialect.name_of(Table(staging.dataset_id, staging.table_id))
         except BaseException:  # also of a cancelled run; it is raised again
             with suppress(*GOOGLE_ERRORS):  # the table expires
                 self._client.delete_table(staging, **self._patience | {"retry": None})
@@ -407,7 +421,7 @@ class BigQuerySession(Session):
         return self._tables[name]
 
     def _reference(self, name: str) -> bigquery.TableReference:
-        return bigquery.DatasetReference(self._client.project, self._dataset).table(name)
+        return self._dataset.table(name)
 
 
 def _needs_filter(table: bigquery.Table) -> bool:

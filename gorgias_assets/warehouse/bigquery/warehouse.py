@@ -1,7 +1,8 @@
 """BigQuery: a batch of rows is loaded into a staging table, free of charge, and merged by one statement."""
 
+import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -16,9 +17,14 @@ from google.cloud.bigquery_storage_v1.services.big_query_read.transports import 
 from gorgias_assets.display import shown
 from gorgias_assets.warehouse.bigquery.jobs import GOOGLE_ERRORS, Bill, Jobs, Patience, fault
 from gorgias_assets.warehouse.bigquery.layout import Layout
+from gorgias_assets.warehouse.bigquery.load_files import LoadFormat
 from gorgias_assets.warehouse.bigquery.session import BigQueryDialect, BigQuerySession
 from gorgias_assets.warehouse.tables import Table, WarehouseError
 from gorgias_assets.warehouse.warehouse import Warehouse
+
+_MOST_IDS_SHOWN = 100  # of jobs; all have the run's labels
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,9 @@ class BigQueryWarehouse(Warehouse):
     project: str
     credentials: Credentials = field(repr=False)
     location: str | None = None
+    billing_project: str | None = None  # else `project` pays, too
+    staging_dataset: str | None = None  # else that of the table
+    load_format: LoadFormat = LoadFormat.PARQUET
     dataset_description: str | None = None
     job_id_prefix: str = ""
     maximum_bytes_billed: int | None = None
@@ -36,6 +45,7 @@ class BigQueryWarehouse(Warehouse):
     layout: Layout = field(default_factory=Layout)
     patience: Patience = field(default_factory=Patience)
     labels: Mapping[str, str] = field(default_factory=dict)
+    warn: Callable[[str], object] = _log.warning
     costs: Bill = field(default_factory=Bill)
     locations: dict[str, str] = field(default_factory=dict)  # of datasets that are known to exist
 
@@ -53,14 +63,21 @@ class BigQueryWarehouse(Warehouse):
         return BigQueryDialect(self.project)
 
     def billed_to(self, labels: Mapping[str, str]) -> Self:
-        return replace(self, labels={name: _label(value) for name, value in labels.items()}, costs=Bill())
+        return replace(self.labelled(labels), costs=Bill())
+
+    def labelled(self, labels: Mapping[str, str]) -> Self:
+        return replace(self, labels={**self.labels, **{name: _label(value) for name, value in labels.items()}})
 
     def bill(self) -> Mapping[str, Any]:
         return {
             "bigquery_bytes_billed": self.costs.bytes_billed,
             "bigquery_slot_seconds": self.costs.slot_milliseconds / 1000,
-            "bigquery_jobs": self.costs.jobs,
+            "bigquery_jobs": len(self.costs.jobs),
         }
+
+    def jobs_billed(self) -> Mapping[str, Any]:
+        ids = self.costs.jobs[:_MOST_IDS_SHOWN]
+        return {"bigquery_job_ids": ids} if ids else {}
 
     def leave_one_of_each_id(self, table: Table) -> None:
         with self._writing(table.schema) as session:
@@ -85,20 +102,17 @@ class BigQueryWarehouse(Warehouse):
     @contextmanager
     def _session(self, schema: str, creates: bool) -> Iterator[BigQuerySession | None]:
         """Yield a session in the dataset's location. A missing dataset is created, or else None is yielded."""
-        if not re.fullmatch(r"\w+", schema, re.ASCII):
-            raise WarehouseError(
-                f"BigQuery has no dataset named '{shown(schema)}': only letters, digits and _ are allowed."
-            )
-        if schema.lower() == "information_schema":
-            raise WarehouseError("BigQuery has views of its own in information_schema; choose another dataset.")
+        dataset, payer = self._dataset(schema), self.billing_project or self.project
+        staging = self._dataset(self.staging_dataset or schema)
         options = {"api_endpoint": self.api_endpoint} if self.api_endpoint else None
         try:
-            with closing(bigquery.Client(self.project, self.credentials, client_options=options)) as client:
-                location = self.locations.get(schema) or self._location_of(client, schema, creates)
+            with closing(bigquery.Client(payer, self.credentials, client_options=options)) as client:
+                location = self._location_of(client, dataset, self.location, creates)
                 if location is None:
                     yield None
                     return
-                self.locations[schema] = location
+                if creates:
+                    self._location_of(client, staging, location, creates)
                 jobs = Jobs(
                     client,
                     location,
@@ -106,31 +120,61 @@ class BigQueryWarehouse(Warehouse):
                     labels=self.labels,
                     bill=self.costs,
                     maximum_bytes_billed=self.maximum_bytes_billed,
+                    load_format=self.load_format,
                     patience=self.patience,
                 )
-                yield BigQuerySession(client, schema, jobs, self._storage, self.patience, self.layout)
+                yield BigQuerySession(
+                    client, dataset, staging, jobs, self._storage, self.patience, self.layout, self.warn
+                )
         except GOOGLE_ERRORS as error:
             raise fault(error) from None
 
-    def _location_of(self, client: bigquery.Client, schema: str, creates: bool) -> str | None:
-        dataset = bigquery.Dataset(bigquery.DatasetReference(self.project, schema))
-        dataset.location = self.location
-        dataset.description = self.dataset_description
-        try:
-            found = client.get_dataset(dataset.reference, **self.patience.arguments)
-        except NotFound:
-            if not creates:
-                return None
-            with suppress(Conflict):  # with another run, or with a request whose answer was lost
-                client.create_dataset(dataset, **self.patience.arguments)
-            found = client.get_dataset(dataset.reference, **self.patience.arguments)
-        location = found.location or self.location or "US"
-        if self.location and location.upper() != self.location.upper():
+    def _dataset(self, name: str) -> bigquery.DatasetReference:
+        if not re.fullmatch(r"\w+", name, re.ASCII):
             raise WarehouseError(
-                f"The dataset {schema} of {self.project} is in {location}, not in {self.location}; correct the "
-                "location in the warehouse URI, or name another dataset."
+                f"BigQuery has no dataset named '{shown(name)}': only letters, digits and _ are allowed."
+            )
+        if name.lower() == "information_schema":
+            raise WarehouseError("BigQuery has views of its own in information_schema; choose another dataset.")
+        return bigquery.DatasetReference(self.project, name)
+
+    def _location_of(
+        self, client: bigquery.Client, dataset: bigquery.DatasetReference, wanted: str | None, creates: bool
+    ) -> str | None:
+        """Return where the dataset is, in `wanted` if that is set. A missing one is created, or else None returned."""
+        name = dataset.dataset_id
+        if name not in self.locations:
+            found = self._found(client, dataset, wanted, creates)
+            if found is None:
+                return None
+            self.locations[name] = found.location or wanted or "US"
+        location = self.locations[name]
+        if wanted and location.upper() != wanted.upper():
+            raise WarehouseError(
+                f"The dataset {name} of {self.project} is in {location}, not in {wanted}; correct the location in the "
+                "warehouse URI, or name another dataset."
             )
         return location
+
+    def _found(
+        self, client: bigquery.Client, reference: bigquery.DatasetReference, wanted: str | None, creates: bool
+    ) -> bigquery.Dataset | None:
+        with suppress(NotFound):
+            return client.get_dataset(reference, **self.patience.arguments)
+        if not creates:
+            return None
+        dataset = bigquery.Dataset(reference)
+        dataset.location, dataset.description = wanted, self.dataset_description
+        with suppress(Conflict):  # with another run, or with a request whose answer was lost
+            client.create_dataset(dataset, **self.patience.arguments)
+        found = client.get_dataset(reference, **self.patience.arguments)
+        if not wanted:
+            self.warn(
+                f"Created the dataset {reference.dataset_id} of {self.project} in {found.location or 'US'}, Google's "
+                "default, since no location is set. A dataset cannot be moved: to have it elsewhere, in the EU for "
+                "example, delete it now and set the location in the warehouse URI."
+            )
+        return found
 
     @contextmanager
     def _storage(self) -> Iterator[Any]:
