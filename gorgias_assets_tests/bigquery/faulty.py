@@ -1,11 +1,15 @@
-"""A BigQuery that misbehaves as a test wants: a proxy on loopback in front of the emulator's REST API."""
+"""A BigQuery that misbehaves as a test wants: a proxy on loopback in front of the emulator's REST API.
+
+Another one grants permissions as Google does, over REST and for read sessions over gRPC.
+"""
 
 import http.client
 import json
 import re
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
+
+import grpc
 
 
 @dataclass(frozen=True)
@@ -185,3 +191,127 @@ class FaultyBigQuery:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+# The permissions of roles, as far as they matter here (cloud.google.com/bigquery/docs/access-control).
+_READ_SESSIONS = {"bigquery.readsessions.create", "bigquery.readsessions.getData"}
+ROLES = {
+    "BigQuery Job User": {"bigquery.jobs.create"},
+    "BigQuery Data Editor": {
+        "bigquery.datasets.get",
+        *(
+            f"bigquery.tables.{action}"
+            for action in ("create", "delete", "get", "getData", "list", "update", "updateData")
+        ),
+    },
+    "BigQuery Read Session User": _READ_SESSIONS,
+    "BigQuery User": {"bigquery.jobs.create", "bigquery.datasets.create", "bigquery.datasets.get", *_READ_SESSIONS},
+}
+# The permissions that requests need, by method, path and body. Whoever has created a job may get it and its results.
+_PROJECT = "/bigquery/v2/projects/[^/]+"
+_JOB = rf'POST {_PROJECT}/jobs[?].*"query": "'
+_NEEDED = {
+    rf"GET {_PROJECT}/datasets/\w+[?]": {"bigquery.datasets.get"},
+    rf"POST {_PROJECT}/datasets[?]": {"bigquery.datasets.create"},
+    rf"GET {_PROJECT}/datasets/\w+/tables/": {"bigquery.tables.get"},
+    rf"POST {_PROJECT}/datasets/\w+/tables[?]": {"bigquery.tables.create"},
+    rf'POST {_PROJECT}/datasets/\w+/tables[?].*"view":': {"bigquery.tables.getData"},
+    rf"PATCH {_PROJECT}/datasets/\w+/tables/": {"bigquery.tables.get", "bigquery.tables.update"},
+    rf"DELETE {_PROJECT}/datasets/\w+/tables/": {"bigquery.tables.delete"},
+    rf"GET {_PROJECT}/(jobs|queries)/gorgias_": set(),
+    "POST /upload/": {
+        "bigquery.jobs.create",
+        "bigquery.tables.create",
+        "bigquery.tables.update",
+        "bigquery.tables.updateData",
+    },
+    "PUT /upload/": set(),
+    rf"{_JOB}(SELECT|WITH) ": {"bigquery.jobs.create", "bigquery.tables.getData"},
+    rf"{_JOB}(MERGE|UPDATE|DELETE|INSERT) ": {
+        "bigquery.jobs.create",
+        "bigquery.tables.getData",
+        "bigquery.tables.updateData",
+    },
+    rf"{_JOB}ALTER TABLE ": {"bigquery.jobs.create", "bigquery.tables.get", "bigquery.tables.update"},
+    "/CreateReadSession": {"bigquery.readsessions.create", "bigquery.tables.getData"},
+    "/ReadRows": {"bigquery.readsessions.getData"},
+}
+
+
+def permissions_for(request: str) -> set[str]:
+    """Return Google's permissions for a request; of one that is not listed, none that anybody has."""
+    found = [permissions for pattern, permissions in _NEEDED.items() if re.match(pattern, request, re.DOTALL)]
+    return set().union(*found) if found else {f"a permission that is not listed, for {request[:200]}"}
+
+
+class GuardedBigQuery(FaultyBigQuery):
+    """A proxy that refuses each request for which a permission is not granted, and notes all that are needed."""
+
+    def __init__(self, api_endpoint: str, storage_endpoint: str, granted: Collection[str]) -> None:
+        super().__init__(api_endpoint)
+        self._storage = storage_endpoint
+        self.granted = set(granted)
+        self.needed: set[str] = set()
+        self.read_sessions = 0
+
+    def answer(self, request: Request) -> Answer | None:
+        denied = self.denied(str(request))
+        return refused(403, "accessDenied", denied)(request) if denied else super().answer(request)
+
+    def denied(self, request: str) -> str:
+        """Return Google's message on a permission that is missing, or nothing."""
+        needed = permissions_for(request)
+        self.needed |= needed
+        missing = sorted(needed - self.granted)
+        return f"Access Denied: Project local: User does not have {missing[0]} permission." if missing else ""
+
+    @property
+    def storage_endpoint(self) -> str:
+        return f"127.0.0.1:{self._port}"
+
+    def __enter__(self) -> Self:
+        self._channel = grpc.insecure_channel(self._storage)
+        self._grpc = grpc.server(ThreadPoolExecutor(4), handlers=[_Storage(self, self._channel)])
+        self._port = self._grpc.add_insecure_port("127.0.0.1:0")
+        self._grpc.start()
+        return super().__enter__()
+
+    def __exit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._grpc.stop(None).wait()
+        self._channel.close()
+        super().__exit__(error_type, error, traceback)
+
+
+class _Storage(grpc.GenericRpcHandler):
+    """The Storage API behind a `GuardedBigQuery`. Messages are passed on as bytes."""
+
+    def __init__(self, guard: GuardedBigQuery, channel: grpc.Channel) -> None:
+        self._guard = guard
+        self._channel = channel
+
+    def service(self, call: Any) -> Any:
+        if call.method.endswith("/CreateReadSession"):
+            return grpc.unary_unary_rpc_method_handler(self._session(call.method))
+        return grpc.unary_stream_rpc_method_handler(self._rows(call.method))
+
+    def _session(self, method: str) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+        def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
+            self._guard.read_sessions += 1
+            self._refuse(method, context)
+            answer: bytes = self._channel.unary_unary(method)(request)
+            return answer
+
+        return handle
+
+    def _rows(self, method: str) -> Callable[[bytes, grpc.ServicerContext], Iterator[bytes]]:
+        def handle(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+            self._refuse(method, context)
+            yield from self._channel.unary_stream(method)(request)
+
+        return handle
+
+    def _refuse(self, method: str, context: grpc.ServicerContext) -> None:
+        if denied := self._guard.denied(method[method.rindex("/") :]):
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, denied)

@@ -140,13 +140,15 @@ class BigQuerySession(Session):
     def arrow(self, query: str) -> pa.Table:
         """Return the rows. An answer of one page needs no read session, which takes a permission of its own.
 
-        Without a page's size Google's client requests a session even for one row. If that is denied, the rows are read
-        page by page.
+        Google's client requests a session also for one row if no page's size is given, and for none. If a session is
+        denied, the rows are read page by page.
         """
         job = self._jobs.query(query)
+        rows = job.result(_ROWS_ANSWERED, **self._patience)
+        if not rows.total_rows:
+            return rows.to_arrow(create_bqstorage_client=False)
         try:
             with self._storage() as storage:
-                rows = job.result(_ROWS_ANSWERED, **self._patience)
                 return rows.to_arrow(bqstorage_client=storage, create_bqstorage_client=False)
         except PermissionDenied:
             self._warn(_DENIED)
