@@ -345,6 +345,65 @@ def test_an_error_that_stays_is_reported_at_once_without_a_value(faulty, warehou
     assert len(faulty.received(request_)) == (2 if request_ == "/datasets" else 1)
 
 
+@pytest.mark.parametrize(
+    ("message", "advice"),
+    [
+        (
+            "Access Denied: Table local:shop.letters: User does not have full access for table local:shop.letters due "
+            "to row access policies.",
+            "grant these credentials a row access policy with FILTER USING (TRUE).",
+        ),
+        (
+            'Access Denied: BigQuery BigQuery: User does not have permission to access policy tag "PII : text" on '
+            "column local.shop.letters.text.",
+            "grant these credentials the role Fine-Grained Reader for it.",
+        ),
+        (
+            "Access Denied: Table local:shop.letters: User does not have permission to query table "
+            "local:shop.letters, or perhaps it does not exist.",
+            "grant these credentials the role BigQuery Data Editor on the dataset.",
+        ),
+        (
+            "VPC Service Controls: Request is prohibited by organization's policy. "
+            "vpcServiceControlsUniqueIdentifier: x",
+            "let this project in, or set api_endpoint and storage_endpoint to restricted endpoints.",
+        ),
+    ],
+    ids=["row-level security", "policy tag", "query table", "perimeter"],
+)
+def test_refused_access_is_reported_with_what_to_grant(faulty, warehouse, message, advice):
+    faulty.befall(MERGE, ended("accessDenied", message))
+    told = failure(merge, warehouse)
+    assert f"{advice} Google's reason: accessDenied. Google's message: {message} Job " in told
+    assert re.search(JOB, told)
+
+
+@pytest.mark.parametrize(
+    ("message", "is_shown"),
+    [
+        ("Cannot query over table 'local.shop.letters' without a filter over column(s) 'created_datetime'", True),
+        ("Query column 1 has type INT64 which cannot be inserted into column text, which has type STRING", True),
+        ("UPDATE/MERGE must match at most one source row for each target row", True),
+        ("Resources exceeded during query execution: Not enough resources for query planning", True),
+        (f"Bad int64 value: {PRIVATE}", False),
+        (f"Invalid timestamp: '{PRIVATE}'", False),
+        (f"Failed to parse input string '{PRIVATE}'", False),
+        (f"syntax error while parsing value - invalid literal; last read: '{PRIVATE}'", False),
+        (f"Could not cast literal '{PRIVATE}' to type DATE", False),
+        (f"Error: {PRIVATE}", False),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_a_message_is_shown_if_no_value_can_be_in_it(faulty, warehouse, message, is_shown):
+    faulty.befall(MERGE, ended("invalidQuery", message))
+    assert (message in failure(merge, warehouse)) == is_shown
+
+
+def test_a_long_message_is_cut_and_only_its_first_line_is_shown(faulty, warehouse):
+    faulty.befall(MERGE, ended("invalidQuery", f"Unrecognized name: {'x' * 2000}\n{PRIVATE}"))
+    assert len(failure(merge, warehouse)) < 1000
+
+
 def test_a_value_that_bigquery_quotes_is_nowhere_in_the_run_s_log(engine, faulty, instance):
     faulty.befall(LOAD, has_failed("invalid", f"Could not parse '{PRIVATE}' as INT64 for field id"))
 
