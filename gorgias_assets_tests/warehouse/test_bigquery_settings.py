@@ -140,6 +140,21 @@ def test_a_staging_dataset_in_another_location_is_refused_before_anything_is_loa
     assert faulty.received("POST /upload/") == []
 
 
+def test_a_table_that_is_loaded_by_hand_is_labelled_with_its_asset(engine, instance):
+    @dg.asset(key=["shop", "orders"])
+    def orders() -> pd.DataFrame:
+        return pd.DataFrame({"id": [1]})
+
+    io_manager = engine.io_manager()
+    run(orders, io_manager, instance)
+    before = {job.job_id for job in engine.jobs()}
+    loaded = dg.Definitions([orders], resources={"io_manager": io_manager}).load_asset_value(
+        ["shop", "orders"], instance=instance
+    )
+    assert loaded["id"].tolist() == [1]
+    assert [job.labels for job in engine.jobs() if job.job_id not in before] == [{"asset": "shop_orders"}]
+
+
 @pytest.mark.parametrize("load_format", ["parquet", "ndjson"])
 def test_each_load_format_stores_the_same_values(engine, load_format):
     warehouse = engine.io_manager(load_format=load_format).warehouse()
