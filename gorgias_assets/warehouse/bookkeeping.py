@@ -30,10 +30,7 @@ _COLUMNS = {
         Column("looks", Kind.INTEGER, "How often its own path did not say if it is gone."),
         Column("next_look_at", Kind.DATETIME, "When to look again after that."),
     ),
-    ACCOUNTS: (
-        Column("table_name", Kind.STRING, "The table."),
-        Column("account", Kind.STRING, "The domain of the account whose rows it holds."),
-    ),
+    ACCOUNTS: (Column("account", Kind.STRING, "The domain of the account whose rows the table holds."),),
 }
 
 
@@ -100,12 +97,11 @@ def save_position(session: Session, table: Table, saved: Saved) -> None:
 
 
 def save_account(session: Session, table: Table, account: str) -> None:
-    dialect = session.dialect
-    source = f"SELECT {dialect.literal(table.name)} AS table_name, {dialect.literal(account)} AS account"
+    source = f"(SELECT {session.dialect.literal(account)} AS account)"
     session.execute(
-        f"MERGE INTO {ensured(session, table, ACCOUNTS)} AS target USING ({source}) AS source "
-        "ON target.table_name = source.table_name WHEN MATCHED THEN UPDATE SET account = source.account "
-        "WHEN NOT MATCHED THEN INSERT (table_name, account) VALUES (source.table_name, source.account)"
+        f"MERGE INTO {ensured(session, table, ACCOUNTS)} AS target USING {source} AS source ON TRUE "
+        "WHEN MATCHED THEN UPDATE SET account = source.account "
+        "WHEN NOT MATCHED THEN INSERT (account) VALUES (source.account)"
     )
 
 

@@ -16,7 +16,7 @@ from gorgias_assets.io_managers.bigquery import GorgiasBigQueryIOManager
 from gorgias_assets.io_managers.from_uri import io_manager_from_uri
 from gorgias_assets.warehouse.bigquery.layout import Layout
 from gorgias_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
-from gorgias_assets.warehouse.tables import Absences, Dimension, Saved, Tombstone, WarehouseError
+from gorgias_assets.warehouse.tables import Absences, Covered, Dimension, Saved, Tombstone, WarehouseError
 from gorgias_assets.windows import Window
 from gorgias_assets_tests.bigquery.emulator import Emulator
 from gorgias_assets_tests.bigquery.faulty import FaultyBigQuery, altered, lost, refused
@@ -91,7 +91,7 @@ def test_tables_and_views_of_a_dataset_with_a_default_expiration_get_none_before
     give_defaults(project, 60)
     project.warehouse().save_account(LETTERS, "shop")
     merge(project, read_at(FIRST, letter(1)), Saved("march", "{}"))
-    names = ("letters", "letters_live", "_sweep_positions", "_accounts")
+    names = ("letters", "letters_live", "_sweep_positions_letters", "_accounts_letters")
     assert [project.table("post", name).expires for name in names] == [None] * 4
     requests = [str(request) for request in project.proxy.requests]
     corrected = next(i for i, request in enumerate(requests) if "PATCH" in request and "/tables/letters?" in request)
@@ -126,7 +126,7 @@ def test_the_chosen_expiration_of_partitions_is_that_of_new_and_existing_tables(
     let_expire(project, None)
     warehouse.merge(LETTERS, COLUMNS, read_at(FIRST, letter(2)))
     assert partitions_expire_after(project) == 400 * DAY_MS
-    assert project.table("post", "_sweep_positions").time_partitioning is None
+    assert project.table("post", "_sweep_positions_letters").time_partitioning is None
 
 
 def keeps_them(table: Any) -> None:
@@ -288,7 +288,7 @@ def test_a_merged_table_requires_a_filter_if_that_is_set_and_keeps_it_if_not(pro
     for _ in range(2):
         project.warehouse().merge(LETTERS, COLUMNS, read_at(FIRST))
         assert project.table("post", "letters").require_partition_filter
-    assert not project.table("post", "_sweep_positions").require_partition_filter
+    assert not project.table("post", "_sweep_positions_letters").require_partition_filter
     assert project.query("SELECT * FROM post.letters_live") == []
     merge(project, read_at(FIRST), table=replace(LETTERS, name="replies"))
     assert not project.table("post", "replies").require_partition_filter
@@ -307,7 +307,9 @@ def test_each_statement_names_the_partitions_of_a_table_that_requires_it(project
     warehouse.merge(LETTERS, COLUMNS, read_at(FIRST, letter(5, None)))
     warehouse.merge(replies, COLUMNS, read_at(FIRST, letter(9, letter_id=1), letter(8, last_day, letter_id=2)))
     project.execute("INSERT INTO post.letters SELECT * FROM post.letters WHERE id = 2 AND created_datetime IS NOT NULL")
-    assert warehouse.leave_one_of_each_id(LETTERS) == 0
+    assert warehouse.before(LETTERS, "all").newest == FIRST
+    assert warehouse.after(LETTERS, Covered("id"), SECOND).copies == 1
+    warehouse.leave_one_of_each_id(LETTERS)
     assert warehouse.pull_back(LETTERS, lambda: FIRST - timedelta(hours=1), FIRST) == 5
     everything = ("created_datetime", None, None)
     assert warehouse.absences(LETTERS, everything, SECOND) == Absences(5, 4, 4)

@@ -340,7 +340,7 @@ SHARED = (
     "INSERT INTO gorgias._sweep_positions VALUES ('another', 'march', 'no', {moment} '2025-03-01 00:00:00+00')",
     "INSERT INTO gorgias._gone_candidates VALUES ('{table}', {noted}, {moment} '2100-01-01 00:00:00+00')",
     "INSERT INTO gorgias._gone_candidates VALUES ('another', 77, {moment} '2100-01-01 00:00:00+00')",
-    "INSERT INTO gorgias._accounts SELECT * FROM gorgias._accounts_{table}",
+    "INSERT INTO gorgias._accounts SELECT '{table}', account FROM gorgias._accounts_{table}",
     "INSERT INTO gorgias._accounts VALUES ('another', 'nobody')",
     "DROP TABLE gorgias._sweep_positions_{table}",
     "DROP TABLE gorgias._accounts_{table}",

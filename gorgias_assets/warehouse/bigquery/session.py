@@ -10,7 +10,6 @@ row. The run that ends last removes the copies.
 """
 
 import json
-import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, date, datetime, time, timedelta
@@ -40,8 +39,6 @@ from gorgias_assets.warehouse.dialect import Dialect, types_of_kinds
 from gorgias_assets.warehouse.session import Session
 from gorgias_assets.warehouse.tables import Merged, Slice, Table, WarehouseError
 from gorgias_assets.windows import Window
-
-_log = logging.getLogger(__name__)
 
 STAGING_KEPT = timedelta(days=1)
 # By itself PARSE_JSON refuses a number that BigQuery would write in other digits, such as 0.818739159369892 and one in
@@ -398,7 +395,7 @@ class BigQuerySession(Session):
                 f"{table} would lose rows, since {expiration}, and BigQuery did not change that: it does so only for a "
                 "project with a billing account. Add one in Google's console, then re-run."
             )
-        _log.warning(f"{table}: {expiration}, by its dataset's default or somebody's hand; that was corrected.")
+        self._warn(f"{table}: {expiration}, by its dataset's default or somebody's hand; that was corrected.")
 
     def _update(self, table: Table, change: Callable[[bigquery.Table], list[str]]) -> None:
         """Change the properties that `change` names, if it names any, of what no other run has changed meanwhile."""
