@@ -28,7 +28,16 @@ from gorgias_assets_tests.bigquery.emulator import Emulator, missing
 from gorgias_assets_tests.engines import BigQueryProject, DuckDBFile, Engine
 
 FIRST_DAY = "2025-03-01"
-LONG_FILES = {"test_frames.py", "test_resume.py", "test_stopping.py", "test_warehouse.py"}
+LONG_FILES = {
+    "test_bigquery_jobs.py",
+    "test_duckdb_faults.py",
+    "test_frames.py",
+    "test_layout.py",
+    "test_resume.py",
+    "test_statements.py",
+    "test_stopping.py",
+    "test_warehouse.py",
+}
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -126,9 +126,10 @@ def check_labels_and_bills(engine: GuardedProject, result: dg.ExecuteInProcessRe
         billed = set(metadata["bigquery_job_ids"].value)
         assert {job.job_id for job in jobs if job.labels["asset"] == asset} <= billed
         assert metadata["bigquery_jobs"].value == len(billed)
-    (load,) = [job for job in jobs if job.labels.get("loaded_by") == "gorgias__letters"]
-    assert load.labels["asset"] == "gorgias_ticket_messages"
-    assert load.job_id in letters["bigquery_job_ids"].value
+    loads = [job for job in jobs if job.labels.get("loaded_by") == "gorgias__letters"]
+    assert len(loads) == 2  # for the days, and for their rows
+    assert {load.labels["asset"] for load in loads} == {"gorgias_ticket_messages"}
+    assert {load.job_id for load in loads} <= set(letters["bigquery_job_ids"].value)
 
 
 def fill(project: Project) -> Project:

@@ -31,7 +31,7 @@ from gorgias_assets.warehouse.tables import (
 from gorgias_assets.warehouse.warehouse import MOST_WINDOWS
 from gorgias_assets.windows import Window
 from gorgias_assets_tests.conftest import Project
-from gorgias_assets_tests.engines import BigQueryProject, DuckDBFile, on_each_warehouse
+from gorgias_assets_tests.engines import BigQueryProject, DuckDBFile, on_each_warehouse, on_each_warehouse_in_time
 from gorgias_assets_tests.sweeps.test_deletions import configure, create, gone, remove
 from gorgias_assets_tests.warehouse.test_warehouse import (
     DAY,
@@ -154,7 +154,7 @@ def test_counts_of_a_run_that_has_marked_rows_are_those_after_it(project, accoun
 MANY = 105_000  # ids that events of a purge name; one by one, each with 10 digits, they are more than a statement takes
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_more_ids_than_a_statement_takes_are_named_all_the_same(engine):
     warehouse, ids = engine.warehouse(), [10**9 + number for number in range(MANY)]
     stored_ids = [7, ids[0], ids[-1]]
@@ -201,7 +201,7 @@ def test_in_bigquery_a_batch_of_more_days_than_a_job_may_change_is_merged_in_par
     assert merge(bigquery, read_at(SECOND, *rows)) == Merged(days + 2, new=0)
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_rows_are_counted_exactly_in_windows_of_any_length_that_may_overlap(engine):
     random = Random(4)
 
@@ -315,6 +315,7 @@ def changed_by(bigquery: BigQueryProject, project: Project, entity: Entity, day:
     return {match[1] for match in found if match}
 
 
+@pytest.mark.soak
 def test_in_bigquery_no_two_assets_change_the_same_table_even_if_rows_are_gone(project_on_bigquery, account):
     project, bigquery = project_on_bigquery
     for entity in ENTITIES:
@@ -347,7 +348,7 @@ SHARED = (
 )
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_what_all_tables_noted_together_before_is_carried_over(project, account, sandbox, engine):
     """A version before had one table of positions, of candidates and of accounts for all tables."""
     (noted,), table, warehouse = create(account, TICKETS, moment=CREATED - DAY), TICKETS_TABLE, engine.warehouse()
