@@ -312,7 +312,8 @@ def requests_a_day(tickets: int) -> Counter[str]:
 LABELS = {
     "daily": "a daily run of the four assets, with checks and overview",
     "month": "daily runs in a month",
-    "changes": f"the runs of `gorgias_changes`, if it looks every {LOOKS_EVERY.seconds // 60} minutes, in a month",
+    "changes": f"the runs of `gorgias_changes`, if it looks every {LOOKS_EVERY.seconds // 60} minutes and each run "
+    "looked back, in a month",
     "backfill": "a year's backfill of the four assets, with checks",
     "sweep": "a full sweep, with checks and overview",
     "load": "loading a day of `ticket_messages` into an asset downstream",
