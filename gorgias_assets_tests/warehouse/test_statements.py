@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from random import Random
-from time import monotonic
 from typing import Any
 
 import pyarrow as pa
@@ -237,12 +236,10 @@ def test_a_year_of_days_is_counted_by_a_join_on_the_day(tmp_path):
     )
     start = datetime(2025, 1, 1, tzinfo=UTC)
     windows = [Window(start + n * DAY, start + (n + 1) * DAY) for n in range(365)]
-    plan = engine.query(f"EXPLAIN {engine.warehouse()._touched(LETTERS, ('created_datetime',), windows)}")[0][1]
+    plan = engine.query(f"EXPLAIN {engine.warehouse()._touched('post.letters', ('created_datetime',), windows)}")[0][1]
     assert "HASH_JOIN" in plan
     assert not re.search("NESTED_LOOP|CROSS_PRODUCT|IE_JOIN|PIECEWISE", plan)
-    began = monotonic()
     assert sum(engine.warehouse().counts(LETTERS, ("created_datetime",), windows).touched) == 200_001
-    assert monotonic() - began < 1.5
 
 
 # A day of a table that is partitioned by another day
