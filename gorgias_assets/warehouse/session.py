@@ -114,7 +114,7 @@ class Session(ABC):
         """Return a relation of the table's rows, for FROM and JOIN: its name, unless the engine asks for a filter."""
         return self.dialect.name_of(table)
 
-    def everything(self, table: Table, alias: str) -> str:  # noqa: ARG002
+    def everything(self, table: Table, alias: str) -> str:  # noqa: ARG002, for engines that ask for a filter
         """Return a further condition that all rows meet, for the target of a statement: the engine may ask for one.
 
         It begins with AND, or is empty.

@@ -59,11 +59,11 @@ class Warehouse(ABC):
     def _reading(self, schema: str) -> AbstractContextManager[Session | None]:
         """Yield a session that writes nothing; None if there is nothing to read yet."""
 
-    def billed_to(self, labels: Mapping[str, str]) -> Self:  # noqa: ARG002
+    def billed_to(self, labels: Mapping[str, str]) -> Self:  # noqa: ARG002, for engines that bill
         """Return the same warehouse with a bill of its own, and with labels on its work, if the engine bills."""
         return self
 
-    def labelled(self, labels: Mapping[str, str]) -> Self:  # noqa: ARG002
+    def labelled(self, labels: Mapping[str, str]) -> Self:  # noqa: ARG002, for engines that bill
         """Return the same warehouse with further labels on its work, and the same bill."""
         return self
 

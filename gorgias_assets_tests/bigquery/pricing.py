@@ -130,7 +130,7 @@ def _columns(scan: Any, changing: Message | None) -> set[str]:
 def _references(message: Message) -> Iterator[int]:
     """Yield the ids of the columns whose values are used, which an assignment's target is not."""
     if message.DESCRIPTOR.name == "ResolvedColumnRefProto":
-        yield message.column.column_id  # type: ignore[attr-defined]
+        yield message.column.column_id  # type: ignore[attr-defined]  # zetasql types no subclass
     for field, value in message.ListFields():
         if (message.DESCRIPTOR.name, field.name) != ("ResolvedUpdateItemProto", "target"):
             for inner in _messages(value):
@@ -220,7 +220,7 @@ def _may_lie(day: date | None, first: datetime | None, last: datetime | None) ->
 
 def _is_column(expression: Message, column: int) -> bool:
     is_reference = expression.DESCRIPTOR.name == "ResolvedColumnRefProto"
-    return is_reference and expression.column.column_id == column  # type: ignore[attr-defined]
+    return is_reference and expression.column.column_id == column  # type: ignore[attr-defined]  # zetasql types no subclass
 
 
 def _moment(expression: Any) -> datetime | None:
