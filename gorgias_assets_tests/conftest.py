@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from gorgias_assets.account import Account
+from gorgias_assets.api.clock import clock_of
 from gorgias_assets.assets import build_assets
 from gorgias_assets.columns import Kind
 from gorgias_assets.entities import ENTITIES
@@ -163,6 +164,12 @@ def touched(batch: Batch) -> pa.Table:
 def _kind(entity: Entity) -> str:
     """Return the sandbox's name of an entity's objects."""
     return entity.path.removeprefix("/").replace("-", "_")
+
+
+@pytest.fixture(autouse=True)
+def _clocks() -> None:
+    """Forget the clocks of earlier tests' accounts: a new one may listen on the port of an old one."""
+    clock_of.cache_clear()
 
 
 @pytest.fixture

@@ -39,7 +39,16 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> int:
+    """Return the exit status. Ctrl-C is how a shop ends, at whatever moment it comes."""
     chosen = arguments()
+    try:
+        return serve(chosen)
+    except KeyboardInterrupt:
+        print()
+        return 0
+
+
+def serve(chosen: argparse.Namespace) -> int:
     account = Account(now=datetime.combine(chosen.opened, time(), UTC))
     shop = Shop(account, seed=chosen.seed, tickets_per_day=chosen.tickets_per_day)
     shop.live(until=datetime.now(UTC))
@@ -56,7 +65,8 @@ def main() -> int:
             return run(chosen.run, environment)
         print(f"\n  curl -u '{account.email}:{account.api_key}' '{sandbox.api_url}/tickets?limit=1'\n")
         print("\n".join(f"export {name}='{value}'" for name, value in environment.items()), flush=True)
-        return wait_for_interrupt()
+        threading.Event().wait()
+        return 0
 
 
 def run(command: list[str], environment: dict[str, str]) -> int:
@@ -66,14 +76,6 @@ def run(command: list[str], environment: dict[str, str]) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         return process.wait()
-
-
-def wait_for_interrupt() -> int:
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        print()
-    return 0
 
 
 if __name__ == "__main__":

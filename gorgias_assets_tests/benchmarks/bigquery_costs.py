@@ -6,8 +6,9 @@ as on an account of the given size, with a year of rows like the simulated ones:
 smaller by the same factor, so that a small account sends what a large one would. If a year would have more batches than
 can be sent here in a minute, those of some days are multiplied.
 
-For `gorgias_changes`, a look reads half of today, as it does on average, for each entity whose list has a new head. How
-often each has one is counted on an account of that size.
+The simulated days end today, since a run of a day that is not over sends less than others. For `gorgias_changes`, a
+look reads half of today, as it does on average, for each entity whose list has a new head. How often each has one is
+counted on an account of that size.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import dagster as dg
@@ -49,7 +50,7 @@ from gorgias_assets_tests.documents import REPOSITORY, table
 
 DOCUMENT = REPOSITORY / "docs" / "bigquery.md"
 MARKED = re.compile(r"(<!-- bigquery costs -->\n).*?(<!-- /bigquery costs -->)", re.DOTALL)
-START, DAY, YEAR, MONTH = datetime(2025, 1, 1, tzinfo=UTC), timedelta(days=1), 365, 30
+DAY, YEAR, MONTH = timedelta(days=1), 365, 30
 LOOKS_EVERY = timedelta(minutes=5)  # the default of GORGIAS_CHANGES_EVERY
 PAGE = 100  # rows, the least that a batch can have
 # For accounts of so many tickets a month, simulated ones of so many days, and about so many tickets a day.
@@ -84,9 +85,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class Scale:
-    """An account `times` as large as a simulated one that has `days` days."""
+    """An account `times` as large as a simulated one that has `days` days since `start`."""
 
     times: float
+    start: datetime
     days: int
 
     def cost(self, statements: Sequence[Statement], is_of_a_year: bool = False) -> Cost:
@@ -110,7 +112,7 @@ class Scale:
         """Yield the days again, as often as they fit into the year that ends with them."""
         for back in range(self.days, YEAR, self.days):
             for known, count in rows.items():
-                if known and known >= max(day(0), day(self.days + back - YEAR)):
+                if known and known >= (self.start + max(0, self.days + back - YEAR) * DAY).date():
                     yield known - timedelta(days=back), count
 
 
@@ -135,12 +137,13 @@ class BatchesIOManager(GorgiasBigQueryIOManager):
 
 
 class Helpdesk:
-    """A simulated account that begins at `START`, and Dagster's definitions of it, with an asset downstream."""
+    """A simulated account since `start`, and Dagster's definitions of it, with an asset downstream."""
 
     def __init__(self, sandbox: Sandbox, recorder: Recorder, tickets_a_day: float, reports: str) -> None:
         self.account = sandbox.account
+        self.start = sandbox.account.now
         self.shop = Shop(sandbox.account, tickets_per_day=tickets_a_day)
-        made_of = Account(ENTITIES, start_date=START.date().isoformat())
+        made_of = Account(ENTITIES, start_date=self.start.date().isoformat())
 
         @dg.asset(partitions_def=made_of.partitions, ins={"messages": dg.AssetIn(key=["gorgias", "ticket_messages"])})
         def downstream(messages: pd.DataFrame) -> None:
@@ -158,9 +161,16 @@ class Helpdesk:
             storage_endpoint=recorder.emulator.storage_endpoint,
         )
 
+    def day(self, number: int) -> date:
+        return (self.start + number * DAY).date()
+
+    def live(self, days: float) -> None:
+        """Let so many days since the start have gone by."""
+        self.shop.live(self.start + days * DAY)
+
     def larger(self, tickets_a_month: int) -> float:
         """Return how many times as large an account of so many tickets is."""
-        days = (self.account.now - START) / DAY
+        days = (self.account.now - self.start) / DAY
         return tickets_a_month / (self.account.count("tickets") / days * MONTH)
 
     def sent(
@@ -196,8 +206,9 @@ FULL = dg.RunConfig(ops={f"gorgias__{name}": SweepConfig(full=True) for name in 
 
 
 @contextmanager
-def helpdesk(tickets_a_day: float) -> Iterator[Helpdesk]:
-    account = SandboxAccount(now=START)
+def helpdesk(tickets_a_day: float, days: int) -> Iterator[Helpdesk]:
+    """Yield a helpdesk that was opened so many days before today."""
+    account = SandboxAccount(now=midnight() - days * DAY)
     with (
         tempfile.TemporaryDirectory() as reports,
         Sandbox(account, gzip=False) as sandbox,
@@ -211,45 +222,46 @@ def helpdesk(tickets_a_day: float) -> Iterator[Helpdesk]:
             made.close()
 
 
-def day(number: int) -> date:
-    return (START + number * DAY).date()
+def midnight() -> datetime:
+    """Return today's first moment."""
+    return datetime.combine(datetime.now(UTC).date(), time(), UTC)
 
 
 def costs_of_a_year(tickets: int) -> dict[str, Cost]:
     """Return the costs of a backfill and of a full sweep."""
     days, tickets_a_day = SIMULATED[tickets]
-    with helpdesk(tickets_a_day) as desk:
-        desk.shop.live(START + days * DAY)
-        scale = Scale(desk.larger(tickets), days)
-        filled = desk.sent(ENTITIES_ALONE, day(0), day(days - 1), smaller=scale.times)
-        swept = desk.sent(ALL, day(days - 1), smaller=scale.times, ops=FULL)
+    with helpdesk(tickets_a_day, days) as desk:
+        desk.live(days)
+        scale = Scale(desk.larger(tickets), desk.start, days)
+        filled = desk.sent(ENTITIES_ALONE, desk.day(0), desk.day(days - 1), smaller=scale.times)
+        swept = desk.sent(ALL, desk.day(days - 1), smaller=scale.times, ops=FULL)
     return {"backfill": scale.cost(filled, True), "sweep": scale.cost(swept, True)}
 
 
 def costs_of_days() -> tuple[dict[int, dict[str, Cost]], float]:
     """Return the costs of daily runs, looks and downstream loads by the size of the account, and a message's bytes."""
-    with helpdesk(TICKETS_A_DAY) as desk:
-        desk.shop.live(START + DAYS_STORED * DAY)
-        desk.sent(ENTITIES_ALONE, day(0), day(DAYS_STORED - 1))
+    today = DAYS_STORED + len(BATCHES_OF)
+    with helpdesk(TICKETS_A_DAY, today) as desk:
+        desk.live(DAYS_STORED)
+        desk.sent(ENTITIES_ALONE, desk.day(0), desk.day(DAYS_STORED - 1))
         sent = {}
         for number, batches_of in enumerate(BATCHES_OF, DAYS_STORED):
-            desk.shop.live(START + number * DAY + DAY / 2)
-            desk.account.delete("tickets", _ticket_of(desk.account, day(number - 2)))
-            desk.shop.live(START + (number + 1) * DAY)
-            sent[batches_of] = desk.sent(ALL, day(number), smaller=desk.larger(batches_of))
-        today = number + 1
-        desk.shop.live(START + today * DAY + DAY / 2)
+            desk.live(number + 1 / 2)
+            desk.account.delete("tickets", _ticket_of(desk.account, desk.day(number - 2)))
+            desk.live(number + 1)
+            sent[batches_of] = desk.sent(ALL, desk.day(number), smaller=desk.larger(batches_of))
+        desk.live(today + 1 / 2)
         ops = config_of_looks()
         looks = {
             name: desk.sent(
                 dg.AssetSelection.assets(["gorgias", name]).without_checks(),
-                day(today),
+                desk.day(today),
                 ops={op: config for op, config in ops.items() if op == f"gorgias__{name}"},
             )
             for name in NAMES
         }
-        loaded = desk.sent(dg.AssetSelection.assets("downstream"), day(today - 5))
-        scales = {tickets: Scale(desk.larger(tickets), today) for tickets in SIMULATED}
+        loaded = desk.sent(dg.AssetSelection.assets("downstream"), desk.day(today - 5))
+        scales = {tickets: Scale(desk.larger(tickets), desk.start, today) for tickets in SIMULATED}
     found = {}
     for tickets, scale in scales.items():
         requests = requests_a_day(tickets)
@@ -273,7 +285,7 @@ def config_of_looks() -> Mapping[str, Any]:
     ticket = account.create("tickets", customer=account.create("customers", name="Ana"))
     account.create("messages", ticket_id=ticket["id"])
     account.create("satisfaction_surveys", ticket_id=ticket["id"])
-    made_of = Account(ENTITIES, start_date=START.date().isoformat())
+    made_of = Account(ENTITIES, start_date=account.now.date().isoformat())
     sensor, job = changes_sensor(made_of, LOOKS_EVERY), gorgias_job(made_of)
     with Sandbox(account) as sandbox, dg.DagsterInstance.ephemeral() as instance:
         resources = {
@@ -295,11 +307,10 @@ def config_of_looks() -> Mapping[str, Any]:
 
 def requests_a_day(tickets: int) -> Counter[str]:
     """Return how many of a day's looks find a new head, by entity, on an account of so many tickets a month."""
-    account, requests, heads = SandboxAccount(now=START), Counter[str](), dict[str, tuple[Any, Any]]()
-    shop = Shop(account, tickets_per_day=tickets / MONTH)
-    shop.live(START + DAY / 8)
+    account, requests, heads = SandboxAccount(now=midnight()), Counter[str](), dict[str, tuple[Any, Any]]()
+    shop, opened = Shop(account, tickets_per_day=tickets / MONTH), account.now
     for look in range(DAY // LOOKS_EVERY):
-        shop.live(START + DAY / 8 + look * LOOKS_EVERY)
+        shop.live(opened + DAY / 8 + look * LOOKS_EVERY)
         for entity in read_by(ByDate, ENTITIES):
             kind = entity.path.removeprefix("/").replace("-", "_")
             for row in account.page(kind, Listing(entity.read.order, True, limit=1)).rows:
@@ -312,8 +323,7 @@ def requests_a_day(tickets: int) -> Counter[str]:
 LABELS = {
     "daily": "a daily run of the four assets, with checks and overview",
     "month": "daily runs in a month",
-    "changes": f"the runs of `gorgias_changes`, if it looks every {LOOKS_EVERY.seconds // 60} minutes and each run "
-    "looked back, in a month",
+    "changes": f"the runs of `gorgias_changes`, if it looks every {LOOKS_EVERY.seconds // 60} minutes, in a month",
     "backfill": "a year's backfill of the four assets, with checks",
     "sweep": "a full sweep, with checks and overview",
     "load": "loading a day of `ticket_messages` into an asset downstream",

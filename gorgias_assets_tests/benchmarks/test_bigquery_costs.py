@@ -1,13 +1,14 @@
 """The costs of a small account are enlarged to those of a large one with a year of rows."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from google.cloud.bigquery import SchemaField
 
-from gorgias_assets_tests.benchmarks.bigquery_costs import START, Cost, Scale
+from gorgias_assets_tests.benchmarks.bigquery_costs import Cost, Scale
 from gorgias_assets_tests.bigquery.pricing import MEBIBYTE, Stored
 from gorgias_assets_tests.bigquery.recorder import Statement
 
+START = datetime(2025, 1, 1, tzinfo=UTC)
 FIRST = START.date()
 FIELDS = [SchemaField("id", "INTEGER"), SchemaField("created_datetime", "TIMESTAMP")]
 BYTES = {"id": 8.0, "created_datetime": 8.0}
@@ -24,12 +25,12 @@ MERGE = Statement(
 
 
 def test_a_query_of_all_rows_reads_a_year_of_them():
-    assert Scale(times=3, days=73).cost([READ]) == Cost(1, 3 * 365 * 8 * MEBIBYTE)
+    assert Scale(times=3, start=START, days=73).cost([READ]) == Cost(1, 3 * 365 * 8 * MEBIBYTE)
 
 
 def test_a_merge_reads_its_batch_and_its_days_and_is_repeated_for_a_year():
     of_one = 3 * 16 * MEBIBYTE + 3 * 2 * 8 * MEBIBYTE
-    scale = Scale(times=3, days=73)
+    scale = Scale(times=3, start=START, days=73)
     assert scale.cost([MERGE, MERGE]) == Cost(2, 2 * of_one)
     assert scale.cost([MERGE, READ], is_of_a_year=True) == Cost(5 + 1, 5 * of_one + 3 * 365 * 8 * MEBIBYTE)
 
