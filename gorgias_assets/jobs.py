@@ -13,7 +13,7 @@ from gorgias_assets.partitions import tags_of_days
 def gorgias_job(account: Account) -> Any:
     return dg.define_asset_job(
         account.name,
-        selection=dg.AssetSelection.groups(account.name),
+        selection=account.selection,
         description="Read days of all entities, and whole lists.",
     )
 
@@ -21,7 +21,7 @@ def gorgias_job(account: Account) -> Any:
 def full_sweep_job(account: Account) -> Any:
     return dg.define_asset_job(
         account.named("full_sweep"),
-        selection=dg.AssetSelection.groups(account.name),
+        selection=account.selection,
         config=dg.RunConfig(ops={account.op_of(entity): SweepConfig(full=True) for entity in account.by_date}),
         description="Read the whole account: repair what Gorgias does not show as a change, and find deleted rows.",
     )

@@ -1,4 +1,4 @@
-"""The partitions: UTC days, of which the last is today.
+"""The partitions: UTC days, of which the last is today, or yesterday.
 
 A range of partitions is named by its first and its last key, as in Dagster's tags.
 """
@@ -15,9 +15,9 @@ _DAY = "dagster/partition"
 _FIRST, _LAST = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 
-def daily_partitions(start_date: str) -> dg.DailyPartitionsDefinition:
-    """Return the UTC days from `start_date` (`YYYY-MM-DD`) to today, which is a partition before it has ended."""
-    return dg.DailyPartitionsDefinition(start_date=start_date, timezone="UTC", end_offset=1)
+def daily_partitions(start_date: str, today: bool = True) -> dg.DailyPartitionsDefinition:
+    """Return the UTC days from `start_date` (`YYYY-MM-DD`), with `today`, before it has ended, or without."""
+    return dg.DailyPartitionsDefinition(start_date=start_date, timezone="UTC", end_offset=int(today))
 
 
 def window_of(partitions: dg.TimeWindowPartitionsDefinition, key: str) -> Window:

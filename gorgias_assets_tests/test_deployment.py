@@ -50,7 +50,7 @@ def location() -> Location:
 
 
 def test_steps_that_read_are_in_the_pool_for_that():
-    assert {asset.op.pool for asset in build_assets(Account(ENTITIES))} == {API_POOL}
+    assert {asset.op.pool for asset in build_assets(Account(ENTITIES))} == {f"gorgias_{API_POOL}"}
 
 
 def test_backfills_and_runs_of_sensors_leave_room_for_the_daily_run(instance):

@@ -43,8 +43,9 @@ def test_a_day_of_the_job_is_recorded_in_postgresql_and_its_steps_take_places_in
         event = instance.get_latest_materialization_event(asset.key)
         assert event.asset_materialization.partition == "2025-03-10"
         assert instance.get_materialized_partitions(asset.key) == {"2025-03-10"}
-    pool = storage.get_concurrency_info(API_POOL)
+    name = f"gorgias_{API_POOL}"
+    pool = storage.get_concurrency_info(name)
     assert (pool.slot_count, pool.active_slot_count) == (12, 0)
-    instance.event_log_storage.set_concurrency_slots(API_POOL, 1)
-    claims = [storage.claim_concurrency_slot(API_POOL, "a run", step).is_claimed for step in ("tickets", "customers")]
+    instance.event_log_storage.set_concurrency_slots(name, 1)
+    claims = [storage.claim_concurrency_slot(name, "a run", step).is_claimed for step in ("tickets", "customers")]
     assert claims == [True, False]

@@ -48,7 +48,7 @@ def _step(
         specs=[check.spec(account, entity) for check in checks],
         can_subset=True,
         required_resource_keys={account.io_manager_key, account.name},
-        pool=pool,
+        pool=account.named(pool),
     )
     def gorgias_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         tables = _tables(context, account, asset)
@@ -86,7 +86,7 @@ def _tables(context: dg.AssetCheckExecutionContext, account: Account, asset: dg.
     io_manager: MergingIOManager = getattr(context.resources, account.io_manager_key)
     labels = {"asset": asset.to_user_string(), "check": context.op_def.name, "dagster_run_id": context.run.run_id}
     warehouse = io_manager.warehouse.billed_to(labels)
-    return {one.name: Stored(warehouse, io_manager.table_of(account.key_of(one)), one) for one in account.entities}
+    return {one.name: Stored(warehouse, account.table_of(one.name, io_manager), one) for one in account.entities}
 
 
 def _judged(check: Check, context: CheckContext) -> tuple[Verdict, dg.AssetCheckSeverity]:

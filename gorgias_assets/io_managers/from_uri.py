@@ -24,11 +24,13 @@ EXPECTED_FORMS = " or ".join(form for _, form in _ENGINES.values())
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
-def io_manager_from_uri(uri: str, schema: str | None = None) -> dg.ConfigurableIOManagerFactory:
+def io_manager_from_uri(
+    uri: str, schema: str | None = None, default_schema: str = DEFAULT_SCHEMA
+) -> dg.ConfigurableIOManagerFactory:
     """Return the IO manager for a warehouse's URI in one of `EXPECTED_FORMS`.
 
     White space around the URI does not count, and %XX is decoded. Tables go to `schema`, else to the URI's `dataset`
-    for BigQuery, else to `DEFAULT_SCHEMA`. Raises `InvalidUri`.
+    for BigQuery, else to `default_schema`. Raises `InvalidUri`.
     """
     scheme, colon, rest = uri.strip().partition(":")
     scheme = scheme.lower()
@@ -41,7 +43,7 @@ def io_manager_from_uri(uri: str, schema: str | None = None) -> dg.ConfigurableI
     module, _ = _ENGINES[scheme]
     engine = import_module(f"gorgias_assets.io_managers.{module}")  # late: Google's packages take long to load
     io_manager: dg.ConfigurableIOManagerFactory = engine.from_uri(
-        scheme, _decoded(place), parameters, schema, DEFAULT_SCHEMA
+        scheme, _decoded(place), parameters, schema, default_schema
     )
     return io_manager
 

@@ -32,9 +32,10 @@ def without_vain_retries() -> Iterator[None]:
 class MergingIOManager(dg.IOManager):
     """Stores readers of Gorgias, pandas DataFrames and Arrow tables in a warehouse, and loads pandas or Arrow.
 
-    The table has the asset's name, in the schema of the asset's `schema` metadata, else of `schema`, else of the last
-    part of its key's prefix. The `partition_expr` metadata of a partitioned asset is the SQL expression that lies in
-    the partition, or several of which any counts; an asset with several dimensions gives a mapping of them.
+    The table has the name in the asset's `table` metadata, else the asset's own. It is in the schema of the `schema`
+    metadata, else of `schema`, else of the last part of the key's prefix. The `partition_expr` metadata of a
+    partitioned asset is the SQL expression that lies in the partition, or several of which any counts; an asset with
+    several dimensions gives a mapping of them.
     """
 
     def __init__(self, warehouse: Warehouse, schema: str | None) -> None:
@@ -98,10 +99,10 @@ class MergingIOManager(dg.IOManager):
             return self.warehouse.billed_to(labels)
         return self.billed_to(step.run_id, step.step.key, labels | {"loaded_by": step.step.key})
 
-    def table_of(self, asset: dg.AssetKey, schema: str | None = None) -> Table:
-        """Return the table of an asset; `schema` is that of its own metadata, and goes first."""
-        *prefix, name = asset.path
-        return Table(schema or self._schema or (prefix[-1] if prefix else "public"), name)
+    def table_of(self, asset: dg.AssetKey, schema: str | None = None, name: str | None = None) -> Table:
+        """Return the table of an asset; `schema` and `name` are those of its own metadata, and go first."""
+        *prefix, last = asset.path
+        return Table(schema or self._schema or (prefix[-1] if prefix else "public"), name or last)
 
     def _load(self, context: dg.OutputContext, reader: Reader[Any], warehouse: Warehouse) -> None:
         table, entity = self._table(context), reader.entity
@@ -129,5 +130,5 @@ class MergingIOManager(dg.IOManager):
 
     def _table(self, output: dg.OutputContext) -> Table:
         definition = output.definition_metadata or {}
-        key = output.asset_key if output.has_asset_key else dg.AssetKey(definition.get("table", output.name))
-        return self.table_of(key, definition.get("schema"))
+        key = output.asset_key if output.has_asset_key else dg.AssetKey(output.name)
+        return self.table_of(key, definition.get("schema"), definition.get("table"))

@@ -8,8 +8,8 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
-from gorgias_assets.account import Account
-from gorgias_assets.assets import WAREHOUSE_POOL
+from gorgias_assets.account import OVERVIEW, Account
+from gorgias_assets.assets import WAREHOUSE_POOL, attributes_of
 from gorgias_assets.days import newest_materializations
 from gorgias_assets.io_managers.merging import MergingIOManager, without_vain_retries
 from gorgias_assets.io_managers.slices import labels_for
@@ -32,36 +32,37 @@ def build_overview(
     *,
     reports: str = "reports",
     retry_policy: dg.RetryPolicy | None = None,
-    pool: str | None = WAREHOUSE_POOL,
 ) -> dg.AssetsDefinition:
     """Return the asset `<account>/overview`, downstream of the entities named in `NEEDS` and partitioned as they are.
 
     `reports` is a folder, or a URL that fsspec can write to. The asset reads through the IO manager under
     `account.io_manager_key`, which has to be one of this project's.
     """
-    keys = {entity.name: account.key_of(entity) for entity in account.entities if entity.name in NEEDS}
+    keys = [account.key_of(entity) for entity in account.entities if entity.name in NEEDS]
+    spec = account.spec_of(
+        OVERVIEW,
+        description=DESCRIPTION,
+        kinds={"pandas", "matplotlib"},
+        metadata={"partition_expr": "day", "dagster/column_schema": COLUMNS},
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # `backfill_policy` is in beta; one run per backfill needs it
 
         @dg.asset(
-            key=account.overview_key,
-            group_name=account.name,
-            description=DESCRIPTION,
-            kinds={"pandas", "matplotlib"},
-            deps=list(keys.values()),
+            **attributes_of(spec),
+            deps=keys,
             partitions_def=account.partitions,
             backfill_policy=dg.BackfillPolicy.single_run(),
             io_manager_key=account.io_manager_key,
             required_resource_keys={account.io_manager_key},
             retry_policy=retry_policy,
-            pool=pool,
-            metadata={"partition_expr": "day", "dagster/column_schema": COLUMNS},
+            pool=account.named(WAREHOUSE_POOL),
         )
         def overview(context: dg.AssetExecutionContext) -> pa.Table:
-            began = _began(context.instance, keys.values(), context.partition_keys)
+            began = _began(context.instance, keys, context.partition_keys)
             io_manager: MergingIOManager = getattr(context.resources, account.io_manager_key)
-            tables = {name: io_manager.table_of(key) for name, key in keys.items()}
-            window, own = Window.of(*context.partition_time_window), io_manager.table_of(context.asset_key)
+            tables = {name: account.table_of(name, io_manager) for name in NEEDS}
+            window, own = Window.of(*context.partition_time_window), account.table_of(OVERVIEW, io_manager)
             labels = labels_for(context.asset_key.to_user_string(), context.partition_keys)
             warehouse = io_manager.billed_to(context.run.run_id, context.get_step_execution_context().step.key, labels)
             with without_vain_retries():
