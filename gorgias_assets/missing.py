@@ -196,7 +196,8 @@ def _warn_of_absences(absences: Absences, table: Table, log: Logger) -> None:
     log.warning(
         f"{table}: {absences.missing:,} of {absences.expected:,} stored rows that this run should have found are "
         "missing, which is unusual, so none is marked as deleted. Check that the key may read all of the account; if "
-        "they were deleted, run the days again with `believe_absence: true` in the run's configuration."
+        "they were deleted, run the days again with `believe_absence: true` in the run's configuration, or "
+        "--believe-absence."
     )
 
 

@@ -155,14 +155,15 @@ def test_a_table_that_is_loaded_by_hand_is_labelled_with_its_asset(engine, insta
     assert [job.labels for job in engine.jobs() if job.job_id not in before] == [{"asset": "shop_orders"}]
 
 
-@pytest.mark.parametrize("load_format", ["parquet", "ndjson"])
-def test_each_load_format_stores_the_same_values(engine, load_format):
-    warehouse = engine.io_manager(load_format=load_format).warehouse()
+@pytest.mark.parametrize("loader_file_format", ["parquet", "jsonl"])
+def test_each_loader_file_format_stores_the_same_values(engine, loader_file_format):
+    warehouse = engine.io_manager(loader_file_format=loader_file_format).warehouse()
     orders = Table("shop", "orders")
-    rows = ROWS if load_format == "ndjson" else ROWS.drop_columns("blob")  # which the emulator reads from JSON only
+    is_json = loader_file_format == "jsonl"
+    rows = ROWS if is_json else ROWS.drop_columns("blob")  # which the emulator reads from JSON only
     warehouse.replace(orders, rows, ())
     (load,) = loads(engine)
-    assert load.source_format == {"parquet": "PARQUET", "ndjson": "NEWLINE_DELIMITED_JSON"}[load_format]
+    assert load.source_format == {"parquet": "PARQUET", "jsonl": "NEWLINE_DELIMITED_JSON"}[loader_file_format]
     stored = sorted(warehouse.read(orders, ()).to_pylist(), key=lambda row: (row["id"] is None, row["id"]))
     expected = sorted(rows.to_pylist(), key=lambda row: (row["id"] is None, row["id"]))
     for row in expected:
@@ -170,8 +171,8 @@ def test_each_load_format_stores_the_same_values(engine, load_format):
     assert stored == expected
 
 
-@pytest.mark.parametrize("load_format", ["parquet", "ndjson"])
-def test_each_load_format_merges_json_and_long_texts(engine, load_format):
+@pytest.mark.parametrize("loader_file_format", ["parquet", "jsonl"])
+def test_each_loader_file_format_merges_json_and_long_texts(engine, loader_file_format):
     columns = [
         Column("id", Kind.INTEGER, "The letter."),
         Column("sender", Kind.JSON, "Who."),
@@ -188,7 +189,7 @@ def test_each_load_format_merges_json_and_long_texts(engine, load_format):
             "_is_touched": [True] * 3,
         }
     )
-    warehouse = engine.io_manager(load_format=load_format).warehouse()
+    warehouse = engine.io_manager(loader_file_format=loader_file_format).warehouse()
     assert warehouse.merge(LETTERS, columns, rows).new == 3
     found = engine.query("SELECT id, JSON_VALUE(sender.name), text, created_datetime FROM shop.letters ORDER BY id")
     assert found == [
