@@ -67,9 +67,9 @@ def test_a_key_may_have_the_name_that_users_of_ingestr_know():
 
 def test_the_format_of_files_may_be_given_besides_the_uri_and_duckdb_loads_none():
     assert io_manager_from_uri("bigquery://my-project", loader_file_format="jsonl").loader_file_format == "jsonl"
-    assert io_manager_from_uri("duckdb:///a.duckdb", None, "jsonl").database == "a.duckdb"
+    assert io_manager_from_uri("duckdb:///a.duckdb", loader_file_format="jsonl").database == "a.duckdb"
     with pytest.raises(InvalidUri, match="repeated"):
-        io_manager_from_uri("bigquery://my-project?loader_file_format=parquet", None, "jsonl")
+        io_manager_from_uri("bigquery://my-project?loader_file_format=parquet", loader_file_format="jsonl")
 
 
 def test_a_schema_that_is_set_goes_before_the_dataset_of_the_uri():
