@@ -22,6 +22,7 @@ from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.faults import Fault
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sandbox.server import Sandbox
+from gorgias_assets.partitions import ROWS_FROM
 from gorgias_assets.schedules import full_sweep_schedule
 from gorgias_assets.sweeps.deletions import Look, look_up
 from gorgias_assets.sweeps.progress import Progress
@@ -675,13 +676,12 @@ def tick(start_date: str, at: datetime) -> Any:
     return schedule.evaluate_tick(dg.build_schedule_context(scheduled_execution_time=at))
 
 
-def test_the_schedule_of_the_full_sweep_is_off_and_requests_all_days_in_one_run_once_a_month():
+def test_the_schedule_of_the_full_sweep_is_off_and_requests_one_day_with_the_rows_of_all_once_a_month():
     schedule = full_sweep_schedule(shop(FIRST_DAY))
     assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 3 1 * *", "UTC")
     (request,) = tick(FIRST_DAY, datetime(2025, 4, 1, 3, tzinfo=UTC)).run_requests
-    assert request.tags["dagster/asset_partition_range_start"] == FIRST_DAY
-    assert request.tags["dagster/asset_partition_range_end"] == "2025-03-31"
+    assert (request.partition_key, request.tags[ROWS_FROM]) == ("2025-03-31", FIRST_DAY)
 
 
 def test_the_schedule_of_the_full_sweep_skips_while_no_day_has_ended():
