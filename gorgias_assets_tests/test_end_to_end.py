@@ -11,6 +11,7 @@ import pytest
 
 from gorgias_assets.account import Account
 from gorgias_assets.entities import ENTITIES, TICKETS
+from gorgias_assets.partitions import FIRST_DAY
 from gorgias_assets.sandbox.account import Account as SandboxAccount
 from gorgias_assets.sandbox.faults import Fault
 from gorgias_assets.sandbox.server import Sandbox

@@ -17,12 +17,12 @@ from gorgias_assets.entities import CUSTOMERS, ENTITIES, SATISFACTION_SURVEYS, T
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
 from gorgias_assets.jobs import full_sweep_job
+from gorgias_assets.partitions import ROWS_FROM
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.faults import Fault
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sandbox.server import Sandbox
-from gorgias_assets.partitions import ROWS_FROM
 from gorgias_assets.schedules import full_sweep_schedule
 from gorgias_assets.sweeps.deletions import Look, look_up
 from gorgias_assets.sweeps.progress import Progress
