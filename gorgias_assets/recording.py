@@ -1,7 +1,8 @@
 """Recording days as materialized that a run has read before its partition.
 
 They are events of the run's step, as those of its partition are. Dagster would store one after the other, and ten years
-of days would take minutes; here they are stored many at a time.
+of days would take minutes; here they are stored many at a time. They have no tags of data versions, so Dagster compares
+the times at which a day and what it depends on were materialized.
 """
 
 import logging
@@ -20,11 +21,8 @@ EVENTS_AT_ONCE = 1000  # SQLite keeps other writers out for 0.2 s
 
 def record_days(step: StepExecutionContext, asset: dg.AssetKey, days: Mapping[str, Mapping[str, Any]]) -> None:
     """Record that the step has materialized partitions of the asset, each with its metadata, in this order."""
-    code_version = step.job_def.asset_layer.get(asset).code_version or step.run_id
-    tags = {"dagster/code_version": code_version, "dagster/data_version": step.run_id}
     events = [
-        _event(step, dg.AssetMaterialization(asset, partition=key, metadata=metadata, tags=tags))
-        for key, metadata in days.items()
+        _event(step, dg.AssetMaterialization(asset, partition=key, metadata=metadata)) for key, metadata in days.items()
     ]
     for begin in range(0, len(events), EVENTS_AT_ONCE):
         _store(step.instance.event_log_storage, events[begin : begin + EVENTS_AT_ONCE])
@@ -37,9 +35,8 @@ def _event(step: StepExecutionContext, materialization: dg.AssetMaterialization)
         step_handle=step.step.handle,
         node_handle=step.step.node_handle,
         step_kind_value=step.step.kind.value,
-        logging_tags=step.event_tags,
         event_specific_data=StepMaterializationData(materialization),
-        message=f"Materialized {materialization.partition}, with the run's partition.",
+        message=f"Materialized {materialization.partition}.",
         pid=os.getpid(),
     )
     return dg.EventLogEntry(  # type: ignore[no-untyped-call]  # Dagster's constructor has no types
