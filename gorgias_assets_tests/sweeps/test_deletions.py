@@ -13,6 +13,7 @@ import pytest
 from dagster._serdes import serialize_value
 
 from gorgias_assets.account import Account as DagsterAccount
+from gorgias_assets.assets import build_assets
 from gorgias_assets.entities import CUSTOMERS, ENTITIES, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
@@ -92,7 +93,7 @@ def events_calls(sandbox: Sandbox) -> int:
 
 def counts(result: dg.ExecuteInProcessResult, entity: Entity) -> tuple[int, ...]:
     """Return deletions_checked, rows_gone, rows_cascaded, deletions_pending."""
-    metadata = result.asset_materializations_for_node(f"gorgias__{entity.name}")[0].metadata
+    metadata = result.asset_materializations_for_node(f"gorgias__{entity.name}")[-1].metadata
     names = ("deletions_checked", "rows_gone", "rows_cascaded", "deletions_pending")
     return tuple(metadata[name].value for name in names)
 
@@ -672,8 +673,14 @@ def run_full_sweep(project: Project, tags: dict[str, str]) -> dg.ExecuteInProces
 
 
 def tick(start_date: str, at: datetime) -> Any:
-    schedule = full_sweep_schedule(shop(start_date))
-    return schedule.evaluate_tick(dg.build_schedule_context(scheduled_execution_time=at))
+    account = shop(start_date)
+    definitions = dg.Definitions(
+        build_assets(account),
+        jobs=[full_sweep_job(account)],
+        resources={"gorgias": GorgiasResource(uri=""), "io_manager": dg.mem_io_manager},
+    )
+    context = dg.build_schedule_context(scheduled_execution_time=at, repository_def=definitions.get_repository_def())
+    return full_sweep_schedule(account).evaluate_tick(context)
 
 
 def test_the_schedule_of_the_full_sweep_is_off_and_requests_one_day_with_the_rows_of_all_once_a_month():
