@@ -9,6 +9,7 @@ from pydantic import Field
 from gorgias_assets.account import Account
 from gorgias_assets.entities.model import ByDate, Entity, Whole
 from gorgias_assets.metadata import column_schema, of_days
+from gorgias_assets.partitions import days_read, window_of_days
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sweeps.snapshot import Snapshot
 from gorgias_assets.sweeps.sweep import Sweep
@@ -113,7 +114,10 @@ def _build_asset(account: Account, entity: Entity[Any], retry_policy: dg.RetryPo
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def days(context: dg.AssetExecutionContext, config: SweepConfig) -> Sweep:
-        gorgias, window = _resource(context, account), context.partition_time_window
+        gorgias = _resource(context, account)
+        window = window_of_days(
+            account.partitions, days_read(account.partitions, context.partition_keys, context.run.tags)
+        )
         gorgias.check_names(account.by_date)
         return gorgias.sweep(
             entity,

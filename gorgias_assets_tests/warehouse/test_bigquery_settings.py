@@ -199,7 +199,7 @@ def test_each_loader_file_format_merges_json_and_long_texts(engine, loader_file_
     ]
 
 
-def test_a_range_of_days_has_a_count_on_each_and_the_ids_of_its_jobs_once(engine, instance):
+def test_a_range_of_days_has_its_bill_and_the_ids_of_its_jobs_on_the_newest_day_alone(engine, instance):
     days = [f"2025-03-{day:02}" for day in range(1, 31)]
 
     @dg.asset(
@@ -216,10 +216,10 @@ def test_a_range_of_days_has_a_count_on_each_and_the_ids_of_its_jobs_once(engine
     events = [event.materialization for event in result.get_asset_materialization_events()]
     assert [event.partition for event in events] == days
     jobs = {job.job_id for job in engine.jobs()}
-    assert {event.metadata["bigquery_jobs"].value for event in events} == {len(jobs)}
-    named = [event for event in events if "bigquery_job_ids" in event.metadata]
-    assert [event.partition for event in named] == [days[-1]]
-    assert set(named[0].metadata["bigquery_job_ids"].value) == jobs
+    for name in ("bigquery_jobs", "bigquery_bytes_billed", "bigquery_job_ids", "rows_written"):
+        assert [event.partition for event in events if name in event.metadata] == [days[-1]], name
+    assert events[-1].metadata["bigquery_jobs"].value == len(jobs)
+    assert set(events[-1].metadata["bigquery_job_ids"].value) == jobs
 
 
 def test_the_ids_in_an_event_are_bounded(engine):
