@@ -1,0 +1,219 @@
+"""The automation conditions: the days that they request, when, and what weeks with outages come to."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import time_machine
+from dagster import AutomationCondition
+from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+
+from gorgias_assets.account import Account
+from gorgias_assets.assets import build_assets
+from gorgias_assets.automation import conditions_sensor, day_is_over
+from gorgias_assets.days import Day, days_of
+from gorgias_assets.entities import CUSTOMERS, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
+from gorgias_assets.overview.asset import build_overview
+from gorgias_assets.partitions import days_of_run, ended, ranges
+from gorgias_assets.sandbox.account import Account as SandboxAccount
+from gorgias_assets.sandbox.faults import Fault
+from gorgias_assets.sandbox.server import Sandbox
+from gorgias_assets_tests import daemon
+from gorgias_assets_tests.conftest import FIRST_DAY, Project
+from gorgias_assets_tests.daemon import LARGE, SMALL, Daemon
+from gorgias_assets_tests.test_schedules import TAGS
+
+OVERVIEW = LARGE.overview_key
+KEY = SMALL.key_of(TICKETS)
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+FIRST = datetime.fromisoformat(FIRST_DAY).replace(tzinfo=UTC)
+
+
+def at(day: int, hour: int = 0, minute: int = 30) -> datetime:
+    """Return a moment of March 2025."""
+    return datetime(2025, 3, 1, hour, minute, tzinfo=UTC) + (day - 1) * DAY
+
+
+@pytest.fixture
+def account() -> SandboxAccount:
+    return SandboxAccount(now=FIRST)
+
+
+class Ticks:
+    """Evaluations of a condition on some assets, one after the other."""
+
+    def __init__(
+        self,
+        project: Project,
+        condition: AutomationCondition | None = None,
+        assets: list[Any] | None = None,
+        begin: datetime = at(1, 12),
+    ) -> None:
+        self.instance, self._cursor = project.instance, None
+        condition = condition or day_is_over()
+        self.definitions = dg.Definitions(
+            dg.map_asset_specs(
+                lambda spec: spec.replace_attributes(automation_condition=condition), assets or build_assets(SMALL)
+            ),
+            resources=project.resources,
+        )
+        self(begin)
+
+    def __call__(self, moment: datetime) -> dict[str, list[tuple[str, str]]]:
+        """Return the ranges of days that are requested at the moment, by the names of assets; None for no partition."""
+        with time_machine.travel(moment):
+            result = dg.evaluate_automation_conditions(
+                self.definitions,
+                self.instance,
+                asset_selection=dg.AssetSelection.groups("gorgias"),
+                evaluation_time=moment,
+                cursor=self._cursor,
+            )
+        self._cursor = result.cursor
+        requested = {
+            one.key.path[-1]: result.get_requested_partitions(one.key) for one in result.results if one.true_subset.size
+        }
+        return {name: ranges(filter(None, keys)) for name, keys in requested.items()}
+
+    def days(self, moment: datetime) -> list[tuple[str, str]]:
+        return self(moment).get("tickets", [])
+
+
+def read(project: Project, moment: datetime, first: str, last: str | None = None, **how: Any) -> None:
+    project.account.now = moment
+    with time_machine.travel(moment):
+        project.materialize(first, last, select=how.pop("select", ["tickets"]), **how)
+
+
+@pytest.mark.parametrize("end_offset", [0, 1])
+def test_a_day_is_requested_at_the_first_evaluation_after_its_tick_and_never_before_it_is_over(project, end_offset):
+    days = dg.DailyPartitionsDefinition(FIRST_DAY, timezone="UTC", end_offset=end_offset)
+    assets = dg.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=days), build_assets(SMALL))
+    ticks = Ticks(project, day_is_over("30 6 * * *"), assets)
+    requested = {hour: found for hour in range(24) if (found := ticks.days(at(2, hour, 40)))}
+    assert requested == {6: [("2025-03-01", "2025-03-01")]}
+
+
+def test_the_tick_is_at_its_time_in_its_zone(project):
+    ticks = Ticks(project, day_is_over("0 9 * * *", "Asia/Tokyo"))
+    assert ticks.days(at(1, 23, 50)) == []
+    assert ticks.days(at(2, 0, 10)) == [("2025-03-01", "2025-03-01")]
+
+
+def test_days_that_are_missing_or_were_read_before_they_had_ended_are_requested_and_complete_ones_are_not(project):
+    ticks = Ticks(project)
+    read(project, at(3), "2025-03-02")
+    read(project, at(4, 12), "2025-03-04")
+    read(project, at(6, 12), "2025-03-05")
+    assert ticks.days(at(7)) == [
+        ("2025-03-01", "2025-03-01"),
+        ("2025-03-03", "2025-03-04"),
+        ("2025-03-06", "2025-03-06"),
+    ]
+
+
+def test_a_day_that_has_failed_is_requested_again(project, sandbox):
+    ticks = Ticks(project)
+    sandbox.faults.append(Fault(403, times=None))
+    read(project, at(2), "2025-03-01", raise_on_error=False)
+    assert days_of(project.instance, project.partitions, KEY, ["2025-03-01"]) == {"2025-03-01": Day.FAILED}
+    assert ticks.days(at(3)) == [("2025-03-01", "2025-03-02")]
+
+
+def test_days_before_the_horizon_are_left_alone(project):
+    ticks = Ticks(project, day_is_over(horizon_days=7))
+    assert ticks.days(at(21)) == [("2025-03-14", "2025-03-20")]
+
+
+def test_lost_ticks_count_as_one(project):
+    ticks = Ticks(project)
+    assert ticks.days(at(5, 15)) == [("2025-03-01", "2025-03-04")]
+    assert ticks.days(at(5, 16)) == []
+
+
+def test_a_day_that_is_being_read_is_left_alone(project):
+    ticks = Ticks(project)
+    job = ticks.definitions.resolve_implicit_global_asset_job_def()
+    project.instance.create_run_for_job(
+        job, tags={"dagster/partition": "2025-03-02"}, status=dg.DagsterRunStatus.STARTED, asset_selection={KEY}
+    )
+    assert ticks.days(at(4)) == [("2025-03-01", "2025-03-01"), ("2025-03-03", "2025-03-03")]
+
+
+def test_the_days_of_a_backfill_that_has_not_begun_are_left_alone(project):
+    ticks = Ticks(project)
+    days = project.partitions.subset_with_partition_keys(["2025-03-01", "2025-03-02"])
+    backfill = PartitionBackfill.from_asset_graph_subset(
+        "backfill", at(3).timestamp(), {}, project.instance, AssetGraphSubset({KEY: days}), None, None, None
+    )
+    project.instance.add_backfill(backfill)
+    assert ticks.days(at(4)) == [("2025-03-03", "2025-03-03")]
+    project.instance.update_backfill(backfill.with_status(BulkActionStatus.CANCELED))
+    assert ticks.days(at(5)) == [("2025-03-01", "2025-03-04")]
+
+
+def hours_of_requests(ticks: Ticks, hours: int) -> list[int]:
+    """Return the hours, from noon of March 1 on, in which the first of March is requested."""
+    moments = [at(1, 12, 1) + number * HOUR for number in range(hours)]
+    return [number for number, moment in enumerate(moments) if ("2025-03-01" in str(ticks.days(moment)))]
+
+
+def test_a_gap_that_stays_is_requested_at_ever_longer_intervals_up_to_a_day(project):
+    hours = hours_of_requests(Ticks(project, day_is_over("0 * * * *"), begin=at(1, 11)), 4 * 24)
+    waits = [after - before for before, after in zip(hours, hours[1:], strict=False)]
+    assert hours[0] == 12, "midnight"
+    assert waits == [1, 2, 4, 7, 14, 20, 20]
+
+
+def test_a_gap_that_stays_is_requested_at_each_tick_of_a_day_also_when_summer_time_begins(project):
+    condition = day_is_over("30 1 * * *", "Europe/Berlin")
+    ticks = Ticks(project, condition, begin=at(26, 12))
+    late, early = timedelta(seconds=59), timedelta(0)
+    for day, delay in zip(range(27, 36), [late, early] * 5, strict=False):
+        tick = datetime(2025, 3, 1, 1, 30) + (day - 1) * DAY
+        moment = tick.replace(tzinfo=daemon.ZONE).astimezone(UTC) + delay
+        assert ticks.days(moment)[0][0] == FIRST_DAY if day <= 31 else ticks.days(moment)
+
+
+def test_a_request_that_another_condition_has_held_back_does_not_lengthen_the_wait(project):
+    held = AutomationCondition.cron_tick_passed("0 20 * * *")
+    ticks = Ticks(project, day_is_over("0 * * * *") & held, begin=at(1, 11))
+    assert hours_of_requests(ticks, 3 * 24) == [32, 56]
+
+
+def test_the_condition_composes_with_dagster_s_own(project):
+    either = day_is_over() | AutomationCondition.on_missing()
+    assert Ticks(project, either, begin=at(3, 12)).days(at(4)) == [("2025-03-01", "2025-03-04")], "today, by on_missing"
+    without = day_is_over().replace("NOT", AutomationCondition.missing())
+    assert Ticks(project, without, begin=at(3, 12)).days(at(4)) == [("2025-03-01", "2025-03-03")]
+
+
+def test_a_list_that_is_read_whole_is_requested_once_per_tick(project):
+    ticks = Ticks(project, assets=build_assets(LARGE))
+    requests = [ticks(at(2, hour, 40)) for hour in range(24)]
+    assert [hour for hour, requested in enumerate(requests) if "tags" in requested] == [0]
+
+
+def test_the_overview_follows_the_entities_it_is_made_of(project):
+    ticks = Ticks(project, assets=[*build_assets(LARGE), build_overview(LARGE)])
+    needed = ["tickets", "ticket_messages", "satisfaction_surveys"]
+    assert ticks(at(2))["overview"] == [("2025-03-01", "2025-03-01")], "with the entities"
+    read(project, at(3), "2025-03-01", "2025-03-02", select=needed)
+    requested = ticks(at(4))
+    assert requested["tickets"] == [("2025-03-03", "2025-03-03")]
+    assert requested["overview"] == [("2025-03-01", "2025-03-03")], "alone, of days that are complete"
+
+
+def test_the_overview_does_not_wait_for_entities_it_is_not_made_of_and_waits_for_the_others(project, sandbox):
+    assets = [*build_assets(LARGE), build_overview(LARGE)]
+    ticks = Ticks(project, day_is_over("0 * * * *"), assets, begin=at(2, 2))
+    read(project, at(2), "2025-03-01", select=["tickets", "ticket_messages"])
+    assert ticks(at(2, 3, 1))["overview"] == [("2025-03-01", "2025-03-01")], "with the surveys"
+    assert "overview" not in ticks(at(2, 3, 2))
+    assert "overview" in ticks(at(2, 4, 1))
+    assert "overview" not in ticks(at(2, 5, 1)), "the surveys wait"
