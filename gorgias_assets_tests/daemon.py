@@ -1,6 +1,6 @@
-"""Dagster's daemon in this process, at any time: its own loops over schedules, sensors and backfills.
+"""Dagster's daemon in this process, at any time: its own loops over schedules, sensors, backfills and queued runs.
 
-Runs are executed at once, in this process. The module is also the code location: one attribute for each automation.
+Runs are executed in this process, one after the other. The module is also the code location: one attribute for each automation.
 """
 
 import logging
@@ -18,8 +18,10 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster._daemon.backfill import execute_backfill_iteration
+from dagster._daemon.run_coordinator import QueuedRunCoordinatorDaemon
 from dagster._daemon.sensor import execute_sensor_iteration
 from dagster._scheduler.scheduler import launch_scheduled_runs
+from dagster._utils.warnings import disable_dagster_warnings
 
 from gorgias_assets.account import Account
 from gorgias_assets.assets import build_assets
@@ -39,14 +41,9 @@ AT, ZONE = time(1, 30), ZoneInfo("Europe/Berlin")  # half past midnight UTC; fro
 CRON = f"{AT.minute} {AT.hour} * * *"
 SMALL = Account([TICKETS], start_date=FIRST_DAY)
 LARGE = Account((*ENTITIES, TAGS), start_date=FIRST_DAY)
-AT_ONCE = {
-    "run_coordinator": {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"},
-    "run_launcher": {
-        "module": "dagster._core.launcher.sync_in_memory_run_launcher",
-        "class": "SyncInMemoryRunLauncher",
-    },
-}
+LAUNCHER = {"module": "dagster._core.launcher.sync_in_memory_run_launcher", "class": "SyncInMemoryRunLauncher"}
 ACTIVE = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED])
+QUEUED = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED])
 
 
 def definitions(account: Account, by_conditions: bool) -> dg.Definitions:
@@ -83,17 +80,19 @@ class Daemon:
     """The daemon over one of the code locations above, with its history in a folder."""
 
     def __init__(self, location: str, folder: Path) -> None:
+        folder.mkdir()
         one_file = {  # for the events of all runs; one for each takes longer to make than a run to execute
             "module": "dagster._core.storage.event_log",
             "class": "ConsolidatedSqliteEventLogStorage",
             "config": {"base_dir": str(folder)},
         }
-        overrides = AT_ONCE | {"event_log_storage": one_file}
+        overrides = {"run_launcher": LAUNCHER, "event_log_storage": one_file}
         self.instance = dg.DagsterInstance.local_temp(str(folder), overrides=overrides)
         target = LoadableTargetOrigin(module_name=__name__, attribute=location)
-        self._workspace = WorkspaceProcessContext(
-            self.instance, InProcessWorkspaceLoadTarget(InProcessCodeLocationOrigin(target, location_name="shop"))
-        )
+        origin = InProcessCodeLocationOrigin(target, location_name="shop")
+        with disable_dagster_warnings():  # of properties that its own snapshot of a schedule reads
+            self._workspace = WorkspaceProcessContext(self.instance, InProcessWorkspaceLoadTarget(origin))
+        self._queue = QueuedRunCoordinatorDaemon(interval_seconds=5)
         self._log = logging.getLogger("daemon of tests")
 
     def __enter__(self) -> Self:
@@ -113,8 +112,15 @@ class Daemon:
         with time_machine.travel(at):
             self._succeed(launch_scheduled_runs(self._workspace, self._log, at, {}))
             self._succeed(execute_sensor_iteration(self._workspace, self._log, None, None))
-            while self.instance.get_backfills(filters=ACTIVE):
+            while self.instance.get_backfills(filters=ACTIVE) or self.instance.get_runs(QUEUED):
                 self._succeed(execute_backfill_iteration(self._workspace, self._log))
+                self._succeed(self._queue.run_iteration(self._workspace))
+
+    def materialize(self, account: Account, day: str, at: datetime) -> None:
+        """Materialize a day of all entities at that moment, as somebody may in the UI."""
+        with time_machine.travel(at):
+            job = definitions(account, by_conditions=False).resolve_job_def(account.name)
+            job.execute_in_process(instance=self.instance, partition_key=day)
 
     def _succeed(self, iteration: Iterable[Any]) -> None:
         errors = [error for error in iteration if error]

@@ -1,10 +1,10 @@
 """The automation conditions: the days that they request, when, and what weeks with outages come to."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import dagster as dg
 import pytest
@@ -217,3 +217,130 @@ def test_the_overview_does_not_wait_for_entities_it_is_not_made_of_and_waits_for
     assert "overview" not in ticks(at(2, 3, 2))
     assert "overview" in ticks(at(2, 4, 1))
     assert "overview" not in ticks(at(2, 5, 1)), "the surveys wait"
+
+
+@dataclass
+class Life:
+    """An account, and the daemon that reads it, over days of March and April 2025 with these incidents.
+
+    Gorgias answers nothing on the days of `outage`, and refuses the tickets at the ticks of the days `refused`. Dagster
+    is down on the days `off`. At noon of the day `early` somebody materializes that day.
+    """
+
+    location: str
+    folder: Path
+    days: int
+    hours: Sequence[int]
+    outage: range = range(0)
+    off: range = range(0)
+    refused: range = range(0)
+    early: int = 0
+
+    def __post_init__(self) -> None:
+        self.deployed = LARGE if self.location.startswith("large") else SMALL
+        self.account = SandboxAccount(now=FIRST)
+
+    def live(self) -> None:
+        with Sandbox(self.account) as self.sandbox, pytest.MonkeyPatch.context() as patch:
+            self.project = Project(self.sandbox, self.folder / "warehouse.duckdb", self.deployed.entities)
+            patch.setenv("GORGIAS_URI", self.sandbox.uri)
+            patch.setenv("GORGIAS_API_URL", self.sandbox.api_url)
+            patch.setenv("WAREHOUSE", str(self.project.database))
+            patch.chdir(self.folder)
+            with Daemon(self.location, self.folder / "home") as self.daemon:
+                for day in range(1, self.days + 1):
+                    self._pass(day)
+                self._look(at(self.days + 1, 23, 31), self.days + 1)
+                self._assert_all_is_there()
+                self.runs = [Run.of(run) for run in reversed(self.daemon.instance.get_runs())]
+
+    def _pass(self, day: int) -> None:
+        for hour in self.hours:
+            self._look(at(day, hour, 31), day)
+            if hour <= 12:
+                self._work(day)
+            if hour == 12 and day == self.early:
+                key = str(at(day).date())
+                self.daemon.materialize(self.deployed, key, at(day, 12, 50))
+
+    def _work(self, day: int) -> None:
+        """Let rows be created, changed and deleted, in ways that lists and events show."""
+        make, change, old = self.account.create, self.account.update, 6 * day - 10
+        customer = make("customers", name=f"Customer {day}")["id"]
+        for _ in range(3):
+            ticket = make("tickets", customer={"id": customer}, subject="Where is it?")["id"]
+            make("messages", ticket_id=ticket, sender={"id": customer}, body_text="Where?")
+        make("satisfaction_surveys", ticket_id=ticket, customer_id=customer)
+        for kind, fields in CHANGES.items():
+            if self.account.has(kind, old):
+                change(kind, old, **{field: value(self.account.now) for field, value in fields.items()})
+        if self.account.has("tickets", old - 1):
+            self.account.delete("tickets", old - 1)
+
+    def _look(self, moment: datetime, day: int) -> None:
+        self.account.now = moment
+        self.sandbox.faults[:] = [Fault(503, times=None)] if day in self.outage else []
+        self.sandbox.faults += [Fault(403, path="/api/tickets*", times=None)] if day in self.refused else []
+        if day not in self.off:
+            self.daemon.look(moment)
+
+    def _assert_all_is_there(self) -> None:
+        keys = [str((FIRST + number * DAY).date()) for number in range(self.days)]
+        dated = [self.deployed.key_of(entity) for entity in self.deployed.by_date]
+        for asset in dated if self.deployed is SMALL else [*dated, OVERVIEW]:
+            states = days_of(self.daemon.instance, self.deployed.partitions, asset, keys)
+            assert {key: state for key, state in states.items() if state is not Day.COMPLETE} == {}, asset
+        for entity in self.deployed.entities:
+            live, table = self.project.live_rows(entity), self.project.table(entity)
+            (living,) = zip(*self.project.query(f"SELECT id FROM gorgias.{entity.name}_live"), strict=True)
+            assert {row: table[row] for row in living} == live, entity.name
+            assert live, entity.name
+
+
+CHANGES: Mapping[str, Mapping[str, Callable[[datetime], Any]]] = {
+    "tickets": {"priority": lambda _: "high"},
+    "messages": {"opened_datetime": lambda now: now},
+    "satisfaction_surveys": {"score": lambda _: 5, "scored_datetime": lambda now: now},
+    "customers": {"name": lambda now: f"Customer since {now}"},
+}
+
+
+class Run(NamedTuple):
+    """A run: its first and its last day, its assets, and if it was successful."""
+
+    first: str
+    last: str
+    assets: str
+    succeeded: bool
+
+    @classmethod
+    def of(cls, run: dg.DagsterRun) -> Self:
+        assets = sorted(key.path[-1] for key in run.asset_selection or ())
+        return cls(*(days_of_run(run.tags) or ("", "")), " ".join(assets), run.is_success)
+
+
+OWN_WARNING = "ignore:Function `AssetSelection.keys`:DeprecationWarning"  # by Dagster's evaluation of such a sensor
+
+
+@pytest.mark.filterwarnings(OWN_WARNING)
+def test_days_of_an_outage_of_a_failure_and_of_lost_ticks_are_each_one_run_later(tmp_path):
+    life = Life("small_by_conditions", tmp_path, 6, [0], outage=range(2, 4), refused=range(4, 5), off=range(5, 6))
+    life.live()
+    assert life.runs == [
+        Run("2025-03-01", "2025-03-01", "tickets", False),
+        Run("2025-03-01", "2025-03-02", "tickets", False),
+        Run("2025-03-01", "2025-03-03", "tickets", False),
+        Run("2025-03-01", "2025-03-05", "tickets", True),
+        Run("2025-03-06", "2025-03-06", "tickets", True),
+    ]
+
+
+@pytest.mark.soak
+@pytest.mark.filterwarnings(OWN_WARNING)
+@pytest.mark.parametrize("way", ["conditions", "schedule"])
+def test_a_month_with_outages_ends_with_every_day_complete(tmp_path, way, capsys):
+    incidents = {"outage": range(9, 12), "off": range(17, 19), "refused": range(23, 26), "early": 27}
+    life = Life(f"large_by_{way}", tmp_path, 34, [0, 1, 2, 3, 6, 9, 12, 18, 23], **incidents)
+    life.live()
+    with capsys.disabled():
+        print("", way, *life.runs, sep="\n")
