@@ -97,8 +97,10 @@ class LacksEndedDays(AutomationCondition[dg.AssetKey]):
 
     def evaluate(self, context: AutomationContext[dg.AssetKey]) -> dg.AutomationResult[dg.AssetKey]:
         candidates, partitions = context.candidate_subset, context.partitions_def
-        if not isinstance(partitions, dg.DailyPartitionsDefinition):
+        if partitions is None:
             return dg.AutomationResult(context, candidates)
+        if not isinstance(partitions, dg.DailyPartitionsDefinition):
+            raise TypeError(f"day_is_over takes assets with daily partitions, or without; {context.key} has others.")
         asked = _asked(context)
         if candidates.is_empty:
             return dg.AutomationResult(context, candidates, cursor=_written(asked))

@@ -1,6 +1,7 @@
 """Dagster's daemon in this process, at any time: its own loops over schedules, sensors, backfills and queued runs.
 
-Runs are executed in this process, one after the other. The module is also the code location: one attribute for each automation.
+Runs are executed in this process, one after the other. The module is also the code location, with an attribute for
+each automation.
 """
 
 import logging
