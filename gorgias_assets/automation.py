@@ -51,7 +51,8 @@ def day_is_over(
 def conditions_sensor(account: Account, summaries: Sequence[dg.AssetKey] = ()) -> dg.SensorDefinition:
     """Evaluate the automation conditions of the account's assets, and of `summaries`. The sensor is on by default.
 
-    Consecutive days are one run, of all assets that lack the same days.
+    Consecutive days are one run, of the assets that lack the same days. If others lack more days, it may be two: one of
+    the assets that are connected with those, in a backfill, and one of the rest.
     """
     keys = [*map(account.key_of, account.entities), *summaries]
     with warnings.catch_warnings():
@@ -86,6 +87,10 @@ class LacksEndedDays(AutomationCondition[dg.AssetKey]):
     """
 
     horizon_days: int = 30
+
+    def __post_init__(self) -> None:
+        if self.horizon_days < 1:
+            raise ValueError("horizon_days must be at least 1.")
 
     @property
     def name(self) -> str:

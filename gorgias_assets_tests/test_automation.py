@@ -131,6 +131,11 @@ def test_days_before_the_horizon_are_left_alone(project):
     assert ticks.days(at(21)) == [("2025-03-14", "2025-03-20")]
 
 
+def test_a_horizon_of_no_day_is_refused():
+    with pytest.raises(ValueError, match="horizon_days must be at least 1"):
+        day_is_over(horizon_days=0)
+
+
 def test_lost_ticks_count_as_one(project):
     ticks = Ticks(project)
     assert ticks.days(at(5, 15)) == [("2025-03-01", "2025-03-04")]
