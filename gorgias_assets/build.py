@@ -12,6 +12,7 @@ import dagster as dg
 from gorgias_assets.account import Account, Translation
 from gorgias_assets.alerts import check_alert, failure_alert
 from gorgias_assets.assets import build_assets
+from gorgias_assets.automation import conditions_sensor, day_is_over
 from gorgias_assets.checks.build import build_checks, freshness_keys
 from gorgias_assets.entities import ENTITIES, entities_named
 from gorgias_assets.entities.model import Entity
@@ -26,7 +27,7 @@ from gorgias_assets.settings import Given, Settings
 # For outages and crashed step processes. The next attempt of a step resumes where the last one stopped.
 RETRIES = dg.RetryPolicy(max_retries=3, delay=60, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
-Automation = Literal["schedule", "none"]
+Automation = Literal["schedule", "conditions", "none"]
 
 
 def build_definitions(
@@ -48,7 +49,8 @@ def build_definitions(
 
     - `entities`: declarations, or names of them. The overview is made if the entities that it needs are given.
     - `today`: whether today is a partition, before it has ended.
-    - `automation`: the schedules and sensors (`schedule`), or only the alerts (`none`).
+    - `automation`: who requests the days that are over: a schedule and a sensor (`schedule`), an automation condition of
+      each asset (`conditions`), or nobody (`none`).
     - `table_names`: names of tables that differ from those of their assets, by the name of the entity or `overview`.
     - `translation`: changes the specification of an asset, given ours and the name of the entity or `overview`.
     - `io_manager_key`: the IO manager's resource key, by default `<account>_io_manager`.
@@ -74,35 +76,57 @@ def definitions_of(account: Account, settings: Settings, automation: Automation 
     """Return the definitions of an account. Raises `InvalidUri`."""
     late = late_after(settings.daily_at, settings.timezone)
     overviews = _overviews(account, settings)
-    parts = [
-        dg.Definitions(
-            assets=[*build_assets(account, retry_policy=RETRIES), *overviews],
-            asset_checks=build_checks(account, late_after=late),
-            jobs=[gorgias_job(account), full_sweep_job(account), freshness_job(account, freshness_keys(account))],
-            sensors=_alerts(account, settings),
-            resources=_resources(account, settings),
-        )
-    ]
-    if automation == "schedule":
-        parts.append(_on_schedule(account, settings, late, [account.overview_key for _ in overviews]))
-    return dg.Definitions.merge(*parts)
+    assets = [*build_assets(account, retry_policy=RETRIES), *overviews]
+    made = dg.Definitions(
+        assets=[_with_condition(asset, settings) for asset in assets] if automation == "conditions" else assets,
+        asset_checks=build_checks(account, late_after=late),
+        jobs=[gorgias_job(account), full_sweep_job(account), freshness_job(account, freshness_keys(account))],
+        sensors=_alerts(account, settings),
+        resources=_resources(account, settings),
+    )
+    if automation == "none":
+        return made
+    summaries = [account.overview_key for _ in overviews]
+    return dg.Definitions.merge(
+        made,
+        _always(account, settings, late),
+        _on_conditions(account, summaries)
+        if automation == "conditions"
+        else _on_schedule(account, settings, late, summaries),
+    )
+
+
+def _with_condition(asset: dg.AssetsDefinition, settings: Settings) -> dg.AssetsDefinition:
+    """Have days requested once they are over, unless the asset was given a condition of its own."""
+    condition = day_is_over(
+        f"{settings.daily_at.minute} {settings.daily_at.hour} * * *",
+        settings.timezone.key,
+        horizon_days=settings.gaps_days,
+    )
+    return asset.map_asset_specs(
+        lambda spec: spec if spec.automation_condition else spec.replace_attributes(automation_condition=condition)
+    )
+
+
+def _always(account: Account, settings: Settings, late: timedelta) -> dg.Definitions:
+    """Return what goes with either way of requesting the days that are over."""
+    return dg.Definitions(
+        schedules=[full_sweep_schedule(account), freshness_schedule(account, late)],
+        sensors=[changes_sensor(account, settings.changes_every)] if account.today else [],
+    )
 
 
 def _on_schedule(
     account: Account, settings: Settings, late: timedelta, summaries: Sequence[dg.AssetKey]
 ) -> dg.Definitions:
-    """Return the schedules, and the sensors that request runs."""
     return dg.Definitions(
-        schedules=[
-            daily_schedule(account, settings.daily_at, settings.timezone, summaries),
-            full_sweep_schedule(account),
-            freshness_schedule(account, late),
-        ],
-        sensors=[
-            *([changes_sensor(account, settings.changes_every)] if account.today else []),
-            gaps_sensor(account, settings.gaps_days, late, summaries),
-        ],
+        schedules=[daily_schedule(account, settings.daily_at, settings.timezone, summaries)],
+        sensors=[gaps_sensor(account, settings.gaps_days, late, summaries)],
     )
+
+
+def _on_conditions(account: Account, summaries: Sequence[dg.AssetKey]) -> dg.Definitions:
+    return dg.Definitions(sensors=[conditions_sensor(account, summaries)])
 
 
 def _resources(account: Account, settings: Settings) -> dict[str, Any]:

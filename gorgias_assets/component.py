@@ -118,8 +118,11 @@ class GorgiasComponent(dg.Component, dg.Model, dg.Resolvable):
     start_date: Annotated[str | None, _setting("start_date", "2025-01-01", reads=date)] = None
     today: Annotated[bool, _described("whether today is a partition, before it has ended")] = True
     automation: Annotated[
-        Literal["schedule", "none"],
-        _described("`schedule`: the schedules and sensors of this package; `none`: only its alerts"),
+        Literal["schedule", "conditions", "none"],
+        _described(
+            "who requests the days that are over: a schedule and a sensor (`schedule`), an automation condition of each "
+            "asset (`conditions`), or nobody (`none`)"
+        ),
     ] = "schedule"
     daily_at: Annotated[str | None, _setting("daily_at", "06:30", reads=int)] = None
     timezone: Annotated[str | None, _setting("timezone", "Europe/Berlin")] = None

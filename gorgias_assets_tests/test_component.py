@@ -177,6 +177,18 @@ def test_without_today_the_last_partition_is_yesterday_and_nothing_looks_for_cha
         assert {sensor.name for sensor in defs.sensors} == {"eu_gaps"}
 
 
+def test_conditions_take_the_place_of_the_daily_schedule_and_of_the_sensor_for_gaps(tmp_path, sandbox):
+    own = {"automation_condition": "{{ automation_condition.eager() if entity == 'tickets' else none }}"}
+    with project({"eu": declared("eu", sandbox, tmp_path, automation="conditions", translation=own)}) as defs:
+        assert {sensor.name for sensor in defs.sensors} == {"eu_changes", "eu_conditions"}
+        assert {schedule.name for schedule in defs.schedules} == {"eu_freshness", "eu_full_sweep"}
+        conditions = {
+            spec.key.path[-1]: spec.automation_condition.get_label() for spec in defs.resolve_all_asset_specs()
+        }
+    assert conditions.pop("tickets") == "eager"
+    assert set(conditions.values()) == {"day_is_over(30 0 * * *, UTC)"}
+
+
 def test_no_automation_leaves_the_jobs(tmp_path, sandbox):
     with project({"eu": declared("eu", sandbox, tmp_path, automation="none")}) as defs:
         assert (list(defs.schedules or ()), list(defs.sensors or ())) == ([], [])
