@@ -1,6 +1,8 @@
 # The code location: a gRPC server for the webserver, the daemon and the runs. Runs and steps use the same image, and so
 # can the webserver and the daemon (`dagster-webserver`, `dagster-daemon run`).
-FROM python:3.11-slim
+# Any Linux with Python 3.11 or newer, pip and useradd is a base.
+ARG BASE=python:3.11-slim
+FROM ${BASE}
 
 WORKDIR /opt/gorgias_assets
 COPY constraints.txt pyproject.toml README.md ./
