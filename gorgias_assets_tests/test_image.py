@@ -1,8 +1,8 @@
 """The image: built by buildah, without a daemon, on a base that debootstrap makes, and run as its own user."""
 
-import ast
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -81,11 +81,11 @@ def image() -> Iterator[Image]:
         make_base(store)
         finished(["git", "clone", "--quiet", REPOSITORY, tree])
         (tree / ".env").write_text(f"GORGIAS_URI={PLANTED}\n")
-        pip, volumes = Path(folder, "pip.conf"), []
-        for name, value in network_of_pip().items():
-            volumes += ["--volume", f"{value}:{value}:ro"] if name.endswith("cert") else []
+        pip = Path(folder, "pip.conf")
         pip.write_text("\n".join(["[global]", *(f"{name} = {value}" for name, value in network_of_pip().items()), ""]))
-        volumes += ["--volume", f"{pip}:/etc/pip.conf:ro"]
+        certificates = [value for name, value in network_of_pip().items() if name.endswith("cert")]
+        mounts = [f"{pip}:/etc/pip.conf:ro", *(f"{file}:{file}:ro" for file in certificates)]
+        volumes = [word for mount in mounts for word in ("--volume", mount)]
         options = ["--isolation", "chroot", "--format", "docker", "--build-arg", "BASE=localhost/base"]
         buildah(store, "bud", *options, *volumes, "--tag", "localhost/gorgias-assets", tree)
         yield Image(store, buildah(store, "from", "localhost/gorgias-assets"))
@@ -167,18 +167,16 @@ def test_the_image_runs_as_a_user_who_can_change_only_the_data_and_the_history(i
 
 def test_the_image_holds_no_secret_no_tests_no_history_and_nothing_of_the_registry(image: Image):
     root = Path(image.buildah("mount", image.container))
-    names = {path.name for path in root.rglob("*") if not path.is_relative_to(root / "usr/local/lib")}
-    assert "gorgias_assets" in names
-    assert not names & {".git", ".env", ".venv", "gorgias_assets_tests", "constraints.lock"}
-    assert not list(root.glob("usr/local/lib/python*/*-packages/gorgias_assets_tests"))
-    found = subprocess.run(["grep", "-rlF", PLANTED, "opt", "data", "home", "etc", "usr/local"], cwd=root, text=True)
-    assert found.returncode == 1, "grep found the secret, or nothing to search"
+    paths = [*root.rglob("*")]
+    assert {"gorgias_assets", "dagster.yaml"} <= {path.name for path in paths}
+    assert not {path.name for path in paths} & {".git", ".env", ".venv", "gorgias_assets_tests"}
+    files = [path for path in paths if path.is_file() and not path.is_symlink()]
+    assert not [file for file in files if PLANTED.encode() in file.read_bytes()]
     assert (root / "etc" / "pip.conf").stat().st_size == 0
     described = image.buildah("inspect", image.container)
-    assert not [value for name, value in network_of_pip().items() if name == "index-url" and value in described]
-    assert not [word for word in ("GORGIAS_URI", "ALERT_WEBHOOK_URL", PLANTED) if word in described]
-    size = sum(path.lstat().st_size for path in root.rglob("*") if path.is_file() and not path.is_symlink())
-    print(f"\nThe image has {size / 1e6:,.0f} MB with its base.")
+    kept_out = {"GORGIAS_URI", "ALERT_WEBHOOK_URL", PLANTED, network_of_pip().get("index-url", PLANTED)}
+    assert not [word for word in kept_out if word in described]
+    print(f"\nThe image has {sum(file.stat().st_size for file in files) / 1e6:,.0f} MB with its base.")
 
 
 def make_base(store: Path) -> None:
@@ -194,11 +192,9 @@ def make_base(store: Path) -> None:
 
 def network_of_pip() -> dict[str, str]:
     """Return how this machine's pip reaches its registry, in pip's settings; nothing if it needs none."""
-    listed = finished([sys.executable, "-m", "pip", "config", "list"]).splitlines()
-    settings = [
-        (name.rpartition(".")[2], ast.literal_eval(value)) for name, _, value in (e.partition("=") for e in listed)
-    ]
-    return {name: value for name, value in reversed(settings) if name in NETWORK}
+    listed = finished([sys.executable, "-m", "pip", "config", "list"])
+    settings = re.findall(r"^\S*?([a-z-]+)='(.*)'$", listed, re.MULTILINE)
+    return {name: value for name, value in reversed(settings) if name in NETWORK}  # the environment is listed first
 
 
 def in_store(store: Path) -> list[str | Path]:
