@@ -78,7 +78,6 @@ def image() -> Iterator[Image]:
         pytest.skip(reason)
     with TemporaryDirectory(prefix="image-") as folder:
         store, tree = Path(folder, "store"), Path(folder, "tree")
-        make_base(store)
         finished(["git", "clone", "--quiet", REPOSITORY, tree])
         (tree / ".env").write_text(f"GORGIAS_URI={PLANTED}\n")
         pip = Path(folder, "pip.conf")
@@ -87,8 +86,12 @@ def image() -> Iterator[Image]:
         mounts = [f"{pip}:/etc/pip.conf:ro", *(f"{file}:{file}:ro" for file in certificates)]
         volumes = [word for mount in mounts for word in ("--volume", mount)]
         options = ["--isolation", "chroot", "--format", "docker", "--build-arg", "BASE=localhost/base"]
-        buildah(store, "bud", *options, *volumes, "--tag", "localhost/gorgias-assets", tree)
-        yield Image(store, buildah(store, "from", "localhost/gorgias-assets"))
+        try:
+            make_base(store)
+            buildah(store, "bud", *options, *volumes, "--tag", "localhost/gorgias-assets", tree)
+            yield Image(store, buildah(store, "from", "localhost/gorgias-assets"))
+        finally:
+            buildah(store, "rm", "--all")  # and their mounts
 
 
 @pytest.fixture(scope="module")
@@ -198,8 +201,7 @@ def network_of_pip() -> dict[str, str]:
 
 
 def in_store(store: Path) -> list[str | Path]:
-    # The driver that needs nothing of the kernel and leaves no mount behind.
-    return ["buildah", "--root", store / "images", "--runroot", store / "run", "--storage-driver", "vfs"]
+    return ["buildah", "--root", store / "images", "--runroot", store / "run"]
 
 
 def buildah(store: Path, *arguments: str | Path) -> str:
