@@ -49,8 +49,8 @@ def build_definitions(
 
     - `entities`: declarations, or names of them. The overview is made if the entities that it needs are given.
     - `today`: whether today is a partition, before it has ended.
-    - `automation`: who requests the days that are over: a schedule and a sensor (`schedule`), an automation condition of
-      each asset (`conditions`), or nobody (`none`).
+    - `automation`: who requests the days that are over: a schedule and a sensor (`schedule`), an automation condition
+      of each asset (`conditions`), or nobody (`none`).
     - `table_names`: names of tables that differ from those of their assets, by the name of the entity or `overview`.
     - `translation`: changes the specification of an asset, given ours and the name of the entity or `overview`.
     - `io_manager_key`: the IO manager's resource key, by default `<account>_io_manager`.

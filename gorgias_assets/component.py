@@ -120,8 +120,8 @@ class GorgiasComponent(dg.Component, dg.Model, dg.Resolvable):
     automation: Annotated[
         Literal["schedule", "conditions", "none"],
         _described(
-            "who requests the days that are over: a schedule and a sensor (`schedule`), an automation condition of each "
-            "asset (`conditions`), or nobody (`none`)"
+            "who requests the days that are over: a schedule and a sensor (`schedule`), an automation condition of "
+            "each asset (`conditions`), or nobody (`none`)"
         ),
     ] = "schedule"
     daily_at: Annotated[str | None, _setting("daily_at", "06:30", reads=int)] = None

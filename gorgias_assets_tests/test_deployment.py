@@ -88,6 +88,11 @@ def test_on_kubernetes_the_limits_are_those_of_an_instance_elsewhere(values):
     assert snake(values["pythonLogs"]) == here["python_logs"]
 
 
+def test_on_kubernetes_each_kind_of_tick_is_kept_for_a_time_of_its_own_as_the_chart_demands(values):
+    for sort in ("schedule", "sensor"):
+        assert {*values["retention"][sort]["purgeAfterDays"]} == {"started", "skipped", "success", "failure"}
+
+
 def test_on_kubernetes_each_variable_is_a_setting_and_each_step_has_a_pod(values):
     (deployment,) = values["dagster-user-deployments"]["deployments"]
     assert deployment["env"].keys() <= SETTINGS
