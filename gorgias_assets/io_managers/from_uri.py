@@ -49,7 +49,13 @@ def io_manager_from_uri(
     if loader_file_format and scheme in _LOAD_FILES:
         parameters.append(("loader_file_format", loader_file_format))
     module, _ = _ENGINES[scheme]
-    engine = import_module(f"gorgias_assets.io_managers.{module}")  # late: Google's packages take long to load
+    try:
+        engine = import_module(f"gorgias_assets.io_managers.{module}")  # late: Google's packages take long to load
+    except ModuleNotFoundError as error:
+        raise InvalidUri(
+            f"{error.name} is not installed, which a {scheme}:// warehouse needs; pip install "
+            f"'gorgias-assets[{scheme}]'."
+        ) from None
     io_manager: dg.ConfigurableIOManagerFactory = engine.from_uri(
         scheme, _decoded(place), parameters, schema, default_schema
     )

@@ -35,8 +35,15 @@ dd { margin: 0; max-width: 46rem; }
 
 
 def report_metadata(period: Period, folder: str) -> dict[str, Any]:
-    """Return the picture, and the report's place. If the report cannot be written, warn: the rows matter more."""
-    png = base64.b64encode(png_of(period)).decode()
+    """Return the picture, and the report's place. If one of them cannot be made, warn: the rows matter more."""
+    try:
+        png = base64.b64encode(png_of(period)).decode()
+    except ModuleNotFoundError as error:
+        dg.get_dagster_logger().warning(
+            f"{error.name} is not installed, so there is neither a picture nor a report; pip install "
+            "'gorgias-assets[overview]'."
+        )
+        return {}
     picture = dg.MetadataValue.md(f"![Support, {period.title}](data:image/png;base64,{png})")
     try:
         place = _write(_page(period), UPath(folder) / f"overview-{period.days[-1]:%Y-%m-%d}.html")
