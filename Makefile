@@ -12,7 +12,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 UMASK ?= 077
 HAS_ACCOUNT := [ -n "$$GORGIAS_URI" ] || grep -qs '^GORGIAS_URI=.' .env
 
-.PHONY: demo dev backfill status sql test test-bigquery soak screenshots docs check fix bench sandbox emulator clean
+.PHONY: demo dev backfill status sql test test-bigquery test-wheel soak screenshots docs check fix bench sandbox emulator clean
 
 demo: .venv/installed  ## materialize the last days of a simulated account into warehouse.duckdb and query them
 	umask $(UMASK); $(SANDBOX) --port 0 --run $(BIN)/python -m gorgias_assets.sandbox.demo
@@ -45,6 +45,9 @@ test: .venv/installed .venv-bigquery/installed  ## all tests; those on a BigQuer
 
 test-bigquery: .venv/installed  ## tests on Google's service, in a scratch dataset of PROJECT, in LOCATION if not US
 	$(BIN)/python -m gorgias_assets_tests.bigquery.account --project "$(PROJECT)" $(if $(LOCATION),--location $(LOCATION))
+
+test-wheel: .venv/installed  ## the wheel in empty environments, on each Python or PYTHON, with PACKAGES=pinned, newest, or both
+	$(BIN)/pytest -m soak -n 0 -o faulthandler_timeout=0 gorgias_assets_tests/test_wheel.py
 
 soak: .venv/installed .venv-bigquery/installed $(if $(DAGSTER_CHART),.venv/chart)  ## tests that take minutes: a month of a living account with faults and kills, a run that Dagster retries, the image, DAGSTER_CHART, more on BigQuery
 	$(BIN)/pytest -m soak -n 0 -s -o faulthandler_timeout=0

@@ -15,6 +15,7 @@ from gorgias_assets_tests.conftest import Project
 from gorgias_assets_tests.documents import REPOSITORY, documents, rendered
 
 README = (REPOSITORY / "README.md").read_text()
+LIBRARY = (REPOSITORY / "docs" / "library.md").read_text()
 OPERATIONS = (REPOSITORY / "docs" / "operations.md").read_text()
 TEXTS = {file.relative_to(REPOSITORY).as_posix(): file.read_text() for file in documents()}
 MOST_LINES, MOST_WORDS = 160, 1_600
@@ -79,11 +80,11 @@ def project(shop: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project(shop, tmp_path_factory.mktemp("project") / "warehouse.duckdb")
 
 
-def test_the_readme_s_program_materializes_the_assets_and_one_downstream(shop, tmp_path, monkeypatch):
+def test_the_library_s_program_materializes_the_assets_and_one_downstream(shop, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GORGIAS_URI", shop.uri)
     program: dict = {}
-    exec(block(README, "python"), program)  # noqa: S102, the README's own program
+    exec(block(LIBRARY, "python"), program)  # noqa: S102, the document's own program
     defs = program["defs"]
     with dg.DagsterInstance.ephemeral() as instance:
         dg.materialize(
