@@ -86,7 +86,9 @@ def events_agree(context: CheckContext) -> Verdict:
     """Return an error of Gorgias's as a failed check: an outage does not fail a run whose rows are stored."""
     stored, windows = context.stored, _windows(context)
     if not windows:
-        return Verdict(True, "No day can be compared: Gorgias keeps events for 12 months.")
+        has_begun = any(window.start >= context.now - EVENTS_KEPT for window in context.days.values())
+        why = "today has just begun" if has_begun else "Gorgias keeps events for 12 months"
+        return Verdict(True, f"No day can be compared: {why}.")
     try:
         with closing(context.connect()) as client:
             events = _Events(client, context.entity, _owner(context))
@@ -121,18 +123,19 @@ class _Events:
         """Take what was deleted after the window and before the day was read, and what was deleted with its owner.
 
         Gorgias creates a row and changes its owner for one cause, which their events share. Rows without a common cause
-        cannot be told from the rest: each owner may have had as many as the day's owners have on average. Owners that
-        were created on the day explain most; those that were only updated have many events, and come in second.
+        cannot be told from the rest: each owner may have had as many as the day's owners have on average, or as many as
+        it has events, since a new row updates it. Owners that were created on the day explain most, and are requested
+        first; updates are many.
         """
         later = self._told([*self._gone, *self._owner_gone], Window(window.end, until)) if until > window.end else None
         explained = compared = replace(compared, gone=told.gone | later.gone if later else told.gone)
         owners_gone = told.owners_gone | later.owners_gone if later else told.owners_gone
-        causes = defaultdict[int, set[str | None]](set)
+        causes = defaultdict[int, list[str | None]](list)
         for kind in self._owner_alive if owners_gone else ():
             if not explained.differs:
                 break
             for owner, cause in self._causes(kind, window):
-                causes[owner].add(cause)
+                causes[owner].append(cause)
             explained = _without_orphans(compared, told, causes, owners_gone)
         return explained
 
@@ -158,14 +161,15 @@ class _Events:
 
 
 def _without_orphans(
-    compared: Compared, told: Told, causes: Mapping[int, set[str | None]], owners_gone: frozenset[int]
+    compared: Compared, told: Told, causes: Mapping[int, Sequence[str | None]], owners_gone: frozenset[int]
 ) -> Compared:
     """Take the rows that share a cause with an owner that is gone, and allow for its other ones."""
     lost = causes.keys() & owners_gone
     theirs = {cause for owner in lost for cause in causes[owner] if cause}
     below = {row for row in compared.lacking if told.created.get(row) in theirs}
     each = ceil(len(told.created) / len(causes)) if causes else 0
-    orphaned = max(0, each * len(lost) - len(below - compared.gone))
+    most = sum(max(each, len(causes[owner])) for owner in lost)
+    orphaned = max(0, most - len(below - compared.gone))
     return replace(compared, gone=compared.gone | below, orphaned=orphaned)
 
 

@@ -276,7 +276,7 @@ def fields_known(context: CheckContext) -> Verdict:
     ERROR,
 )
 def fresh(context: CheckContext) -> Verdict:
-    """Judge the newest day that is due: a materialization of an older day may be newer.
+    """Judge the newest day that is due, or a newer one: a materialization of an older day may be newer than theirs.
 
     Days are due from the first one that was read on time, as a daily run reads them. So who has only read old days is
     late with none, and who stops reading new ones is.
@@ -286,25 +286,28 @@ def fresh(context: CheckContext) -> Verdict:
     start = partitions.get_first_partition_key()
     if start is None or day < start:
         return Verdict(True, "No day is due yet.")
-    end = window_of(partitions, day).end
-    late_since = end + context.late_after
-    began = began_at(newest_materializations(instance, context.asset, [day]).get(day, {}))
-    numbers = {"day": day, "late_since": dg.MetadataValue.timestamp(late_since)}
-    if began:
-        numbers["began_at"] = dg.MetadataValue.timestamp(began)
-    if began and began >= end:
-        return Verdict(True, f"{day} was read after it had ended, at {_minute(began)}.", numbers)
+    there = sorted(key for key in instance.get_materialized_partitions(context.asset) if key >= start)
+    read = newest_materializations(instance, context.asset, [key for key in there if key >= day])
+    begun = {key: began for key, metadata in read.items() if (began := began_at(metadata))}
+    late_since = window_of(partitions, day).end + context.late_after
+    if complete := [key for key, began in begun.items() if began >= window_of(partitions, key).end]:
+        newest = max(complete)
+        moments = _moments(late_since=late_since, began_at=begun[newest])
+        return Verdict(
+            True, f"{newest} was read after it had ended, at {_minute(begun[newest])}.", {"day": newest} | moments
+        )
     failed = days_of(instance, partitions, context.asset, [day])[day] is Day.FAILED
-    if not failed and (why := _why_none_is_due(context, start, day)):
+    if not failed and (why := _why_none_is_due(context, there, day)):
         return Verdict(True, f"No day is due yet; {why}")
+    began = begun.get(day)
     was = f"was last read at {_minute(began)}, before it had ended" if began else "was not materialized"
     then = ", and its last run failed" if failed else ""
-    return Verdict(False, f"{day} {was}{then}; it has been late since {_minute(late_since)}.", numbers)
+    moments = _moments(late_since=late_since, began_at=began)
+    return Verdict(False, f"{day} {was}{then}; it has been late since {_minute(late_since)}.", {"day": day} | moments)
 
 
-def _why_none_is_due(context: CheckContext, start: str, day: str) -> str:
+def _why_none_is_due(context: CheckContext, there: Sequence[str], day: str) -> str:
     """Return why `day` is not due though it has ended; nothing if it is. Raises `NothingToCheck`."""
-    there = sorted(key for key in context.instance.get_materialized_partitions(context.asset) if key >= start)
     if not there:
         raise context.nothing_of(context.entity)
     if day < there[0]:  # as on the first days of a deployment
@@ -339,8 +342,7 @@ def list_fresh(context: CheckContext) -> Verdict:
     passed = context.now < late_since
     due = "the next is late from" if passed else "the next has been late since"
     text = f"The newest reading began at {_minute(began)}; {due} {_minute(late_since)}."
-    moments = {"late_since": late_since, "began_at": began}
-    return Verdict(passed, text, {name: dg.MetadataValue.timestamp(moment) for name, moment in moments.items()})
+    return Verdict(passed, text, _moments(late_since=late_since, began_at=began))
 
 
 def parents_exist(parent: Entity[Any], link: Parent) -> Check:
@@ -420,6 +422,10 @@ def _fields(fault: str, fields: Mapping[str, int]) -> str:
 
 def _refer(lost: audits.Lost) -> str:
     return "references" if lost.rows == 1 else "reference"
+
+
+def _moments(**moments: datetime | None) -> dict[str, Any]:
+    return {name: dg.MetadataValue.timestamp(moment) for name, moment in moments.items() if moment}
 
 
 def _duration(time: timedelta) -> str:

@@ -366,13 +366,13 @@ FORGIVEN = {
     "a message was found to be gone after its ticket was read": (
         TICKETS,
         "messages_count_agrees",
-        "UPDATE gorgias.ticket_messages SET _deleted_at = now() WHERE ticket_id = 80550008",
+        "UPDATE gorgias.ticket_messages SET _deleted_at = _extracted_at + INTERVAL 1 HOUR WHERE ticket_id = 80550008",
     ),
     "a message came after its ticket was read": (
         TICKETS,
         "messages_count_agrees",
         "UPDATE gorgias.tickets SET messages_count = 1 WHERE id = 80550008; "
-        "UPDATE gorgias.ticket_messages SET created_datetime = now() "
+        "UPDATE gorgias.ticket_messages SET created_datetime = _extracted_at + INTERVAL 1 HOUR "
         "WHERE id = (SELECT MAX(id) FROM gorgias.ticket_messages WHERE ticket_id = 80550008)",
     ),
     "a ticket has changed just before it was read": (
@@ -637,9 +637,18 @@ def test_a_day_is_not_late_as_long_as_the_daily_run_may_take(stored: Project) ->
 
 
 def test_no_day_is_late_that_lies_before_the_first_one_that_was_materialized(stored: Project) -> None:
-    with history(stored, TICKETS, (1, read_at(TODAY + HOUR))) as instance:
+    with history(stored, TICKETS, (0, read_at(TODAY + HOUR))) as instance:
+        verdict = judge(stored, TICKETS, "fresh", instance=instance)
+    assert (verdict.passed, verdict.description) == (True, f"No day is due yet; the first one is {key(0)}.")
+
+
+def test_a_day_that_is_newer_than_the_one_that_is_due_is_fresh(stored: Project) -> None:
+    with history(stored, TICKETS, (9, read_at(TODAY)), (1, read_at(TODAY + HOUR))) as instance:
         verdict = judge(stored, TICKETS, "fresh", instance=instance, now=TODAY + HOUR)
-    assert (verdict.passed, verdict.description) == (True, f"No day is due yet; the first one is {key(1)}.")
+    assert (verdict.passed, verdict.description) == (
+        True,
+        f"{key(1)} was read after it had ended, at {key(0)} 01:00 UTC.",
+    )
 
 
 def test_no_day_is_late_before_the_first_one_has_to_be_there(stored: Project) -> None:
