@@ -15,17 +15,20 @@ HAS_ACCOUNT := [ -n "$$GORGIAS_URI" ] || grep -qs '^GORGIAS_URI=.' .env
 .PHONY: demo dev backfill status sql test test-bigquery test-wheel soak screenshots docs check fix bench sandbox emulator clean
 
 demo: .venv/installed  ## materialize the last days of a simulated account into warehouse.duckdb and query them
-	umask $(UMASK); $(SANDBOX) --port 0 --run $(BIN)/python -m gorgias_assets.sandbox.demo
+	@$(HISTORIES); $(SIMULATED) $(BIN)/python -m gorgias_assets.sandbox.demo
 
-# Run a command on GORGIAS_URI's account if it is set (here or in .env), else on a simulated one, each with a history.
-ON_ACCOUNT = @umask $(UMASK); mkdir -p .dagster/real .dagster/simulated; \
-	for home in .dagster/real .dagster/simulated; do cp deploy/dagster.yaml $$home/; done; \
+# A history of each account, the real one and the simulated one.
+HISTORIES = umask $(UMASK); mkdir -p .dagster/real .dagster/simulated; \
+	for home in .dagster/real .dagster/simulated; do cp deploy/dagster.yaml $$home/; done
+SIMULATED = DAGSTER_HOME=$(CURDIR)/.dagster/simulated exec $(SANDBOX) --port 0 --run
+# Run a command on GORGIAS_URI's account if it is set (here or in .env), else on the simulated one.
+ON_ACCOUNT = @$(HISTORIES); \
 	if $(HAS_ACCOUNT); then \
 		echo "On the account of GORGIAS_URI"; \
 		DAGSTER_HOME=$(CURDIR)/.dagster/real exec $(1); \
 	else \
 		echo "On a simulated account; set GORGIAS_URI, here or in .env, for a real one"; \
-		DAGSTER_HOME=$(CURDIR)/.dagster/simulated exec $(SANDBOX) --port 0 --run $(1); \
+		$(SIMULATED) $(1); \
 	fi
 
 dev: .venv/installed  ## the Dagster UI; turn on sensors and the full sweep under Automation

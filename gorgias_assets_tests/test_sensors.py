@@ -1,7 +1,7 @@
 """Sensors: the runs they request, and the reasons to request none."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.message import Message
@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import time_machine
 from dagster import DagsterEvent
 
 from gorgias_assets.account import Account
@@ -34,6 +35,13 @@ ALL = [entity.name for entity in ENTITIES]
 
 def day(ago: int) -> str:
     return str(NOW.date() - timedelta(days=ago))
+
+
+@pytest.fixture(autouse=True)
+def _at_now() -> Iterator[None]:
+    """Begin each test at `NOW`: midnight may have gone by since."""
+    with time_machine.travel(NOW):
+        yield
 
 
 @pytest.fixture

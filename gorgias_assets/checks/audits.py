@@ -17,11 +17,20 @@ _IDS_AT_ONCE = 20_000  # in a statement: BigQuery takes a megabyte
 CLOCKS_DIFFER = timedelta(minutes=5)  # touches are by the clocks of Gorgias's many machines, readings by one of them
 SETTLING = timedelta(minutes=10)  # within which Gorgias has counted a change
 TOLERATED_ROWS, TOLERATED_SHARE = 5, 0.02  # that may differ in the ordinary life of a shop; the larger counts
+OUTLIVED_SHARE = 0.1  # of rows may have outlived what they belong to
 
 
 def tolerated(rows: int) -> float:
     """Return how many of so many rows may differ without a fault."""
     return max(TOLERATED_ROWS, TOLERATED_SHARE * rows)
+
+
+def outlived(rows: int) -> float:
+    """Return how many of so many rows may belong to one that was deleted or merged away before it was ever read.
+
+    They add up over the years. A parent that was left out shows in the rows that are gone with their parents.
+    """
+    return max(TOLERATED_ROWS, OUTLIVED_SHARE * rows)
 
 
 @dataclass(frozen=True)
@@ -135,7 +144,6 @@ def orphans(child: Stored, parent: Stored, field: str, days: Window | None) -> d
     Only the id of a parent that is not stored is known; ids ascend, so it is of the days if it lies between their ids.
     """
     dialect = child.dialect
-    is_of_days = dialect.within(dialect.quoted(parent.entity.read.creation_order), [days]) if days else "TRUE"
     found = child.rows(
         "SELECT state, parent_id, SUM(COUNT(*)) OVER (PARTITION BY state) AS children, "
         "COUNT(*) OVER (PARTITION BY state) AS parents FROM ("
@@ -143,7 +151,7 @@ def orphans(child: Stored, parent: Stored, field: str, days: Window | None) -> d
         "WHEN child.parent_id BETWEEN stored.lowest AND stored.highest THEN 'missing' ELSE 'beyond' END AS state "
         f"FROM (SELECT {dialect.quoted(field)} AS parent_id FROM {child.name} "
         f"WHERE {DELETED_AT} IS NULL AND {dialect.quoted(field)} IS NOT NULL) AS child "
-        f"CROSS JOIN (SELECT MIN(id) AS lowest, MAX(id) AS highest FROM {parent.name} WHERE {is_of_days}) AS stored "
+        f"CROSS JOIN ({_ids_of_days(parent, days)}) AS stored "
         f"LEFT JOIN {parent.name} AS parent ON parent.id = child.parent_id "
         f"WHERE parent.id IS NULL OR (parent.{DELETED_AT} IS NOT NULL AND parent.{MERGED_INTO} IS NULL)"
         ") AS lost GROUP BY state, parent_id "
@@ -156,6 +164,21 @@ def orphans(child: Stored, parent: Stored, field: str, days: Window | None) -> d
         else Lost()
         for state, rows in lost.items()
     }
+
+
+def _ids_of_days(stored: Stored, days: Window | None) -> str:
+    """Return a query of the lowest and the highest id of the rows that were created in the days.
+
+    An imported row has a later id than those that were created with it, so the newest row has the highest one.
+    """
+    if days is None:
+        return f"SELECT MIN(id) AS lowest, MAX(id) AS highest FROM {stored.name}"
+    created = stored.dialect.quoted(stored.entity.read.creation_order)
+    return (
+        "SELECT MIN(id) AS lowest, MAX(CASE WHEN created = newest THEN id END) AS highest FROM ("
+        f"SELECT id, {created} AS created, MAX({created}) OVER () AS newest FROM {stored.name} "
+        f"WHERE {stored.dialect.within(created, [days])}) AS of_days"
+    )
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,12 @@ not missing. Further differences are no fault if they are few: Gorgias reports n
 imported ones are created in the past.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from math import ceil
 from typing import Any
 
@@ -17,20 +18,21 @@ from gorgias_assets.api.client import HELP_PATIENCE_SECONDS, GorgiasClient, Gorg
 from gorgias_assets.api.events import EVENTS_KEPT, event_pages, ids_in, is_id
 from gorgias_assets.api.uri import InvalidUri
 from gorgias_assets.checks.audits import MOST_IDS, SETTLING, Stored, created_in, stored_among, tolerated
-from gorgias_assets.checks.verdicts import CheckContext, Verdict, check, count_of
+from gorgias_assets.checks.verdicts import CheckContext, Verdict, check, count_of, listed, table
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.metadata import began_at
 from gorgias_assets.windows import Window
 
 MOST_DAYS = 7  # that one run compares, the newest
 MOST_PAGES_SINCE = 20  # of events after the end of a day that differs, the newest
+MOST_PAGES_OF_OWNERS = 20  # of events of a type on such a day, the newest
 
 
 @dataclass(frozen=True)
 class Told:
     """The rows that events name: as created, with the context of each event, and as gone; owners that are gone."""
 
-    created: Mapping[int, object]
+    created: Mapping[int, str | None]
     gone: frozenset[int]
     owners_gone: frozenset[int]
 
@@ -41,7 +43,7 @@ class Compared:
 
     - `lacking`: named, but stored on no day, neither living nor gone; `missing`: of these, not named as gone either.
     - `unnamed`: stored, but not named.
-    - `orphaned`: how many more may be missing, below owners that were created on the day and are gone.
+    - `orphaned`: how many more may be missing, below owners that something happened to on the day and that are gone.
     """
 
     named: frozenset[int]
@@ -63,14 +65,13 @@ class Compared:
         most = tolerated(len(self.named))
         return len(self.missing) > most + self.orphaned or len(self.unnamed) > most
 
-    def numbers(self) -> dict[str, object]:
-        counts = {"events": len(self.named), "stored": len(self.stored)}
-        deleted = len(self.lacking & self.gone)
+    def numbers(self) -> dict[str, int]:
         return {
-            **counts,
-            **({"deleted": deleted} if deleted else {}),
-            "missing": sorted(self.missing)[:MOST_IDS],
-            "unnamed": sorted(self.unnamed)[:MOST_IDS],
+            "events": len(self.named),
+            "stored": len(self.stored),
+            "deleted": len(self.lacking & self.gone),
+            "missing": len(self.missing),
+            "unnamed": len(self.unnamed),
         }
 
 
@@ -85,7 +86,9 @@ def events_agree(context: CheckContext) -> Verdict:
     """Return an error of Gorgias's as a failed check: an outage does not fail a run whose rows are stored."""
     stored, windows = context.stored, _windows(context)
     if not windows:
-        return Verdict(True, "No day can be compared: Gorgias keeps events for 12 months.")
+        has_begun = any(window.start >= context.now - EVENTS_KEPT for window in context.days.values())
+        why = "today has just begun" if has_begun else "Gorgias keeps events for 12 months"
+        return Verdict(True, f"No day can be compared: {why}.")
     try:
         with closing(context.connect()) as client:
             events = _Events(client, context.entity, _owner(context))
@@ -108,8 +111,10 @@ class _Events:
         self._client = client
         self._creation = entity.creation_event
         self._gone = {*entity.gone_events, entity.creation_event.removesuffix("created") + "deleted"}
-        self._owner = owner
         self._owner_gone = set(owner.gone_events) if owner else set[str]()
+        self._owner_alive = (
+            [owner.creation_event, owner.creation_event.removesuffix("created") + "updated"] if owner else []
+        )
 
     def of(self, window: Window) -> Told:
         return self._told([self._creation, *self._gone, *self._owner_gone], window)
@@ -117,24 +122,33 @@ class _Events:
     def explain(self, compared: Compared, told: Told, window: Window, until: datetime) -> Compared:
         """Take what was deleted after the window and before the day was read, and what was deleted with its owner.
 
-        Gorgias creates an owner and its first row for one cause, which their events share. Other rows of the owner
-        cannot be told from the rest: each owner may have had as many as the day's owners have on average.
+        Gorgias creates a row and changes its owner for one cause, which their events share. Rows without a common cause
+        cannot be told from the rest: each owner may have had as many as the day's owners have on average, or as many as
+        it has events, since a new row updates it. Owners that were created on the day explain most, and are requested
+        first; updates are many.
         """
         later = self._told([*self._gone, *self._owner_gone], Window(window.end, until)) if until > window.end else None
-        gone = told.gone | later.gone if later else told.gone
-        if self._owner is None:
-            return replace(compared, gone=gone)
-        owners = self._told([self._owner.creation_event], window).created
-        lost = owners.keys() & (told.owners_gone | later.owners_gone if later else told.owners_gone)
-        causes = {owners[owner]: owner for owner in lost if owners[owner]}
-        below = {row: causes[why] for row in compared.lacking if (why := told.created.get(row)) in causes}
-        each = ceil(len(told.created) / len(owners)) if owners else 0
-        orphaned = max(0, each * len(lost) - len(below.keys() - gone))
-        return replace(compared, gone=gone | below.keys(), orphaned=orphaned)
+        explained = compared = replace(compared, gone=told.gone | later.gone if later else told.gone)
+        owners_gone = told.owners_gone | later.owners_gone if later else told.owners_gone
+        causes = defaultdict[int, list[str | None]](list)
+        for kind in self._owner_alive if owners_gone else ():
+            if not explained.differs:
+                break
+            for owner, cause in self._causes(kind, window):
+                causes[owner].append(cause)
+            explained = _without_orphans(compared, told, causes, owners_gone)
+        return explained
+
+    def _causes(self, kind: str, window: Window) -> Iterator[tuple[int, str | None]]:
+        """Yield the owners that events of a type name, with the contexts of these events."""
+        pages = event_pages(self._client, [kind], window, patience=HELP_PATIENCE_SECONDS)
+        for event in chain.from_iterable(page.rows for page in islice(pages, MOST_PAGES_OF_OWNERS)):
+            if is_id(named := event.get("object_id")):
+                yield named, _cause(event)
 
     def _told(self, types: Sequence[str], window: Window) -> Told:
         pages = event_pages(self._client, types, window, patience=HELP_PATIENCE_SECONDS)
-        created: dict[int, object] = {}
+        created: dict[int, str | None] = {}
         gone: dict[bool, set[int]] = {True: set(), False: set()}  # by whether they are owners
         for page in pages if self._creation in types else islice(pages, MOST_PAGES_SINCE):
             for event in page.rows:
@@ -142,9 +156,26 @@ class _Events:
                 if kind in self._gone | self._owner_gone:
                     gone[kind in self._owner_gone] |= _gone_ids(event)
                 elif is_id(named):
-                    context = event.get("context")
-                    created[named] = context if isinstance(context, str) else None
+                    created[named] = _cause(event)
         return Told(created, frozenset(gone[False]), frozenset(gone[True]))
+
+
+def _without_orphans(
+    compared: Compared, told: Told, causes: Mapping[int, Sequence[str | None]], owners_gone: frozenset[int]
+) -> Compared:
+    """Take the rows that share a cause with an owner that is gone, and allow for its other ones."""
+    lost = causes.keys() & owners_gone
+    theirs = {cause for owner in lost for cause in causes[owner] if cause}
+    below = {row for row in compared.lacking if told.created.get(row) in theirs}
+    each = ceil(len(told.created) / len(causes)) if causes else 0
+    most = sum(max(each, len(causes[owner])) for owner in lost)
+    orphaned = max(0, most - len(below - compared.gone))
+    return replace(compared, gone=compared.gone | below, orphaned=orphaned)
+
+
+def _cause(event: Mapping[str, Any]) -> str | None:
+    context = event.get("context")
+    return context if isinstance(context, str) else None
 
 
 def _gone_ids(event: Mapping[str, Any]) -> set[int]:
@@ -187,10 +218,14 @@ def _end(day: Window, began: datetime) -> datetime:
 
 def _verdict(days: Mapping[str, Compared]) -> Verdict:
     differing = [_difference(day, compared) for day, compared in days.items() if compared.differs]
-    events, rows = (sum(len(getattr(compared, ids)) for compared in days.values()) for ids in ("named", "stored"))
+    numbers = {day: compared.numbers() for day, compared in days.items()}
+    events, rows = (sum(found[name] for found in numbers.values()) for name in ("events", "stored"))
     difference = f"different: {', '.join(differing)}" if differing else "no notable difference"
     text = f"{count_of(len(days), 'day')} with {count_of(events, 'event')} and {count_of(rows, 'row')}; {difference}."
-    return Verdict(not differing, text, {day: compared.numbers() for day, compared in days.items()})
+    by_day = table({"day": day, **found} for day, found in numbers.items())
+    ids = {"missing_ids": [one.missing for one in days.values()], "unnamed_ids": [one.unnamed for one in days.values()]}
+    some = {name: listed(sorted(frozenset().union(*sets))[:MOST_IDS]) for name, sets in ids.items() if any(sets)}
+    return Verdict(not differing, text, {"events": events, "stored": rows, "days": by_day, **some})
 
 
 def _difference(day: str, compared: Compared) -> str:

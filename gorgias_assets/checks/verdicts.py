@@ -3,7 +3,7 @@
 A new check is a decorated function here, and its name in `table_checks`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -14,8 +14,8 @@ import dagster as dg
 from gorgias_assets.account import Account
 from gorgias_assets.api.client import GorgiasClient
 from gorgias_assets.checks import audits
-from gorgias_assets.checks.audits import Stored, tolerated
-from gorgias_assets.days import DAY, newest_materializations, unbroken_days
+from gorgias_assets.checks.audits import Stored, outlived, tolerated
+from gorgias_assets.days import DAY, Day, days_of, newest_materializations, unbroken_days
 from gorgias_assets.display import shown_counts
 from gorgias_assets.entities.model import ByDate, Entity, Parent, read_by
 from gorgias_assets.metadata import Metadata, absences_doubted, began_at, doubt
@@ -24,11 +24,12 @@ from gorgias_assets.windows import Window
 
 WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 MOST_DAYS_NAMED = 20
+_DAYS_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of a check: numbers, ids and days, no value of a row."""
+    """The result of a check: numbers, ids and days, no value of a row. Its metadata has numbers, text and tables."""
 
     passed: bool
     description: str
@@ -140,6 +141,15 @@ def count_of(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
+def table(rows: Iterable[Mapping[str, str | int]]) -> dg.TableMetadataValue:
+    """Return metadata of a few rows, which have the same columns."""
+    return dg.MetadataValue.table([dg.TableRecord(dict(row)) for row in rows])
+
+
+def listed(names: Iterable[object]) -> str:
+    return ", ".join(map(str, names))
+
+
 @check(
     "ids_unique",
     "Every row has an id, and no two rows have the same id.",
@@ -153,7 +163,7 @@ def ids_unique(context: CheckContext) -> Verdict:
     if not found.without_id and not found.repeated:
         return Verdict(True, f"{count_of(found.rows, 'row')}, each with an id of its own.", numbers)
     text = f"{count_of(found.rows, 'row')}: {found.repeated:,} with a repeated id, {found.without_id:,} without an id."
-    return Verdict(False, text, numbers | {"ids": audits.repeated_ids(context.stored)})
+    return Verdict(False, text, numbers | {"ids": listed(audits.repeated_ids(context.stored))})
 
 
 @check(
@@ -165,14 +175,19 @@ def ids_unique(context: CheckContext) -> Verdict:
 )
 def touches_in_order(context: CheckContext) -> Verdict:
     read, found = context.entity.read, context.figures
-    allowed = f" by more than {read.look_ahead}" if read.look_ahead else ""
+    allowed = f" by more than {_duration(read.look_ahead)}" if read.look_ahead else ""
     faults = [f"{name} precedes the creation{allowed} in {count_of(n, 'row')}" for name, n in found.early.items()]
     faults += [f"{name} lies after the reading in {count_of(n, 'row')}" for name, n in found.ahead.items()]
-    numbers = {"rows": found.rows, "before_creation": found.early, "after_reading": found.ahead}
+    numbers = {
+        "rows": found.rows,
+        "before_creation": sum(found.early.values()),
+        "after_reading": sum(found.ahead.values()),
+    }
     if not faults:
         rows = count_of(found.rows, "row")
         return Verdict(True, f"{rows}, none touched before its creation{allowed} or after its reading.", numbers)
-    return Verdict(False, f"{'; '.join(faults)}.", numbers | {"ids": audits.ids_touched_out_of_order(context.stored)})
+    ids = listed(audits.ids_touched_out_of_order(context.stored))
+    return Verdict(False, f"{'; '.join(faults)}.", numbers | {"ids": ids})
 
 
 @check(
@@ -186,9 +201,12 @@ def sweep_complete(context: CheckContext) -> Verdict:
     reasons = {key: doubt(read[key]) if key in read else "it was not materialized" for key in days}
     doubts = {key: why for key, why in reasons.items() if why}
     begun = {key: began for key, metadata in read.items() if (began := began_at(metadata))}
-    partly = {key: began.isoformat() for key, began in begun.items() if began < days[key].end}
-    numbers = {"days": len(days), "complete_up_to": partly, "doubts": dict(list(doubts.items())[:MOST_DAYS_NAMED])}
+    partly = {key: began for key, began in begun.items() if began < days[key].end}
+    numbers: dict[str, Any] = {"days": len(days), "days_in_doubt": len(doubts)}
+    if partly:
+        numbers["complete_up_to"] = dg.MetadataValue.timestamp(max(partly.values()))
     if doubts:
+        numbers["doubts"] = table({"day": key, "doubt": why} for key, why in list(doubts.items())[:MOST_DAYS_NAMED])
         first, why = next(iter(doubts.items()))
         more = f" and {len(doubts) - 1:,} more of {len(days):,} days" if len(doubts) > 1 else ""
         return Verdict(False, f"{first}{more} may be incomplete: {why}.", numbers)
@@ -199,7 +217,7 @@ def sweep_complete(context: CheckContext) -> Verdict:
         text += f" The table has {without}; only a full sweep is sure to refresh {'it' if unordered == 1 else 'them'}."
     if partly:
         day, moment = max(partly.items())
-        text += f" {day} had not ended; it is complete up to {moment}, when its reading began."
+        text += f" {day} had not ended; it is complete up to {_minute(moment)}, when its reading began."
     return Verdict(True, text, numbers)
 
 
@@ -245,7 +263,10 @@ def fields_known(context: CheckContext) -> Verdict:
     undeclared = shown_counts({name: rows for name, rows in fields.items() if name not in declared})
     misfit = {name: rows for name, rows in fields.items() if name in declared}
     text = _fields("Undeclared fields", undeclared) + _fields("Values that do not fit their column", misfit)
-    return Verdict(False, text.strip(), {"rows": found.extra, "undeclared": undeclared, "misfit": misfit})
+    shown = [(name, "undeclared", rows) for name, rows in undeclared.items()]
+    shown += [(name, "does not fit its column", rows) for name, rows in misfit.items()]
+    columns = table({"field": name, "value": why, "rows": rows} for name, why, rows in shown)
+    return Verdict(False, text.strip(), {"rows": found.extra, "fields": columns})
 
 
 @check(
@@ -255,22 +276,56 @@ def fields_known(context: CheckContext) -> Verdict:
     ERROR,
 )
 def fresh(context: CheckContext) -> Verdict:
-    """Judge the newest day that is due: a materialization of an older day may be newer."""
+    """Judge the newest day that is due, or a newer one: a materialization of an older day may be newer than theirs.
+
+    Days are due from the first one that was read on time, as a daily run reads them. So who has only read old days is
+    late with none, and who stops reading new ones is.
+    """
+    partitions, instance = context.account.partitions, context.instance
     day = (context.now - context.late_after - DAY).date().isoformat()
-    start = context.account.partitions.get_first_partition_key()
+    start = partitions.get_first_partition_key()
     if start is None or day < start:
         return Verdict(True, "No day is due yet.")
-    first = min(context.instance.get_materialized_partitions(context.asset), default=day)
-    if day < first:  # as on the first days of a deployment
-        return Verdict(True, f"No day is due yet; the first one is {first}.")
-    end = window_of(context.account.partitions, day).end
-    began = began_at(newest_materializations(context.instance, context.asset, [day]).get(day, {}))
-    late_since = end + context.late_after
-    numbers = {"day": day, "late_since": str(late_since), "began_at": str(began) if began else "never"}
-    if began and began >= end:
-        return Verdict(True, f"{day} was read after it had ended, at {_minute(began)}.", numbers)
+    there = sorted(key for key in instance.get_materialized_partitions(context.asset) if key >= start)
+    read = newest_materializations(instance, context.asset, [key for key in there if key >= day])
+    begun = {key: began for key, metadata in read.items() if (began := began_at(metadata))}
+    late_since = window_of(partitions, day).end + context.late_after
+    if complete := [key for key, began in begun.items() if began >= window_of(partitions, key).end]:
+        newest = max(complete)
+        moments = _moments(late_since=late_since, began_at=begun[newest])
+        return Verdict(
+            True, f"{newest} was read after it had ended, at {_minute(begun[newest])}.", {"day": newest} | moments
+        )
+    failed = days_of(instance, partitions, context.asset, [day])[day] is Day.FAILED
+    if not failed and (why := _why_none_is_due(context, there, day)):
+        return Verdict(True, f"No day is due yet; {why}")
+    began = begun.get(day)
     was = f"was last read at {_minute(began)}, before it had ended" if began else "was not materialized"
-    return Verdict(False, f"{day} {was}; it has been late since {_minute(late_since)}.", numbers)
+    then = ", and its last run failed" if failed else ""
+    moments = _moments(late_since=late_since, began_at=began)
+    return Verdict(False, f"{day} {was}{then}; it has been late since {_minute(late_since)}.", {"day": day} | moments)
+
+
+def _why_none_is_due(context: CheckContext, there: Sequence[str], day: str) -> str:
+    """Return why `day` is not due though it has ended; nothing if it is. Raises `NothingToCheck`."""
+    if not there:
+        raise context.nothing_of(context.entity)
+    if day < there[0]:  # as on the first days of a deployment
+        return f"the first one is {there[0]}."
+    if not _one_was_on_time(context, there[::-1]):
+        return f"only old days were read, up to {there[-1]}. Days are due from the first one that is read on time."
+    return ""
+
+
+def _one_was_on_time(context: CheckContext, keys: Sequence[str]) -> bool:
+    """Return if the newest reading of one of the days began before the day after it was late."""
+    for first in range(0, len(keys), _DAYS_AT_ONCE):
+        read = newest_materializations(context.instance, context.asset, keys[first : first + _DAYS_AT_ONCE])
+        begun = {key: began for key, metadata in read.items() if (began := began_at(metadata))}
+        grace = DAY + context.late_after
+        if any(began < window_of(context.account.partitions, key).end + grace for key, began in begun.items()):
+            return True
+    return False
 
 
 @check(
@@ -287,7 +342,7 @@ def list_fresh(context: CheckContext) -> Verdict:
     passed = context.now < late_since
     due = "the next is late from" if passed else "the next has been late since"
     text = f"The newest reading began at {_minute(began)}; {due} {_minute(late_since)}."
-    return Verdict(passed, text, {"late_since": str(late_since), "began_at": str(began)})
+    return Verdict(passed, text, _moments(late_since=late_since, began_at=began))
 
 
 def parents_exist(parent: Entity[Any], link: Parent) -> Check:
@@ -309,9 +364,9 @@ def parents_exist(parent: Entity[Any], link: Parent) -> Check:
             f"{parent.name} outside the loaded {'days' if days else 'list'}."
         )
         numbers = {name: lost.rows for name, lost in found.items()}
-        ids = {f"{name}_ids": list(found[name].ids) for name in ("missing", "gone")}
+        ids = {f"{name}_ids": listed(found[name].ids) for name in ("missing", "gone") if found[name].ids}
         # Rows that may outlive their parent may lack a few: deleted or merged away before they were ever read.
-        passed = missing.rows + gone.rows == 0 if link.owns else missing.rows <= tolerated(context.figures.rows)
+        passed = missing.rows + gone.rows == 0 if link.owns else missing.rows <= outlived(context.figures.rows)
         return Verdict(passed, text, numbers | ids | {"days": str(days or "all")})
 
     return judge
@@ -334,13 +389,11 @@ def counts_agree(children: Entity[ByDate], link: Parent) -> Check:
         amiss = [day for day, counted in found.items() if counted.differing > tolerated(counted.checked)]
         # A few may differ: a row counts the children of an older one that was merged into it and is not stored.
         passed = not amiss and differing <= tolerated(checked)
-        numbers = {
-            "checked": checked,
-            "differing": differing,
-            "differing_days": amiss[-MOST_DAYS_NAMED:],
-            "examples": [] if passed else audits.miscounted_parents(*compared),
-            "days": str(days),
-        }
+        numbers: dict[str, Any] = {"checked": checked, "differing": differing, "days": str(days)}
+        if amiss:
+            numbers["differing_days"] = listed(amiss[-MOST_DAYS_NAMED:])
+        if not passed:
+            numbers["examples"] = table(audits.miscounted_parents(*compared))
         rows = count_of(checked, "row")
         return Verdict(
             passed, f"{link.counted_by} differs from the stored {children.name} in {differing:,} of {rows}.", numbers
@@ -369,6 +422,14 @@ def _fields(fault: str, fields: Mapping[str, int]) -> str:
 
 def _refer(lost: audits.Lost) -> str:
     return "references" if lost.rows == 1 else "reference"
+
+
+def _moments(**moments: datetime | None) -> dict[str, Any]:
+    return {name: dg.MetadataValue.timestamp(moment) for name, moment in moments.items() if moment}
+
+
+def _duration(time: timedelta) -> str:
+    return count_of(time.days, "day") if time and time == time.days * DAY else str(time)
 
 
 def _minute(moment: datetime) -> str:

@@ -1,8 +1,9 @@
-"""The status: rows, days that are complete, missing or failed, and the account's calls in use."""
+"""The status: rows, days that are complete, missing, failed or not read yet, and the account's calls in use."""
 
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
 import dagster as dg
@@ -21,20 +22,29 @@ from gorgias_assets.warehouse.tables import Table
 from gorgias_assets.warehouse.warehouse import Warehouse
 
 MOST_GAPS_SHOWN = 3
-LINE = "{:<36}{:>10}{:>7}  {:<18}{:<13}{:<10}{}"
+LINE = "{:<36}{:>10}{:>7}  {:<18}{:<26}{:<10}{}"
 
 
 def print_status(account: Account, resources: Mapping[str, Any]) -> int:
-    """Print a line on the account, one on the warehouse, and one for each table. Raises `WarehouseError`."""
+    """Print a line on the account, one on the warehouse, one for each table, and one on what was not read yet.
+
+    Days before the first one that was ever requested are not missing. Raises `WarehouseError`.
+    """
     io_manager = resources[account.io_manager_key].create_io_manager(dg.build_init_resource_context())
     warehouse = io_manager.warehouse.billed_to({"command": "status"})
     print(f"account    {_calls(resources[account.name], account)}\nwarehouse  {warehouse}\n")
-    print(LINE.format("table", "rows", "gone", "last touched", "complete to", "today", "missing or failed"))
+    print(LINE.format("table", "rows", "gone", "last touched", "complete", "today", "missing or failed"))
+    unread: dict[str, list[str]] = {}  # entities by the last day that nobody has requested yet
     with dg.DagsterInstance.get() as instance:
         for entity in account.entities:
             table = account.table_of(entity.name, io_manager)
-            days = _days(instance, account, entity) if isinstance(entity.read, ByDate) else ("-", "-", "-")
-            print(LINE.format(str(table), *_rows(warehouse, table, entity), *days))
+            days = _days(instance, account, entity) if isinstance(entity.read, ByDate) else {}
+            print(LINE.format(str(table), *_rows(warehouse, table, entity), *_shown(days)))
+            if before := _before(days):
+                unread.setdefault(before[-1], []).append(entity.name)
+    for last, names in unread.items():
+        of = f" of {', '.join(names)}" if len(names) < len(account.by_date) else ""
+        print(f"\nNot read yet{of}: {_range(account.start_date, last)}. The command backfill reads them.")
     return 0
 
 
@@ -70,13 +80,32 @@ def _rows(warehouse: Warehouse, table: Table, entity: Entity[Any]) -> tuple[str,
     return f"{rows:,}", f"{found['gone']:,}", f"{last:%Y-%m-%d %H:%M}" if last else "-"
 
 
-def _days(instance: dg.DagsterInstance, account: Account, entity: Entity[ByDate]) -> tuple[str, str, str]:
-    """Return the newest complete day, the state of today, and the ranges that are missing or failed."""
+def _days(instance: dg.DagsterInstance, account: Account, entity: Entity[ByDate]) -> dict[str, Day]:
+    """Return the states of the days, of which the last one is today if that is a partition."""
     now = datetime.now(UTC)
-    keys, today = ended(account.partitions, now), f"{now:%Y-%m-%d}"
-    days = days_of(instance, account.partitions, account.key_of(entity), [*keys, today])
-    complete = [key for key in keys if days[key] is Day.COMPLETE]
-    gaps = ranges(key for key in lacking(days) if key != today)[::-1]
-    shown = [" to ".join(dict.fromkeys(gap)) for gap in gaps[:MOST_GAPS_SHOWN]]
+    keys = [*ended(account.partitions, now), *([f"{now:%Y-%m-%d}"] if account.today else [])]
+    return days_of(instance, account.partitions, account.key_of(entity), keys)
+
+
+def _before(days: Mapping[str, Day]) -> list[str]:
+    """Return the days before the first one that was ever requested: nobody misses them."""
+    return list(takewhile(lambda key: days[key] is Day.MISSING, days))
+
+
+def _shown(days: Mapping[str, Day]) -> tuple[str, str, str]:
+    """Return the first and the newest complete day, the state of today, and the ranges that are missing or failed."""
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    complete = [key for key in days if days[key] is Day.COMPLETE]
+    gaps = ranges({*lacking(days)} - {*_before(days), today})[::-1]
+    shown = [_range(*gap) for gap in gaps[:MOST_GAPS_SHOWN]]
     more = [f"{len(gaps) - MOST_GAPS_SHOWN:,} ranges before"] if len(gaps) > MOST_GAPS_SHOWN else []
-    return complete[-1] if complete else "-", days[today].value, ", ".join([*shown, *more]) or "-"
+    there = _range(complete[0], complete[-1]) if complete else "-"
+    return there, _state(days[today]) if today in days else "-", ", ".join([*shown, *more]) or "-"
+
+
+def _state(day: Day) -> str:
+    return "not read" if day is Day.MISSING else day.value
+
+
+def _range(first: str, last: str) -> str:
+    return first if first == last else f"{first} to {last}"

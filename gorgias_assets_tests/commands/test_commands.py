@@ -87,9 +87,9 @@ def test_a_backfill_prints_its_progress_and_then_status_shows_what_is_there_and_
     assert re.search(r"\nclock      this machine's is [\d,]+ hours ahead of Gorgias's; set it by NTP\n", output)
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     tickets = " ".join(columns(output)["gorgias.ticket_messages"])
-    assert tickets.startswith("2 0 2025-03-04 12:00 2025-03-10 missing 2025-03-11 to ")
-    assert tickets.endswith(", 2025-03-01")
+    assert tickets.startswith("2 0 2025-03-04 12:00 2025-03-02 to 2025-03-10 not read 2025-03-11 to ")
     assert today not in tickets
+    assert output.endswith("\n\nNot read yet: 2025-03-01. The command backfill reads them.\n")
 
 
 @pytest.mark.soak

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import time_machine
 
 from gorgias_assets.entities import ENTITIES, TICKETS
 from gorgias_assets.entities.model import Entity
@@ -393,7 +394,7 @@ TODAY = f"{NOW:%Y-%m-%d}"
 
 @pytest.fixture
 def account_of_today() -> Iterator[Sandbox]:
-    with Sandbox(SandboxAccount(now=NOW)) as sandbox:
+    with time_machine.travel(NOW), Sandbox(SandboxAccount(now=NOW)) as sandbox:  # midnight may have gone by since
         yield sandbox
 
 
