@@ -46,7 +46,7 @@ test: .venv/installed .venv-bigquery/installed  ## all tests; those on a BigQuer
 test-bigquery: .venv/installed  ## tests on Google's service, in a scratch dataset of PROJECT, in LOCATION if not US
 	$(BIN)/python -m gorgias_assets_tests.bigquery.account --project "$(PROJECT)" $(if $(LOCATION),--location $(LOCATION))
 
-soak: .venv/installed .venv-bigquery/installed  ## tests that take minutes: a month of a living account with faults and kills, a run that Dagster retries, more on BigQuery
+soak: .venv/installed .venv-bigquery/installed $(if $(DAGSTER_CHART),.venv/chart)  ## tests that take minutes: a month of a living account with faults and kills, a run that Dagster retries, the image, DAGSTER_CHART, more on BigQuery
 	$(BIN)/pytest -m soak -n 0 -s -o faulthandler_timeout=0
 
 screenshots: .venv/installed  ## the pictures of the documents: the overview's, and those of Dagster's pages; needs Chromium
@@ -69,11 +69,12 @@ fix: .venv/installed  ## format, and fix lint errors that ruff can fix
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-bench: .venv/installed  ## cost of a backfill, of old days and kills in calls, shares of the budget, time of checks and of loading; six minutes
+bench: .venv/installed  ## cost of a backfill, of old days and kills in calls, shares of the budget, time of checks, of runs of many days and of loading; eight minutes
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.backfill
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.calls
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.budget
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.checks
+	$(BIN)/python -m gorgias_assets_tests.benchmarks.ranges
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.loading
 
 sandbox: .venv/installed  ## a simulated account on http://127.0.0.1:8765/api until Ctrl-C
@@ -88,6 +89,10 @@ clean:
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+.venv/chart: pyproject.toml constraints.txt | .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[chart]'
 	@touch $@
 
 .venv-bigquery/installed: gorgias_assets_tests/bigquery/emulator/requirements.txt | .venv/installed

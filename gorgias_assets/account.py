@@ -1,59 +1,112 @@
 """An account in Dagster: its entities, its days, and the name that all its definitions are made of."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import dagster as dg
 
 from gorgias_assets.entities.model import ByDate, Entity, read_by
+from gorgias_assets.io_managers.merging import MergingIOManager
 from gorgias_assets.partitions import daily_partitions
+from gorgias_assets.warehouse.tables import Table
+
+OVERVIEW = "overview"
+ACCOUNT_TAG = "gorgias/account"  # of all assets, with the account's name
+
+Translation = Callable[[dg.AssetSpec, str], dg.AssetSpec]
 
 
 @dataclass(frozen=True)
 class Account:
     """One Gorgias helpdesk. Definitions of accounts with different names do not collide.
 
-    - `name`: the prefix of asset keys, and of the names of jobs, schedules and sensors; the group; the resource's key.
-    - `start_date`: the first partition, `YYYY-MM-DD`.
+    - `name`: the prefix of asset keys, and of the names of jobs, schedules, sensors and pools; the group; the
+      resource's key.
+    - `start_date`: the first partition, `YYYY-MM-DD`. The last one is today if there is a partition of `today`.
     - `io_manager_key`: the resource key of one of this project's IO managers.
+    - `table_names`: names of tables that differ from those of their assets, by the name of the entity or `overview`.
+    - `translation`: returns the specification of an asset, given ours and the name of the entity or `overview`.
     """
 
     entities: Sequence[Entity[Any]]
     name: str = "gorgias"
     start_date: str = "2024-01-01"
     io_manager_key: str = "io_manager"
+    today: bool = True
+    table_names: Mapping[str, str] = field(default_factory=dict)
+    translation: Translation = lambda spec, _: spec
 
     @cached_property
     def partitions(self) -> dg.DailyPartitionsDefinition:
-        return daily_partitions(self.start_date)
+        return daily_partitions(self.start_date, self.today)
 
     @cached_property
     def by_date(self) -> list[Entity[ByDate]]:
         """The entities with daily partitions."""
         return read_by(ByDate, self.entities)
 
-    @property
+    @cached_property
     def overview_key(self) -> dg.AssetKey:
-        return dg.AssetKey([self.name, "overview"])
+        return self._key(OVERVIEW)
+
+    @property
+    def asset_keys(self) -> list[dg.AssetKey]:
+        """The keys of the entities' assets, and that of the overview, which may have no asset."""
+        return [*map(self.key_of, self.entities), self.overview_key]
+
+    @property
+    def selection(self) -> dg.AssetSelection:
+        """The assets of the account that there are in a code location."""
+        return dg.AssetSelection.tag(ACCOUNT_TAG, self.name)
 
     def key_of(self, entity: Entity[Any]) -> dg.AssetKey:
-        return dg.AssetKey([self.name, entity.name])
+        return self._keys[entity.name]
 
-    def owned_by(self, entity: Entity[Any]) -> list[Entity[Any]]:
-        """Return the entities whose rows are gone with a deleted row of this one."""
+    def spec_of(self, what: str, **attributes: Any) -> dg.AssetSpec:
+        """Return the translated specification of the asset of an entity or the overview, which has these attributes."""
+        spec = dg.AssetSpec([self.name, what], group_name=self.name, **attributes)
+        spec = self.translation(spec, what)
+        if {"table", "schema"} & spec.metadata.keys():
+            raise ValueError(
+                f"The translation of {what} sets the metadata table or schema; set table_names or table_schema instead."
+            )
+        table = self._table_name(what)
+        renamed = {} if spec.key.path[-1] == table else {"table": table}
+        return spec.merge_attributes(tags={ACCOUNT_TAG: self.name}, metadata=renamed)
+
+    def table_of(self, what: str, io_manager: MergingIOManager) -> Table:
+        """Return the table of an entity or the overview."""
+        return io_manager.table_of(self._key(what), name=self._table_name(what))
+
+    def owned_by(self, entity: Entity[Any]) -> dict[str, str]:
+        """Return the tables whose rows are gone with a deleted row of this entity, with their field of its id."""
         parents = [(other, other.parent) for other in self.entities if other.parent]
-        return [other for other, parent in parents if parent.owns and parent.name == entity.name]
+        return {
+            self._table_name(other.name): parent.field
+            for other, parent in parents
+            if parent.owns and parent.name == entity.name
+        }
 
     def op_of(self, entity: Entity[Any]) -> str:
         """Return the name of the entity's step, as in a run's configuration."""
-        return f"{self.name}__{entity.name}"
+        return self.key_of(entity).to_python_identifier()
 
     def named(self, what: str) -> str:
-        """Return the name of a job, a schedule or a sensor of the account."""
+        """Return the name of a job, a schedule, a sensor or a pool of the account."""
         return f"{self.name}_{what}"
 
     def tag(self, what: str) -> str:
         """Return the key of a tag that runs of the account carry."""
         return f"{self.name}/{what}"
+
+    @cached_property
+    def _keys(self) -> dict[str, dg.AssetKey]:
+        return {entity.name: self._key(entity.name) for entity in self.entities}
+
+    def _table_name(self, what: str) -> str:
+        return self.table_names.get(what, what)
+
+    def _key(self, what: str) -> dg.AssetKey:
+        return self.spec_of(what).key

@@ -35,7 +35,7 @@ def failure_alert(account: Account, webhook_url: str, dagster_url: str) -> dg.Se
         run = context.dagster_run
         if run.tags.get("dagster/will_retry") == "true":  # set by the instance's run retries
             return dg.SkipReason("Dagster will retry this run.")
-        if account.name not in _prefixes(context.instance, run):
+        if _assets_of(context.instance, run).isdisjoint(account.asset_keys):
             return dg.SkipReason(f"The run has no asset of {account.name}.")
         days = ", " + " to ".join(dict.fromkeys(days_of_run(run.tags))) if days_of_run(run.tags) else ""
         lines = [
@@ -67,7 +67,7 @@ def check_alert(account: Account, webhook_url: str, dagster_url: str) -> dg.Sens
         lines = [
             f"{one.asset_key.to_user_string()}, {one.check_name}: {one.description}"
             for one in found
-            if not one.passed and one.severity is dg.AssetCheckSeverity.ERROR and one.asset_key.path[0] == account.name
+            if not one.passed and one.severity is dg.AssetCheckSeverity.ERROR and one.asset_key in account.asset_keys
         ]
         if not lines:
             return dg.SkipReason("No check has found an error.")
@@ -98,11 +98,11 @@ def _chain(error: SerializableErrorInfo | None) -> Iterator[SerializableErrorInf
         error = error.cause or error.context
 
 
-def _prefixes(instance: dg.DagsterInstance, run: dg.DagsterRun) -> set[str]:
-    """Return the first parts of the keys of the assets that the run was to materialize or check."""
+def _assets_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> set[dg.AssetKey]:
+    """Return the assets that the run was to materialize or check."""
     kinds = {dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED}
     events = [entry.get_dagster_event() for entry in instance.all_logs(run.run_id, of_type=kinds)]
-    return {(event.asset_key or event.asset_check_planned_data.asset_key).path[0] for event in events}
+    return {event.asset_key or event.asset_check_planned_data.asset_key for event in events}
 
 
 def _post(webhook_url: str, lines: Iterable[str], run: dg.DagsterRun, dagster_url: str) -> None:

@@ -9,13 +9,16 @@ from pydantic import Field
 from gorgias_assets.account import Account
 from gorgias_assets.entities.model import ByDate, Entity, Whole
 from gorgias_assets.metadata import column_schema, of_days
+from gorgias_assets.partitions import days_read, window_of_days
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sweeps.snapshot import Snapshot
 from gorgias_assets.sweeps.sweep import Sweep
 
-# Pools: an instance limits how many of their steps run at once, over all runs (deploy/dagster.yaml).
-API_POOL = "gorgias_api"  # steps that call Gorgias
-WAREHOUSE_POOL = "gorgias_warehouse"  # steps that only work on the database
+# Pools, after the account's name: an instance may limit how many of their steps run at once (deploy/dagster.yaml).
+API_POOL = "api"  # steps that call Gorgias, which paces itself
+WAREHOUSE_POOL = "warehouse"  # steps that only work on the database
+
+_KIND = "dagster/kind/"  # before the kinds that a specification keeps among its tags
 
 
 class LoadConfig(dg.Config):
@@ -48,39 +51,53 @@ class SweepConfig(LoadConfig):
     )
 
 
-def build_assets(
-    account: Account, *, retry_policy: dg.RetryPolicy | None = None, pool: str | None = API_POOL
-) -> list[dg.AssetsDefinition]:
+def build_assets(account: Account, *, retry_policy: dg.RetryPolicy | None = None) -> list[dg.AssetsDefinition]:
     """Return the assets `<account>/<entity>`: by UTC day for entities read by date, unpartitioned for whole lists.
 
     They need a `GorgiasResource` under the account's name, and one of this project's IO managers under
     `account.io_manager_key`. `retry_policy` is for outages and for step processes that crash: another attempt resumes.
-    `pool` limits how many of them run at once if the instance sets a limit; reading needs none, since it paces itself.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # `backfill_policy` is in beta; one run per backfill needs it
-        return [_build_asset(account, entity, retry_policy, pool) for entity in account.entities]
+        return [_build_asset(account, entity, retry_policy) for entity in account.entities]
 
 
-def _build_asset(
-    account: Account, entity: Entity[Any], retry_policy: dg.RetryPolicy | None, pool: str | None
-) -> dg.AssetsDefinition:
+def attributes_of(spec: dg.AssetSpec) -> dict[str, Any]:
+    """Return a specification as the arguments of `dg.asset`."""
+    return {
+        "key": spec.key,
+        "group_name": spec.group_name,
+        "description": spec.description,
+        "owners": spec.owners,
+        "tags": {name: value for name, value in spec.tags.items() if not name.startswith(_KIND)},
+        "kinds": spec.kinds,
+        "metadata": spec.metadata,
+        "code_version": spec.code_version,
+        "automation_condition": spec.automation_condition,
+        "freshness_policy": spec.freshness_policy,
+    }
+
+
+def _build_asset(account: Account, entity: Entity[Any], retry_policy: dg.RetryPolicy | None) -> dg.AssetsDefinition:
     owned = account.owned_by(entity)
+    days_metadata = of_days(entity.read) if isinstance(entity.read, ByDate) else {}
+    spec = account.spec_of(
+        entity.name,
+        description=_description(entity),
+        kinds={"gorgias"},
+        metadata=days_metadata | {"dagster/column_schema": column_schema(entity.columns)},
+    )
     options: dict[str, Any] = {
-        "key": account.key_of(entity),
-        "group_name": account.name,
-        "description": _description(entity),
-        "kinds": {"gorgias"},
+        **attributes_of(spec),
         "io_manager_key": account.io_manager_key,
         "required_resource_keys": {account.name},
         "retry_policy": retry_policy,
-        "pool": pool,
+        "pool": account.named(API_POOL),
     }
-    schema = {"dagster/column_schema": column_schema(entity.columns)}
 
     if isinstance(entity.read, Whole):
 
-        @dg.asset(**options, metadata=schema)
+        @dg.asset(**options)
         def whole_list(context: dg.AssetExecutionContext, config: LoadConfig) -> Snapshot:
             return _resource(context, account).snapshot(
                 entity,
@@ -93,12 +110,14 @@ def _build_asset(
 
     @dg.asset(
         **options,
-        metadata=of_days(entity.read) | schema,
         partitions_def=account.partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def days(context: dg.AssetExecutionContext, config: SweepConfig) -> Sweep:
-        gorgias, window = _resource(context, account), context.partition_time_window
+        gorgias = _resource(context, account)
+        window = window_of_days(
+            account.partitions, days_read(account.partitions, context.partition_keys, context.run.tags)
+        )
         gorgias.check_names(account.by_date)
         return gorgias.sweep(
             entity,

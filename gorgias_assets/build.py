@@ -3,87 +3,148 @@
 No module below has a list of entities of its own.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Literal, Unpack
 
 import dagster as dg
 
-from gorgias_assets.account import Account
+from gorgias_assets.account import Account, Translation
 from gorgias_assets.alerts import check_alert, failure_alert
 from gorgias_assets.assets import build_assets
+from gorgias_assets.automation import conditions_sensor, day_is_over
 from gorgias_assets.checks.build import build_checks, freshness_keys
-from gorgias_assets.entities import ENTITIES
+from gorgias_assets.entities import ENTITIES, entities_named
 from gorgias_assets.entities.model import Entity
-from gorgias_assets.executors import executor_named
 from gorgias_assets.io_managers.from_uri import io_manager_from_uri
 from gorgias_assets.jobs import freshness_job, full_sweep_job, gorgias_job
 from gorgias_assets.overview.asset import NEEDS, build_overview
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.schedules import daily_schedule, freshness_schedule, full_sweep_schedule, late_after
 from gorgias_assets.sensors import changes_sensor, gaps_sensor
-from gorgias_assets.settings import Settings
+from gorgias_assets.settings import Given, Settings
 
 # For outages and crashed step processes. The next attempt of a step resumes where the last one stopped.
 RETRIES = dg.RetryPolicy(max_retries=3, delay=60, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
+Automation = Literal["schedule", "conditions", "none"]
+
 
 def build_definitions(
-    settings: Settings,
-    *,
-    entities: Sequence[Entity[Any]] = ENTITIES,
     account: str = "gorgias",
-    io_manager_key: str = "io_manager",
+    *,
+    entities: Iterable[Entity[Any] | str] = ENTITIES,
+    today: bool = True,
+    automation: Automation = "schedule",
+    table_names: Mapping[str, str] | None = None,
+    translation: Translation | None = None,
+    io_manager_key: str | None = None,
+    **settings: Unpack[Given],
 ) -> dg.Definitions:
     """Return the assets, checks, jobs, schedules, sensors and resources of one account.
 
-    All names are made of `account`, so that definitions of several accounts can be merged; each then needs an
-    `io_manager_key` of its own. The overview is made if the entities that it needs are given. Raises `InvalidUri`.
+    All names are made of `account`, so that definitions of several accounts can be merged. Accounts of one warehouse
+    have schemas of their own names, unless `table_schema` is set; rows of one account in the tables of another are
+    refused before anything is read.
+
+    - `entities`: declarations, or names of them. The overview is made if the entities that it needs are given.
+    - `today`: whether today is a partition, before it has ended.
+    - `automation`: who requests the days that are over: a schedule and a sensor (`schedule`), an automation condition
+      of each asset (`conditions`), or nobody (`none`).
+    - `table_names`: names of tables that differ from those of their assets, by the name of the entity or `overview`.
+    - `translation`: changes the specification of an asset, given ours and the name of the entity or `overview`.
+    - `io_manager_key`: the IO manager's resource key, by default `<account>_io_manager`.
+    - `settings`: fields of `Settings`, such as `uri`, `warehouse` and `start_date`. No environment variable is read but
+      `GORGIAS_URI`, or the one that `uri` names, when a run starts.
+
+    Raises ValueError, with one sentence, on an argument that cannot be used.
     """
-    made_of = build_account(settings, entities, account, io_manager_key)
+    chosen = Settings.of(**settings)
+    made_of = Account(
+        entities_named(entities),
+        account,
+        chosen.start_date.isoformat(),
+        io_manager_key or f"{account}_io_manager",
+        today,
+        table_names or {},
+        translation or (lambda spec, _: spec),
+    )
+    return definitions_of(made_of, chosen, automation)
+
+
+def definitions_of(account: Account, settings: Settings, automation: Automation = "schedule") -> dg.Definitions:
+    """Return the definitions of an account. Raises `InvalidUri`."""
     late = late_after(settings.daily_at, settings.timezone)
-    overviews = _overviews(made_of, settings)
-    summaries = [made_of.overview_key for _ in overviews]
-    return dg.Definitions(
-        assets=[*build_assets(made_of, retry_policy=RETRIES), *overviews],
-        asset_checks=build_checks(made_of, late_after=late),
-        jobs=[gorgias_job(made_of), full_sweep_job(made_of), freshness_job(made_of, freshness_keys(made_of))],
-        schedules=[
-            daily_schedule(made_of, settings.daily_at, settings.timezone, summaries),
-            full_sweep_schedule(made_of),
-            freshness_schedule(made_of, late),
-        ],
-        sensors=[
-            changes_sensor(made_of, settings.changes_every),
-            gaps_sensor(made_of, settings.gaps_days, late, summaries),
-            *_alerts(made_of, settings),
-        ],
-        executor=executor_named(settings.executor),
-        resources={
-            account: GorgiasResource(
-                uri=settings.gorgias_uri,
-                api_url=settings.api_url or None,
-                max_share=settings.max_share,
-                seek=settings.seek,
-            ),
-            io_manager_key: io_manager_from_uri(settings.warehouse_uri, settings.table_schema or None),
-        },
+    overviews = _overviews(account, settings)
+    assets = [*build_assets(account, retry_policy=RETRIES), *overviews]
+    made = dg.Definitions(
+        assets=[_with_condition(asset, settings) for asset in assets] if automation == "conditions" else assets,
+        asset_checks=build_checks(account, late_after=late),
+        jobs=[gorgias_job(account), full_sweep_job(account), freshness_job(account, freshness_keys(account))],
+        sensors=_alerts(account, settings),
+        resources=_resources(account, settings),
+    )
+    if automation == "none":
+        return made
+    summaries = [account.overview_key for _ in overviews]
+    return dg.Definitions.merge(
+        made,
+        _always(account, settings, late),
+        _on_conditions(account, summaries)
+        if automation == "conditions"
+        else _on_schedule(account, settings, late, summaries),
     )
 
 
-def build_account(
-    settings: Settings,
-    entities: Sequence[Entity[Any]] = ENTITIES,
-    account: str = "gorgias",
-    io_manager_key: str = "io_manager",
-) -> Account:
-    """Return the account that all definitions of these arguments are made of."""
-    return Account(entities, account, settings.start_date.isoformat(), io_manager_key)
+def _with_condition(asset: dg.AssetsDefinition, settings: Settings) -> dg.AssetsDefinition:
+    """Have days requested once they are over, unless the asset was given a condition of its own."""
+    condition = day_is_over(
+        f"{settings.daily_at.minute} {settings.daily_at.hour} * * *",
+        settings.timezone.key,
+        horizon_days=settings.gaps_days,
+    )
+    return asset.map_asset_specs(
+        lambda spec: spec if spec.automation_condition else spec.replace_attributes(automation_condition=condition)
+    )
+
+
+def _always(account: Account, settings: Settings, late: timedelta) -> dg.Definitions:
+    """Return what goes with either way of requesting the days that are over."""
+    return dg.Definitions(
+        schedules=[full_sweep_schedule(account), freshness_schedule(account, late)],
+        sensors=[changes_sensor(account, settings.changes_every)] if account.today else [],
+    )
+
+
+def _on_schedule(
+    account: Account, settings: Settings, late: timedelta, summaries: Sequence[dg.AssetKey]
+) -> dg.Definitions:
+    return dg.Definitions(
+        schedules=[daily_schedule(account, settings.daily_at, settings.timezone, summaries)],
+        sensors=[gaps_sensor(account, settings.gaps_days, late, summaries)],
+    )
+
+
+def _on_conditions(account: Account, summaries: Sequence[dg.AssetKey]) -> dg.Definitions:
+    return dg.Definitions(sensors=[conditions_sensor(account, summaries)])
+
+
+def _resources(account: Account, settings: Settings) -> dict[str, Any]:
+    return {
+        account.name: GorgiasResource(
+            uri=settings.uri, api_url=settings.api_url or None, max_share=settings.max_share, seek=settings.seek
+        ),
+        account.io_manager_key: io_manager_from_uri(
+            settings.warehouse, settings.table_schema or None, default_schema=account.name
+        ),
+    }
 
 
 def _overviews(account: Account, settings: Settings) -> list[dg.AssetsDefinition]:
     if not {entity.name for entity in account.entities}.issuperset(NEEDS):
         return []
-    return [build_overview(account, reports=settings.reports, retry_policy=RETRIES)]
+    reports = f"{settings.reports.rstrip('/')}/{account.name}"
+    return [build_overview(account, reports=reports, retry_policy=RETRIES)]
 
 
 def _alerts(account: Account, settings: Settings) -> list[dg.SensorDefinition]:

@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 
 import dagster as dg
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from gorgias_assets.metadata import Metadata, began_at
-from gorgias_assets.partitions import window_of
+from gorgias_assets.partitions import FIRST_DAY, days_of_run, window_of
 from gorgias_assets.windows import Window
 
 DAY = timedelta(days=1)
@@ -33,12 +34,19 @@ def days_of(
     """Return the state of each of the asset's partitions `keys`, in their order.
 
     A requested run counts as running before it has begun. A partition that was read and then failed counts as failed.
+    A run of many days is planned for its last one; the others are running as long as that is.
     """
-    statuses = instance.get_status_by_partition(asset, keys, partitions) or {}
-    names = {key: status.name if (status := statuses.get(key)) else "" for key in keys}
-    read = newest_materializations(instance, asset, [key for key in keys if names[key] == "MATERIALIZED"])
+    runs = _runs_of_many_days(instance)
+    statuses = instance.get_status_by_partition(asset, [*keys, *(last for _, last in runs)], partitions) or {}
+    names = {key: status.name if (status := statuses.get(key)) else "" for key in statuses}
+    for first, last in runs:
+        if names.get(last) == "IN_PROGRESS":
+            names |= dict.fromkeys((key for key in keys if first <= key <= last), "IN_PROGRESS")
+    read = newest_materializations(instance, asset, [key for key in keys if names.get(key) == "MATERIALIZED"])
     unread = {"IN_PROGRESS": Day.RUNNING, "FAILED": Day.FAILED}
-    return {key: unread.get(names[key]) or _by_reading(partitions, key, began_at(read.get(key, {}))) for key in keys}
+    return {
+        key: unread.get(names.get(key, "")) or _by_reading(partitions, key, began_at(read.get(key, {}))) for key in keys
+    }
 
 
 def lacking(days: Mapping[str, Day]) -> list[str]:
@@ -78,6 +86,12 @@ def unbroken_days(instance: dg.DagsterInstance, asset: dg.AssetKey) -> Window | 
     began = began_at(newest_materializations(instance, asset, [newest]).get(newest, {}))
     end = min(end, began or end)
     return Window(start, end) if start < end else None
+
+
+def _runs_of_many_days(instance: dg.DagsterInstance) -> list[tuple[str, str]]:
+    """Return the first and the last day of each run that has not ended and is planned for the last one."""
+    runs = instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES))
+    return [days for run in runs if FIRST_DAY in run.tags and (days := days_of_run(run.tags))]
 
 
 def _by_reading(partitions: dg.DailyPartitionsDefinition, key: str, began: datetime | None) -> Day:

@@ -7,13 +7,13 @@ import dagster as dg
 
 from gorgias_assets.account import Account
 from gorgias_assets.assets import SweepConfig
-from gorgias_assets.partitions import tags_of_days
+from gorgias_assets.partitions import FIRST_DAY, tags_of_older_days
 
 
 def gorgias_job(account: Account) -> Any:
     return dg.define_asset_job(
         account.name,
-        selection=dg.AssetSelection.groups(account.name),
+        selection=account.selection,
         description="Read days of all entities, and whole lists.",
     )
 
@@ -21,7 +21,7 @@ def gorgias_job(account: Account) -> Any:
 def full_sweep_job(account: Account) -> Any:
     return dg.define_asset_job(
         account.named("full_sweep"),
-        selection=dg.AssetSelection.groups(account.name),
+        selection=account.selection,
         config=dg.RunConfig(ops={account.op_of(entity): SweepConfig(full=True) for entity in account.by_date}),
         description="Read the whole account: repair what Gorgias does not show as a change, and find deleted rows.",
     )
@@ -36,10 +36,12 @@ def freshness_job(account: Account, check_keys: Sequence[dg.AssetCheckKey]) -> A
     )
 
 
-def request_of(account: Account, first: str, last: str, **fields: Any) -> dg.RunRequest:
-    """Return a request for one run of the partitions from `first` to `last`, if the account has partitions."""
+def request_of(account: Account, first: str, last: str, older: str = FIRST_DAY, **fields: Any) -> dg.RunRequest:
+    """Return a request for one run of the partitions from `first` to `last`, if the account has partitions.
+
+    `older` is the tag that names the first day: the run reads the days before `last`, and records them or not.
+    """
     if not account.by_date:
         return dg.RunRequest(**fields)
-    if first == last:
-        return dg.RunRequest(partition_key=first, **fields)
-    return dg.RunRequest(tags=fields.pop("tags", {}) | tags_of_days(first, last), **fields)
+    tags = fields.pop("tags", {}) | tags_of_older_days(first, last, older)
+    return dg.RunRequest(partition_key=last, tags=tags, **fields)

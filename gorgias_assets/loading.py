@@ -36,6 +36,7 @@ from gorgias_assets.windows import Window
 
 PREVIEW_ROWS = 5
 PROGRESS_SECONDS = 5.0
+IS_PROGRESS = "is_progress"  # marks a record of the log on how far a reading has come
 MICROSECOND = timedelta(microseconds=1)
 
 
@@ -134,7 +135,7 @@ def _account_to_note(reader: Reader[Any], known: str | None, table: Table) -> st
     raise WarehouseError(
         f"{table} holds rows of the Gorgias account {known!r}, and the Gorgias URI names {expects.account!r}; nothing "
         "was read. Choose another schema for it, or, if the account was renamed, run once with `account_changed: true` "
-        "in the run's configuration."
+        "in the run's configuration, or --account-changed."
     )
 
 
@@ -179,13 +180,18 @@ class _ProgressLog:
         if now - self._last < PROGRESS_SECONDS:
             return
         self._last = now
-        progress, share = self._reader.progress, self._reader.share_done
-        left = f"about {(now - self._started) * (1 - share) / share:,.0f} s left" if share else "time left unknown"
-        reached = f", back to {progress.reached:%Y-%m-%d %H:%M} UTC" if progress.reached else ""
-        self._log.info(
-            f"{self._reader.entity.name}: {share * 100:.0f} %, {left}: kept {progress.rows_touched:,} of "
-            f"{progress.rows_read:,} rows in {progress.calls:,} API calls{reached}"
-        )
+        self._log.info(shown_progress(self._reader, now - self._started), extra={IS_PROGRESS: True})
+
+
+def shown_progress(reader: Reader[Any], seconds: float) -> str:
+    """Return in a line how far a reading has come in so many seconds."""
+    progress, share = reader.progress, reader.share_done
+    left = f"about {seconds * (1 - share) / share:,.0f} s left" if share else "time left unknown"
+    reached = f", back to {progress.reached:%Y-%m-%d %H:%M} UTC" if progress.reached else ""
+    return (
+        f"{reader.entity.name}: {share * 100:.0f} %, {left}: kept {progress.rows_touched:,} of "
+        f"{progress.rows_read:,} rows in {progress.calls:,} API calls{reached}"
+    )
 
 
 def _resumption(reader: Reader[Any]) -> str:

@@ -1,6 +1,13 @@
 """The metadata of a materialization, written and read side by side: the protocol between runs and checks.
 
 It is machine-readable: numbers, and moments or null. Nothing in it was written by a customer or an agent.
+
+A run of a range of days has a materialization for each day. Each name is of one of two kinds:
+
+- It holds of each day (`of_day`), and is on each: the evidence that the day was read, and its own number of rows. The
+  evidence is that of the whole run, and is read day by day: nothing may add it up.
+- It holds of the run as a whole (`of_run`, `of_table`), and is on the newest day alone: calls, rows, deletions, costs,
+  the size of the table. So a sum over days and runs counts each call once.
 """
 
 from collections.abc import Iterable, Mapping
@@ -33,13 +40,21 @@ def of_table(table: Table, rows: int | None) -> dict[str, Any]:
     return {"dagster/table_name": str(table)} | ({} if rows is None else {"dagster/row_count": rows})
 
 
-def of_load(reader: Reader[Any], loaded: Loaded) -> dict[str, Any]:
-    """Return what a complete reading has read and done, and what it has cost."""
-    progress, gone = reader.progress, loaded.gone
-    extra = shown_counts(dict(sorted(progress.extra_fields.items())))
+def of_day(reader: Reader[Any], rows: int | None = None) -> dict[str, Any]:
+    """Return the evidence that a day was read: when, in which window, how far; and how many rows it has if counted."""
     return {
         **({"window": str(reader.window)} if reader.window else {}),
         **({"began_at": dg.MetadataValue.timestamp(reader.began_at)} if reader.began_at else {}),
+        "coverage": _coverage(reader),
+        **({} if rows is None else {"dagster/partition_row_count": rows}),
+    }
+
+
+def of_run(reader: Reader[Any], loaded: Loaded) -> dict[str, Any]:
+    """Return what a complete reading has done as a whole, and what it has cost."""
+    progress, gone = reader.progress, loaded.gone
+    extra = shown_counts(dict(sorted(progress.extra_fields.items())))
+    return {
         "rows_merged": loaded.merged.rows,
         "rows_new": loaded.merged.new,
         "seek": progress.seek,
@@ -51,7 +66,6 @@ def of_load(reader: Reader[Any], loaded: Loaded) -> dict[str, Any]:
         "rows_per_second": round(progress.rows_read / loaded.seconds, 1),
         "rows_in_order": progress.rows_in_order,
         "rows_without_order": progress.rows_without_order,
-        "coverage": _coverage(reader),
         "deletions_checked": gone.checked,
         "rows_gone": gone.marked,
         "rows_cascaded": gone.cascaded,
@@ -93,9 +107,9 @@ def began_at(metadata: Metadata) -> datetime | None:
 
 def doubt(metadata: Metadata) -> str | None:
     """Return why a materialization does not show that its reading was complete; None if it does."""
-    coverage, without_order = metadata.get("coverage"), metadata.get("rows_without_order")
-    if began_at(metadata) is None or without_order is None or not isinstance(coverage, dg.JsonMetadataValue):
-        return "its metadata lacks began_at, rows_without_order or coverage"
+    coverage = metadata.get("coverage")
+    if began_at(metadata) is None or not isinstance(coverage, dg.JsonMetadataValue):
+        return "its metadata lacks began_at or coverage"
     for order, covered in cast("dict[str, dict[str, str | None]]", coverage.value).items():
         if "read_to" not in covered:
             return f"the list was not read by {order}"

@@ -156,7 +156,7 @@ def _look_up(
     found: Deletions,
 ) -> list[int]:
     """Request the candidates one by one, and mark those that are gone; return the rows at both ends of each merge."""
-    cascade = {Table(table.schema, other.name): other.parent.field for other in reader.owned if other.parent}
+    cascade = {Table(table.schema, name): field for name, field in reader.owned.items()}
     for owned in cascade if candidates.rows else ():
         warehouse.pull_back(owned, client.gorgias_clock.now, now - MOMENT)  # or they would outlive what owns them
     merges: list[int] = []
@@ -196,7 +196,8 @@ def _warn_of_absences(absences: Absences, table: Table, log: Logger) -> None:
     log.warning(
         f"{table}: {absences.missing:,} of {absences.expected:,} stored rows that this run should have found are "
         "missing, which is unusual, so none is marked as deleted. Check that the key may read all of the account; if "
-        "they were deleted, run the days again with `believe_absence: true` in the run's configuration."
+        "they were deleted, run the days again with `believe_absence: true` in the run's configuration, or "
+        "--believe-absence."
     )
 
 

@@ -1,9 +1,10 @@
 """The Gorgias account as a Dagster resource."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
@@ -132,7 +133,7 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
         *,
         full: bool = False,
         look_back: bool = True,
-        owned: Sequence[Entity[Any]] = (),
+        owned: Mapping[str, str] = MappingProxyType({}),
         account_changed: bool = False,
         believe_absence: bool = False,
     ) -> Sweep:
@@ -164,7 +165,7 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
         self,
         entity: Entity[Whole],
         *,
-        owned: Sequence[Entity[Any]] = (),
+        owned: Mapping[str, str] = MappingProxyType({}),
         account_changed: bool = False,
         believe_absence: bool = False,
     ) -> Snapshot:

@@ -11,7 +11,7 @@ from gorgias_assets.account import Account
 from gorgias_assets.checks.build import HOURS_TO_READ
 from gorgias_assets.days import Day, days_of
 from gorgias_assets.jobs import request_of
-from gorgias_assets.partitions import ended, window_of
+from gorgias_assets.partitions import ROWS_FROM, ended, window_of
 from gorgias_assets.resources import GorgiasResource
 
 MOST_DAYS_CAUGHT_UP = 31
@@ -90,18 +90,23 @@ def freshness_schedule(account: Account, late: timedelta) -> dg.ScheduleDefiniti
 
 
 def full_sweep_schedule(account: Account) -> dg.ScheduleDefinition:
-    """Request all days in one run that reads the whole account, monthly. The schedule is off by default."""
+    """Request a run that reads the whole account, monthly. The schedule is off by default.
+
+    It adds the rows of all days, as a range of them would, and records the newest day that has ended alone: the others
+    were read before, or are requested by others.
+    """
 
     @dg.schedule(
         name=account.named("full_sweep"),
         job_name=account.named("full_sweep"),
         cron_schedule="0 3 1 * *",
         execution_timezone="UTC",
-        description="Read the whole account, all days in one run, on the first of each month at 03:00 UTC.",
+        description="Read the whole account, with the rows of all days, in a run of the day before, on the first of "
+        "each month at 03:00 UTC.",
     )
     def full_sweep(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         keys = ended(account.partitions, context.scheduled_execution_time)
-        return request_of(account, keys[0], keys[-1]) if keys else dg.SkipReason(NO_DAY_HAS_ENDED)
+        return request_of(account, keys[0], keys[-1], ROWS_FROM) if keys else dg.SkipReason(NO_DAY_HAS_ENDED)
 
     return full_sweep
 

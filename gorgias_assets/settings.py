@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import date, time, timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypedDict
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -30,23 +30,45 @@ def _setting(variable: str, default: Any, meaning: str, must_be: str = "text", *
     return Field(default, alias=variable, description=meaning, json_schema_extra={"must_be": must_be}, **fields)
 
 
+class Given(TypedDict, total=False):
+    """The fields of `Settings`, as keyword arguments of a function; texts have the form of the variables."""
+
+    uri: dg.EnvVar | str
+    warehouse: str
+    table_schema: str
+    start_date: date | str
+    daily_at: time | str
+    timezone: ZoneInfo | str
+    changes_every: timedelta | str
+    gaps_days: int
+    max_share: float
+    seek: bool
+    executor: str
+    reports: str
+    alert_webhook_url: str
+    alert_dagster_url: str
+    api_url: str
+
+
 class Settings(BaseModel):
     """The settings of one account's deployment. `Settings()` has the defaults and reads no environment."""
 
     model_config = ConfigDict(
         arbitrary_types_allowed=True,
+        extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
         populate_by_name=True,
         validate_default=True,
     )
 
-    gorgias_uri: dg.EnvVar = Field(
+    uri: dg.EnvVar | str = Field(
         dg.EnvVar("GORGIAS_URI"),
         exclude=True,
+        repr=False,
         description="the account: `gorgias://<domain>?api_key=<api-key>&email=<email>`; read when a run starts",
     )
-    warehouse_uri: str = _setting(
+    warehouse: str = _setting(
         "WAREHOUSE_URI",
         "duckdb:///warehouse.duckdb",
         "`duckdb:///<file>`, `duckdb:////<absolute path of a file>`, `md:<MotherDuck database>` or "
@@ -56,7 +78,7 @@ class Settings(BaseModel):
     table_schema: str = _setting(
         "GORGIAS_SCHEMA",
         "",
-        "the schema or dataset of the tables; by default the one in `WAREHOUSE_URI`, else `gorgias`",
+        "the schema or dataset of the tables; by default the dataset in `WAREHOUSE_URI`, else the account's name",
     )
     start_date: date = _setting("GORGIAS_START_DATE", "2024-01-01", "the first partition", "a date, YYYY-MM-DD")
     daily_at: Annotated[time, BeforeValidator(_hours_and_minutes)] = _setting(
@@ -117,24 +139,36 @@ class Settings(BaseModel):
     api_url: str = _setting("GORGIAS_API_URL", "", "base URL of the API, for a simulated account", repr=False)
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read the settings, without white space around them.
+    def from_environment(cls, environment: Mapping[str, str] = os.environ, **given: Any) -> Self:
+        """Read the settings that are not `given`, without white space around them.
 
         A variable that is empty, as in a copied `.env.example`, counts as not set. Raises ValueError with one sentence
-        on the first variable that cannot be used.
+        on the first variable, or given setting, that cannot be used.
         """
         names = [field.alias for field in cls.model_fields.values() if field.alias]
         texts = {name: environment.get(name, "").strip() for name in names}
         for name, text in texts.items():
             if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in text):
                 raise ValueError(f"{name} must be text in UTF-8, without line ends and control characters.")
+        read = {field.alias: name for name, field in cls.model_fields.items() if name not in given}
+        return cls.of(**{name: text for name, text in texts.items() if text and name in read}, **given)
+
+    @classmethod
+    def of(cls, **given: Any) -> Self:
+        """Return the given settings, by name or by variable, and the defaults of the others.
+
+        Raises ValueError with one sentence on the first that cannot be used.
+        """
         try:
-            return cls.model_validate({name: text for name, text in texts.items() if text})
+            return cls.model_validate(given)
         except ValidationError as error:
-            variable = error.errors()[0]["loc"][0]
-            field = next(field for field in cls.model_fields.values() if field.alias == variable)
-            extra: Any = field.json_schema_extra
-        raise ValueError(f"{variable} must be {extra['must_be']}.")
+            name = str(error.errors()[0]["loc"][0])
+        extra: Any = next(
+            (field.json_schema_extra for key, field in cls.model_fields.items() if name in (key, field.alias)), None
+        )
+        if extra is None:
+            raise ValueError(f"There is no setting {name}; there are {', '.join(cls.model_fields)}.")
+        raise ValueError(f"{name} must be {extra['must_be']}.")
 
     @classmethod
     def documented(cls) -> list[tuple[str, str, str]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from gorgias_assets.account import Account
 from gorgias_assets.checks.build import build_checks
 from gorgias_assets.columns import ADDED_COLUMNS, Column, Kind
+from gorgias_assets.component import GorgiasComponent
 from gorgias_assets.entities import ENTITIES
 from gorgias_assets.entities.model import ByDate, Whole
 from gorgias_assets.overview.measures import KEYS, MEASURES
@@ -106,6 +107,13 @@ def _columns(columns: Iterable[Column]) -> str:
     return table(["column", "type", "meaning"], rows)
 
 
+def component() -> str:
+    """Return the component's attributes; Dagster's own, which have no meaning of ours, are left to the text around."""
+    attributes = GorgiasComponent.get_model_cls().model_json_schema()["properties"]
+    rows = [[f"`{name}`", of["description"]] for name, of in attributes.items() if "description" in of]
+    return table(["attribute", "meaning"], rows)
+
+
 def checks() -> str:
     assets: dict[tuple[str, ...], list[str]] = {}
     for step in build_checks(Account(ENTITIES), late_after=timedelta()):
@@ -133,6 +141,7 @@ def commands() -> str:
 
 
 PARTS = {
+    "component": component,
     "settings": settings,
     "entities": entities,
     "types": types,

@@ -74,11 +74,11 @@ def alert(webhook: Webhook, instance: dg.DagsterInstance, result: dg.ExecuteInPr
 
 
 def failed(error: Exception, instance: dg.DagsterInstance, account: str = "gorgias") -> dg.ExecuteInProcessResult:
-    @dg.asset(key=[account, "orders"])
-    def orders() -> None:
+    @dg.asset(key=[account, "tickets"])
+    def tickets() -> None:
         raise error
 
-    return dg.materialize([orders], instance=instance, raise_on_error=False)
+    return dg.materialize([tickets], instance=instance, raise_on_error=False)
 
 
 def test_a_failed_run_is_posted_with_asset_partition_reason_and_link(project: Project, webhook, instance):
@@ -112,15 +112,15 @@ def test_each_asset_that_failed_is_posted_with_the_first_and_the_last_day(projec
 
 def test_an_error_that_was_not_raised_for_people_is_posted_by_its_name_alone(webhook, instance):
     alert(webhook, instance, failed(ValueError(LETTER), instance))
-    assert webhook.texts[0].splitlines()[0] == "gorgias/orders: failed with ValueError."
+    assert webhook.texts[0].splitlines()[0] == "gorgias/tickets: failed with ValueError."
     assert LETTER not in webhook.texts[0]
 
 
 def test_a_run_that_failed_outside_any_step_is_posted_by_its_job(webhook, instance):
-    @dg.asset(key=["gorgias", "orders"])
-    def orders() -> None: ...
+    @dg.asset(key=["gorgias", "tickets"])
+    def tickets() -> None: ...
 
-    result = dg.materialize([orders], instance=instance)
+    result = dg.materialize([tickets], instance=instance)
     instance.report_run_failed(instance.get_run_by_id(result.run_id))
     alert(webhook, instance, result)
     assert webhook.texts[0].splitlines()[0] == "__ephemeral_asset_job__: failed outside any step."
@@ -133,13 +133,13 @@ def test_a_run_without_an_asset_of_the_account_is_not_posted(webhook, instance):
 
 def test_slack_s_links_and_mentions_are_escaped(webhook, instance):
     alert(webhook, instance, failed(dg.Failure("<!channel> & more"), instance))
-    assert webhook.texts[0].splitlines()[0] == "gorgias/orders: &lt;!channel&gt; &amp; more"
+    assert webhook.texts[0].splitlines()[0] == "gorgias/tickets: &lt;!channel&gt; &amp; more"
 
 
 def test_a_reason_is_posted_on_one_line_short_and_with_escapes(webhook, instance):
     alert(webhook, instance, failed(dg.Failure("a\x1b[31m\nforged: \u202eline" + "x" * 5_000), instance))
     line, _ = webhook.texts[0].splitlines()
-    assert line.startswith(r"gorgias/orders: a\x1b[31m\nforged: \u202eline")
+    assert line.startswith(r"gorgias/tickets: a\x1b[31m\nforged: \u202eline")
     assert len(line) <= 1_001
 
 
@@ -152,10 +152,10 @@ def test_a_run_that_dagster_will_retry_is_not_posted(webhook, instance):
 
 @pytest.mark.parametrize(("report", "posts"), [("report_run_failed", 1), ("report_run_canceled", 0)])
 def test_a_canceled_run_is_not_posted(webhook, instance, report, posts):
-    @dg.asset(key=["gorgias", "orders"])
-    def orders() -> None: ...
+    @dg.asset(key=["gorgias", "tickets"])
+    def tickets() -> None: ...
 
-    definitions = dg.Definitions(assets=[orders], jobs=[dg.define_asset_job("gorgias")])
+    definitions = dg.Definitions(assets=[tickets], jobs=[dg.define_asset_job("gorgias")])
     sensor = failure_alert(GORGIAS, webhook.url, DAGSTER)
 
     def tick(cursor: str | None) -> str | None:
@@ -221,7 +221,7 @@ def test_an_error_that_a_check_has_found_is_posted_with_asset_check_and_link_tho
     [
         ("gorgias/tickets", {"passed": True}),
         ("gorgias/tickets", {"passed": False, "severity": dg.AssetCheckSeverity.WARN, "description": "3 of 4."}),
-        ("shop/orders", {"passed": False, "description": LETTER}),
+        ("shop/tickets", {"passed": False, "description": LETTER}),
     ],
     ids=["it has passed", "a warning", "a check of somebody else's asset"],
 )

@@ -61,9 +61,17 @@ def so_many(examples: int) -> settings:
     )
 
 
-@so_many(4)
+@so_many(2)
 @histories
 def test_any_order_repetition_and_overlap_of_partitions_of_a_living_account_ends_in_the_account_s_rows(**history):
+    with tempfile.TemporaryDirectory() as folder:
+        live_and_materialize(DuckDBFile(Path(folder) / "warehouse.duckdb"), **history)
+
+
+@pytest.mark.soak
+@so_many(20)
+@histories
+def test_no_history_among_many_ends_in_other_rows(**history):
     with tempfile.TemporaryDirectory() as folder:
         live_and_materialize(DuckDBFile(Path(folder) / "warehouse.duckdb"), **history)
 
@@ -117,7 +125,7 @@ def test_days_one_by_one_end_as_one_range_does(tmp_path):
         assert_table_is_account(at_once)
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_a_replayed_day_still_holds_a_row_that_was_edited_on_a_later_day(project, account):
     account.now = datetime(2025, 4, 2, tzinfo=UTC)
     ticket = account.create("tickets", subject="late parcel")

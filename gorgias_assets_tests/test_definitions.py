@@ -146,9 +146,8 @@ def test_a_word_like_token_in_a_name_is_no_secret(tmp_path, uri):
 
 
 def test_definitions_of_two_accounts_do_not_collide(tmp_path):
-    settings = Settings(warehouse_uri=f"duckdb:///{tmp_path}/shops.duckdb")
-    eu = build_definitions(settings, account="gorgias_eu", io_manager_key="eu_warehouse")
-    us = build_definitions(settings, account="gorgias_us", io_manager_key="us_warehouse")
+    warehouse = f"duckdb:///{tmp_path}/shops.duckdb"
+    eu, us = (build_definitions(name, warehouse=warehouse) for name in ("gorgias_eu", "gorgias_us"))
     both = dg.Definitions.merge(eu, us)
     both.get_repository_def()
     assert {key.path[0] for key in both.resolve_asset_graph().get_all_asset_keys()} == {"gorgias_eu", "gorgias_us"}
@@ -158,7 +157,7 @@ def test_definitions_of_two_accounts_do_not_collide(tmp_path):
 
 
 def test_without_the_entities_that_it_needs_there_is_no_overview():
-    defs = build_definitions(Settings(), entities=[CUSTOMERS])
+    defs = build_definitions(entities=[CUSTOMERS])
     defs.get_repository_def()
     assert {key.path[-1] for key in defs.resolve_asset_graph().get_all_asset_keys()} == {"customers"}
 
@@ -174,7 +173,7 @@ def test_a_setting_with_line_ends_or_bytes_that_are_no_text_is_refused_with_a_se
 def test_what_may_hold_a_secret_is_in_no_representation_of_the_settings():
     uri = "bigquery://my-project?gcp_credentials=c2VjcmV0"
     url = "https://user:c2VjcmV0@host"
-    settings = Settings(warehouse_uri=uri, reports=url, alert_webhook_url=url, api_url=url)
+    settings = Settings(warehouse=uri, reports=url, alert_webhook_url=url, api_url=url)
     assert "c2VjcmV0" not in f"{settings} {settings!r}"
 
 
@@ -182,7 +181,7 @@ def test_white_space_around_a_setting_does_not_count():
     settings = Settings.from_environment(
         {"WAREHOUSE_URI": " duckdb:///a.duckdb\r\n", "GORGIAS_DAILY_AT": "01:30\n", "GORGIAS_SCHEMA": "\t \n"}
     )
-    assert (settings.warehouse_uri, settings.table_schema) == ("duckdb:///a.duckdb", "")
+    assert (settings.warehouse, settings.table_schema) == ("duckdb:///a.duckdb", "")
     assert f"{settings.daily_at:%H:%M}" == "01:30"
 
 

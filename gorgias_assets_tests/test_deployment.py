@@ -50,7 +50,7 @@ def location() -> Location:
 
 
 def test_steps_that_read_are_in_the_pool_for_that():
-    assert {asset.op.pool for asset in build_assets(Account(ENTITIES))} == {API_POOL}
+    assert {asset.op.pool for asset in build_assets(Account(ENTITIES))} == {f"gorgias_{API_POOL}"}
 
 
 def test_backfills_and_runs_of_sensors_leave_room_for_the_daily_run(instance):
@@ -86,6 +86,11 @@ def test_on_kubernetes_the_limits_are_those_of_an_instance_elsewhere(values):
     assert here["run_monitoring"].items() <= snake(daemon["runMonitoring"]).items()
     assert values["telemetry"] == here["telemetry"]
     assert snake(values["pythonLogs"]) == here["python_logs"]
+
+
+def test_on_kubernetes_each_kind_of_tick_is_kept_for_a_time_of_its_own_as_the_chart_demands(values):
+    for sort in ("schedule", "sensor"):
+        assert {*values["retention"][sort]["purgeAfterDays"]} == {"started", "skipped", "success", "failure"}
 
 
 def test_on_kubernetes_each_variable_is_a_setting_and_each_step_has_a_pod(values):

@@ -11,6 +11,7 @@ import pytest
 
 from gorgias_assets.account import Account
 from gorgias_assets.entities import ENTITIES, TICKETS
+from gorgias_assets.partitions import FIRST_DAY
 from gorgias_assets.sandbox.account import Account as SandboxAccount
 from gorgias_assets.sandbox.faults import Fault
 from gorgias_assets.sandbox.server import Sandbox
@@ -88,8 +89,9 @@ def test_the_sensor_of_gaps_requests_the_days_that_nobody_has_requested_in_one_r
     deployment.turn_on("gorgias_gaps")
     run = deployment.run_of(tags={"dagster/sensor_name": "gorgias_gaps"})
     assert run["status"] == "SUCCESS"
-    assert run["tags"]["dagster/asset_partition_range_start"] == day(33)
-    assert run["tags"]["dagster/asset_partition_range_end"] == day(32)
+    assert (run["tags"]["dagster/partition"], run["tags"][FIRST_DAY]) == (day(32), day(33))
+    for entity in ENTITIES:
+        assert deployment.partitions(entity.name)["partitionStats"]["numMaterialized"] >= 33
 
 
 def test_the_sensor_of_changes_requests_today_of_the_entities_that_changed(deployment, sandbox):

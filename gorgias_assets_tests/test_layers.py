@@ -94,8 +94,9 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     assert tuple(graphlib.TopologicalSorter(graph).static_order())
 
 
-def test_only_the_wiring_reads_the_list_of_all_entities() -> None:
-    assert [module for module, names in IMPORTS.items() if "gorgias_assets.entities.ENTITIES" in names] == ["build"]
+def test_only_the_wiring_and_the_command_line_read_the_list_of_all_entities() -> None:
+    readers = [module for module, names in IMPORTS.items() if "gorgias_assets.entities.ENTITIES" in names]
+    assert readers == ["__main__", "build", "component"]
 
 
 def test_an_engine_is_a_folder_an_io_manager_and_one_line() -> None:

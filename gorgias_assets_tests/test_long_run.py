@@ -362,7 +362,7 @@ class Life:
             result = self._succeed(OPENED, self.last_day, full=True)
             self.did["calls of the full sweep"] = len(self.sandbox.requests) - self.did["calls"]
             for entity in ENTITIES:
-                metadata = result.asset_materializations_for_node(f"gorgias__{entity.name}")[0].metadata
+                metadata = result.asset_materializations_for_node(f"gorgias__{entity.name}")[-1].metadata
                 assert metadata["deletions_pending"].value == 0
             self.watch.compare_exactly()
 

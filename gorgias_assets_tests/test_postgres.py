@@ -8,8 +8,10 @@ import pytest
 
 from gorgias_assets.account import Account
 from gorgias_assets.assets import API_POOL
+from gorgias_assets.days import Day, days_of
 from gorgias_assets.entities import ENTITIES
 from gorgias_assets.jobs import gorgias_job
+from gorgias_assets.partitions import tags_of_days
 from gorgias_assets_tests.conftest import Project
 from gorgias_assets_tests.postgres import postgres, programs
 
@@ -30,7 +32,7 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
             yield instance
 
 
-def test_a_day_of_the_job_is_recorded_in_postgresql_and_its_steps_take_places_in_the_pool(
+def test_days_of_the_job_are_recorded_in_postgresql_and_its_steps_take_places_in_the_pool(
     project: Project, instance: dg.DagsterInstance, tmp_path: Path
 ):
     defs = dg.Definitions(assets=project.assets, jobs=[gorgias_job(Account(ENTITIES))], resources=project.resources)
@@ -43,8 +45,14 @@ def test_a_day_of_the_job_is_recorded_in_postgresql_and_its_steps_take_places_in
         event = instance.get_latest_materialization_event(asset.key)
         assert event.asset_materialization.partition == "2025-03-10"
         assert instance.get_materialized_partitions(asset.key) == {"2025-03-10"}
-    pool = storage.get_concurrency_info(API_POOL)
+    job = defs.resolve_job_def("gorgias").get_subset(asset_selection={project.assets[0].key})
+    assert job.execute_in_process(instance=instance, tags=tags_of_days("2025-03-01", "2025-03-09")).success
+    days = [f"2025-03-{day:02}" for day in range(1, 11)]
+    states = days_of(instance, Account(ENTITIES).partitions, project.assets[0].key, days)
+    assert states == dict.fromkeys(days, Day.COMPLETE)
+    name = f"gorgias_{API_POOL}"
+    pool = storage.get_concurrency_info(name)
     assert (pool.slot_count, pool.active_slot_count) == (12, 0)
-    instance.event_log_storage.set_concurrency_slots(API_POOL, 1)
-    claims = [storage.claim_concurrency_slot(API_POOL, "a run", step).is_claimed for step in ("tickets", "customers")]
+    instance.event_log_storage.set_concurrency_slots(name, 1)
+    claims = [storage.claim_concurrency_slot(name, "a run", step).is_claimed for step in ("tickets", "customers")]
     assert claims == [True, False]

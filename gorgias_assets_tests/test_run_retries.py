@@ -41,7 +41,7 @@ def test_a_run_that_is_killed_is_run_again_and_resumes_where_it_stopped(tmp_path
         kill_processes_of(instance, run_id)
         wait_until(lambda: deployment.runs(statuses=["SUCCESS"]))
         assert [run["status"] for run in deployment.runs()] == ["SUCCESS", "FAILURE"]
-        places = partial(instance.event_log_storage.get_concurrency_info, API_POOL)
+        places = partial(instance.event_log_storage.get_concurrency_info, f"gorgias_{API_POOL}")
         assert places().active_slot_count > 0, "nothing was left to the run that was killed"
         wait_until(lambda: places().active_slot_count == 0)
         messages = [entry.message for entry in instance.all_logs(deployment.runs()[0]["id"])]

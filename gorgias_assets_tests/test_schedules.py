@@ -15,7 +15,7 @@ from gorgias_assets.assets import build_assets
 from gorgias_assets.entities import ENTITIES, TICKETS
 from gorgias_assets.entities.model import Entity, Whole, integer, string
 from gorgias_assets.jobs import freshness_job, full_sweep_job, gorgias_job
-from gorgias_assets.partitions import days_of_run
+from gorgias_assets.partitions import ROWS_FROM, days_of_run
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.faults import Fault
 from gorgias_assets.sandbox.server import Sandbox
@@ -185,8 +185,10 @@ def test_a_key_that_gorgias_refuses_is_no_outage_and_the_run_reports_what_to_do(
     assert requested(project) == ("2025-03-31", "2025-03-31")
 
 
-def test_the_full_sweep_takes_all_days_that_have_ended_in_one_run(project):
-    assert requested(project, datetime(2025, 4, 1, 3, tzinfo=UTC), full=True) == ("2025-03-01", "2025-03-31")
+def test_the_full_sweep_records_the_day_that_has_ended_last_and_reads_all_before_it(project):
+    (request,) = tick(project, datetime(2025, 4, 1, 3, tzinfo=UTC), full=True).run_requests
+    assert days_of_run(request.tags) == ("2025-03-31", "2025-03-31")
+    assert request.tags[ROWS_FROM] == "2025-03-01"
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -196,7 +198,7 @@ def test_before_the_first_day_has_ended_nothing_is_requested(project, full):
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_a_list_without_days_is_read_whole_in_the_run_of_a_day_and_of_many(project, account, full):
+def test_a_list_without_days_is_read_whole_in_the_run_of_a_day_and_in_a_full_sweep(project, account, full):
     account.create("tags", name="refund")
     (request,) = tick(project, full=full).run_requests
     job = definitions(project).resolve_job_def("gorgias_full_sweep" if full else "gorgias")
@@ -204,7 +206,7 @@ def test_a_list_without_days_is_read_whole_in_the_run_of_a_day_and_of_many(proje
     (snapshot,) = result.asset_materializations_for_node("gorgias__tags")
     assert (snapshot.partition, project.query("SELECT name FROM gorgias.tags")) == (None, [("refund",)])
     days = result.asset_materializations_for_node("gorgias__tickets")
-    assert [day.partition for day in days] == [f"2025-03-{day:02}" for day in (range(1, 32) if full else [31])]
+    assert [day.partition for day in days] == ["2025-03-31"]
 
 
 @pytest.mark.parametrize("full", [False, True])

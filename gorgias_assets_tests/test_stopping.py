@@ -21,6 +21,7 @@ from gorgias_assets.days import Day, days_of
 from gorgias_assets.executors import IN_PROCESS, PROCESSES
 from gorgias_assets.partitions import daily_partitions
 from gorgias_assets.sandbox.account import Account
+from gorgias_assets.sandbox.faults import Fault
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets_tests.deployment import BIN, REPOSITORY, SETTINGS, Deployment, wait_until
@@ -50,12 +51,13 @@ TERMINATE = """mutation ($runId: String!) {
 
 @pytest.fixture
 def sandbox(account: Account) -> Iterator[Sandbox]:
-    """Serve an account that takes minutes to read, after the first few answers."""
+    """Serve an account that takes minutes to read, once more than a batch of rows was answered."""
     blank, created = KINDS["satisfaction_surveys"].blank, datetime(2025, 3, 3, tzinfo=UTC)
     account.insert_many(
         "satisfaction_surveys", ({**blank, "id": number, "created_datetime": created} for number in range(15_000))
     )
     with Sandbox(account) as sandbox:
+        sandbox.faults.append(Fault("slow", "/api/satisfaction-surveys", skip=110, times=None, seconds=SLOW))
         yield sandbox
 
 
@@ -102,8 +104,6 @@ def test_an_interrupted_run_ends_as_canceled_whatever_it_waits_for(sandbox, tmp_
     }
     database = tmp_path / "shop.duckdb"
     with started(COMMANDS[command], tmp_path, **settings) as process:
-        wait_until(lambda: process.poll() is not None or len(sandbox.requests) > 110)  # more than a batch of rows
-        sandbox.latency = SLOW
         interrupt(process, signal.Signals[name], lambda: rows_in(database))
     output = (tmp_path / "out").read_text()
     if command == "backfill":

@@ -8,7 +8,6 @@ import pytest
 from gorgias_assets.build import build_definitions
 from gorgias_assets.entities import ENTITIES
 from gorgias_assets.entities.model import Entity, Whole, integer, json, moment, string
-from gorgias_assets.settings import Settings
 from gorgias_assets_tests.conftest import Project
 
 TAGS = Entity(
@@ -65,10 +64,12 @@ def test_a_row_that_the_list_lacks_is_gone_once_its_own_path_confirms_it(project
 def test_it_has_a_place_in_the_job_and_checks_among_entities_that_are_read_by_date(sandbox, account, tmp_path):
     account.now = datetime.now(UTC)  # the list was read just now
     account.create("tags", name="vip")
-    settings = Settings(
-        start_date="2025-03-01", warehouse_uri=f"duckdb:///{tmp_path}/warehouse.duckdb", api_url=sandbox.api_url
+    defs = build_definitions(
+        entities=[*ENTITIES, TAGS],
+        start_date="2025-03-01",
+        warehouse=f"duckdb:///{tmp_path}/warehouse.duckdb",
+        api_url=sandbox.api_url,
     )
-    defs = build_definitions(settings, entities=[*ENTITIES, TAGS])
     (tags,) = [asset for asset in defs.assets or () if asset.key == dg.AssetKey(["gorgias", "tags"])]
     assert tags.partitions_def is None
     with pytest.MonkeyPatch.context() as environment, dg.DagsterInstance.ephemeral() as instance:

@@ -13,7 +13,7 @@ from gorgias_assets.checks.reconciliation import MOST_DAYS, events_agree
 from gorgias_assets.checks.verdicts import WARN, Check, CheckContext, NothingToCheck, Verdict, fresh, table_checks
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.io_managers.merging import MergingIOManager
-from gorgias_assets.partitions import window_of
+from gorgias_assets.partitions import days_recorded, window_of
 from gorgias_assets.windows import Window
 
 HOURS_TO_READ = timedelta(hours=6)  # a daily run, its retries, and its wait behind a backfill; an hour of summer time
@@ -48,7 +48,7 @@ def _step(
         specs=[check.spec(account, entity) for check in checks],
         can_subset=True,
         required_resource_keys={account.io_manager_key, account.name},
-        pool=pool,
+        pool=account.named(pool),
     )
     def gorgias_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         tables = _tables(context, account, asset)
@@ -86,7 +86,7 @@ def _tables(context: dg.AssetCheckExecutionContext, account: Account, asset: dg.
     io_manager: MergingIOManager = getattr(context.resources, account.io_manager_key)
     labels = {"asset": asset.to_user_string(), "check": context.op_def.name, "dagster_run_id": context.run.run_id}
     warehouse = io_manager.warehouse.billed_to(labels)
-    return {one.name: Stored(warehouse, io_manager.table_of(account.key_of(one)), one) for one in account.entities}
+    return {one.name: Stored(warehouse, account.table_of(one.name, io_manager), one) for one in account.entities}
 
 
 def _judged(check: Check, context: CheckContext) -> tuple[Verdict, dg.AssetCheckSeverity]:
@@ -97,9 +97,9 @@ def _judged(check: Check, context: CheckContext) -> tuple[Verdict, dg.AssetCheck
 
 
 def _days(context: dg.AssetCheckExecutionContext, account: Account, asset: dg.AssetKey) -> dict[str, Window]:
-    """Return the run's partitions, or the newest of the asset if checks are executed by themselves."""
+    """Return the days that the run records, or the newest of the asset if checks are executed by themselves."""
     if context.has_partition_key or context.has_partition_key_range:
-        keys = context.partition_keys
+        keys = days_recorded(account.partitions, context.partition_keys, context.run.tags)
     else:
         keys = sorted(context.instance.get_materialized_partitions(asset))[-MOST_DAYS:]
     return {key: window_of(account.partitions, key) for key in keys}

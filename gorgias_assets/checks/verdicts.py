@@ -217,8 +217,8 @@ def list_complete(context: CheckContext) -> Verdict:
 @check(
     "absences_plausible",
     "The newest materialization found most of the stored rows that it should have found.",
-    "No row was marked as deleted. Check that the key's user may read all of the account, and that `GORGIAS_URI` names "
-    "the right one. If the rows were deleted, run the days again with `believe_absence: true` in the run's "
+    "No row was marked as deleted. Check that the key's user may read all of the account, and that the Gorgias URI "
+    "names the right one. If the rows were deleted, run the days again with `believe_absence: true` in the run's "
     "configuration.",
 )
 def absences_plausible(context: CheckContext) -> Verdict:

@@ -32,7 +32,7 @@ def print_status(account: Account, resources: Mapping[str, Any]) -> int:
     print(LINE.format("table", "rows", "gone", "last touched", "complete to", "today", "missing or failed"))
     with dg.DagsterInstance.get() as instance:
         for entity in account.entities:
-            table = io_manager.table_of(account.key_of(entity))
+            table = account.table_of(entity.name, io_manager)
             days = _days(instance, account, entity) if isinstance(entity.read, ByDate) else ("-", "-", "-")
             print(LINE.format(str(table), *_rows(warehouse, table, entity), *days))
     return 0

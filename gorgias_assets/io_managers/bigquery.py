@@ -17,7 +17,7 @@ from gorgias_assets.warehouse.bigquery.credentials import (
     impersonated,
 )
 from gorgias_assets.warehouse.bigquery.layout import Layout
-from gorgias_assets.warehouse.bigquery.load_files import LoadFormat
+from gorgias_assets.warehouse.bigquery.load_files import LoaderFileFormat
 from gorgias_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
 from gorgias_assets.warehouse.tables import WarehouseError
 
@@ -50,12 +50,13 @@ _FORMS = {
         re.compile(rf"{_LABEL}(,{_LABEL}){{0,59}}"),
         "labels such as team:support,tier:bronze, of small letters, digits, - and _",
     ),
-    "load_format": (re.compile("|".join(form.value for form in LoadFormat)), "parquet or ndjson"),
+    "loader_file_format": (re.compile("|".join(form.value for form in LoaderFileFormat)), "parquet or jsonl"),
     "staging_dataset": (re.compile(r"[A-Za-z0-9_]{1,1024}"), "the name of a dataset, of letters, digits and _"),
     "maximum_bytes_billed": (re.compile(r"0*[1-9][0-9]{0,17}"), "a number of bytes"),
     "api_endpoint": (re.compile(rf"https?://{_HOST}(/[A-Za-z0-9._/-]*)?"), "a URL such as https://<host>"),
     "storage_endpoint": (re.compile(_HOST), "a host, with or without a port"),
 }
+_ALSO_CALLED = {"credentials_base64": "gcp_credentials"}  # by users of ingestr
 _LOOPBACK = re.compile(r"http://(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?/?$")
 
 
@@ -95,7 +96,9 @@ class GorgiasBigQueryIOManager(dg.ConfigurableIOManagerFactory):
         default=None,
         description="The dataset of staging tables, in the same location; by default that of the table.",
     )
-    load_format: str = Field(default="parquet", description="Format of the files that are loaded: parquet or ndjson.")
+    loader_file_format: str = Field(
+        default="parquet", description="Format of the files that are loaded: parquet or jsonl."
+    )
     partition_by: Literal["day", "month"] = Field(
         default="day",
         description="The length of a new table's partitions; month is for less than about 30,000 tickets a month.",
@@ -146,7 +149,7 @@ class GorgiasBigQueryIOManager(dg.ConfigurableIOManagerFactory):
             location=self.location,
             billing_project=self.billing_project,
             staging_dataset=self.staging_dataset,
-            load_format=LoadFormat(self.load_format),
+            loader_file_format=LoaderFileFormat(self.loader_file_format),
             labels=self.labels or {},
             warn=dg.get_dagster_logger().warning,
             dataset_description="Gorgias helpdesk, kept by gorgias-assets",
@@ -187,7 +190,7 @@ def _check(settings: Mapping[str, Any]) -> None:
             f"maximum_bytes_billed is {most:,} bytes, but Google bills at least {_LEAST_BILLED:,} (10 MB) for each "
             "statement and table, so all would fail; set it to that or more."
         )
-    for name in ("billing_project", "impersonate", "load_format", "staging_dataset"):
+    for name in ("billing_project", "impersonate", "loader_file_format", "staging_dataset"):
         form, must_be = _FORMS[name]
         if type(value := settings.get(name)) is str and not form.fullmatch(value):
             raise WarehouseError(f"BigQuery's {name} must be {must_be}.")
@@ -209,7 +212,7 @@ def from_uri(
     project = _PROJECT.fullmatch(place)
     if not project:
         raise InvalidUri("The warehouse URI must name one project; expected bigquery://<project>?dataset=<dataset>.")
-    settings: dict[str, Any] = dict(parameters)
+    settings: dict[str, Any] = {_ALSO_CALLED.get(name, name): value for name, value in parameters}
     if settings.keys() - _FORMS.keys() or len(settings) < len(parameters) or not all(settings.values()):
         raise InvalidUri(
             "The warehouse URI has a parameter that is unknown, empty or repeated; BigQuery's are "

@@ -20,15 +20,23 @@ _ENGINES = {
     "md": ("duckdb", "md:<database>"),
     "bigquery": ("bigquery", "bigquery://<project>?dataset=<dataset>"),
 }
+_LOAD_FILES = ("bigquery",)
 EXPECTED_FORMS = " or ".join(form for _, form in _ENGINES.values())
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
-def io_manager_from_uri(uri: str, schema: str | None = None) -> dg.ConfigurableIOManagerFactory:
+def io_manager_from_uri(
+    uri: str,
+    schema: str | None = None,
+    *,
+    default_schema: str = DEFAULT_SCHEMA,
+    loader_file_format: str | None = None,
+) -> dg.ConfigurableIOManagerFactory:
     """Return the IO manager for a warehouse's URI in one of `EXPECTED_FORMS`.
 
     White space around the URI does not count, and %XX is decoded. Tables go to `schema`, else to the URI's `dataset`
-    for BigQuery, else to `DEFAULT_SCHEMA`. Raises `InvalidUri`.
+    for BigQuery, else to `default_schema`. A `loader_file_format` is taken as the URI's parameter of that name, if the
+    warehouse loads files. Raises `InvalidUri`.
     """
     scheme, colon, rest = uri.strip().partition(":")
     scheme = scheme.lower()
@@ -38,10 +46,12 @@ def io_manager_from_uri(uri: str, schema: str | None = None) -> dg.ConfigurableI
     if "#" in rest:
         raise InvalidUri("The warehouse URI has a # in it, which must be written %23.")
     parameters = [tuple(map(_decoded, part.partition("=")[::2])) for part in query.split("&")] if question else []
+    if loader_file_format and scheme in _LOAD_FILES:
+        parameters.append(("loader_file_format", loader_file_format))
     module, _ = _ENGINES[scheme]
     engine = import_module(f"gorgias_assets.io_managers.{module}")  # late: Google's packages take long to load
     io_manager: dg.ConfigurableIOManagerFactory = engine.from_uri(
-        scheme, _decoded(place), parameters, schema, DEFAULT_SCHEMA
+        scheme, _decoded(place), parameters, schema, default_schema
     )
     return io_manager
 

@@ -1,6 +1,6 @@
 """The IO manager: readers of Gorgias are loaded batch by batch, frames replace their partition."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from gorgias_assets import metadata
 from gorgias_assets.api.client import Rejected
-from gorgias_assets.io_managers.slices import asset_name, labels_of, slice_of, windows_of
+from gorgias_assets.io_managers.slices import DayRows, asset_name, labels_of, slice_of, windows_of
 from gorgias_assets.loading import load
+from gorgias_assets.recording import record_days
 from gorgias_assets.sweeps.batches import Reader
 from gorgias_assets.warehouse.frames import arrow_frame, pandas_frame
 from gorgias_assets.warehouse.tables import Table, WarehouseError
@@ -32,9 +33,10 @@ def without_vain_retries() -> Iterator[None]:
 class MergingIOManager(dg.IOManager):
     """Stores readers of Gorgias, pandas DataFrames and Arrow tables in a warehouse, and loads pandas or Arrow.
 
-    The table has the asset's name, in the schema of the asset's `schema` metadata, else of `schema`, else of the last
-    part of its key's prefix. The `partition_expr` metadata of a partitioned asset is the SQL expression that lies in
-    the partition, or several of which any counts; an asset with several dimensions gives a mapping of them.
+    The table has the name in the asset's `table` metadata, else the asset's own. It is in the schema of the `schema`
+    metadata, else of `schema`, else of the last part of the key's prefix. The `partition_expr` metadata of a
+    partitioned asset is the SQL expression that lies in the partition, or several of which any counts; an asset with
+    several dimensions gives a mapping of them.
     """
 
     def __init__(self, warehouse: Warehouse, schema: str | None) -> None:
@@ -52,26 +54,21 @@ class MergingIOManager(dg.IOManager):
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         warehouse = self.billed_to(context.run_id, context.step_key, labels_of(context))
         del self._billed[context.run_id, context.step_key]
+        days: Mapping[str, Mapping[str, Any]] = {}
         match obj:
             case Reader():
-                self._load(context, obj, warehouse)
+                newest, days = self._load(context, obj, warehouse)
+            case DayRows():
+                newest, days = self._replace(context, obj.rows, warehouse, obj.days), obj.metadata
+                newest |= obj.newest
             case pa.Table() | pd.DataFrame():
-                self._replace(context, arrow_frame(obj, asset_name(context)), warehouse)
+                newest = self._replace(context, arrow_frame(obj, asset_name(context)), warehouse)
             case _:
                 kind = type(obj).__name__
                 raise WarehouseError(
                     f"{asset_name(context)} returned a {kind}; return a pandas DataFrame or an Arrow table."
                 )
-        context.add_output_metadata(warehouse.bill())
-        self._name_jobs(context, warehouse)
-
-    def _name_jobs(self, context: dg.OutputContext, warehouse: Warehouse) -> None:
-        """Name the jobs on the newest partition only, since each partition of a range has an event."""
-        jobs = warehouse.jobs_billed()
-        if jobs and context.has_asset_partitions:
-            context.step_context.add_asset_metadata(jobs, partition_key=max(context.asset_partition_keys))
-        elif jobs:
-            context.add_output_metadata(jobs)
+        _describe(context, {**newest, **warehouse.bill(), **warehouse.jobs_billed()}, days)
 
     @without_vain_retries()
     def load_input(self, context: dg.InputContext) -> pd.DataFrame | pa.Table | None:
@@ -98,36 +95,60 @@ class MergingIOManager(dg.IOManager):
             return self.warehouse.billed_to(labels)
         return self.billed_to(step.run_id, step.step.key, labels | {"loaded_by": step.step.key})
 
-    def table_of(self, asset: dg.AssetKey, schema: str | None = None) -> Table:
-        """Return the table of an asset; `schema` is that of its own metadata, and goes first."""
-        *prefix, name = asset.path
-        return Table(schema or self._schema or (prefix[-1] if prefix else "public"), name)
+    def table_of(self, asset: dg.AssetKey, schema: str | None = None, name: str | None = None) -> Table:
+        """Return the table of an asset; `schema` and `name` are those of its own metadata, and go first."""
+        *prefix, last = asset.path
+        return Table(schema or self._schema or (prefix[-1] if prefix else "public"), name or last)
 
-    def _load(self, context: dg.OutputContext, reader: Reader[Any], warehouse: Warehouse) -> None:
+    def _load(
+        self, context: dg.OutputContext, reader: Reader[Any], warehouse: Warehouse
+    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        """Load everything of the reader; return the metadata of the newest day, and of each day."""
         table, entity = self._table(context), reader.entity
-        windows = windows_of(context)
+        windows = windows_of(context, reader.window)
         try:
             loaded = load(reader, warehouse, table, context.log, list(windows.values()))
         except Rejected as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         counts = loaded.counts
-        total = counts.rows if counts else None
-        context.add_output_metadata(metadata.of_table(table, total) | metadata.of_load(reader, loaded))
-        for key, rows in zip(windows, counts.touched, strict=True) if counts else ():
-            context.step_context.add_asset_metadata({"dagster/partition_row_count": rows}, partition_key=key)
         schema = {"dagster/column_schema": metadata.column_schema(entity.columns)}
-        context.step_context.add_asset_metadata(  # once for a range: a year of them would be megabytes of events
+        context.step_context.add_asset_metadata(  # not to the output, whose event would repeat it
             schema | metadata.preview(entity, loaded.first_rows), partition_key=max(windows, default=None)
         )
+        newest = metadata.of_table(table, counts.rows if counts else None) | metadata.of_run(reader, loaded)
+        if not windows:
+            return newest | metadata.of_day(reader), {}
+        touched = counts.touched if counts else [None] * len(windows)
+        return newest, {key: metadata.of_day(reader, rows) for key, rows in zip(windows, touched, strict=True)}
 
-    def _replace(self, context: dg.OutputContext, rows: pa.Table, warehouse: Warehouse) -> None:
+    def _replace(
+        self, context: dg.OutputContext, rows: pa.Table, warehouse: Warehouse, days: Sequence[str] | None = None
+    ) -> dict[str, Any]:
+        """Replace the rows of the context's partitions, or of `days`; return the metadata of the newest one."""
         table = self._table(context)
-        total = warehouse.replace(table, rows, slice_of(context, context.definition_metadata))
-        context.add_output_metadata(metadata.of_table(table, total) | {"rows_written": rows.num_rows})
-        if context.has_asset_partitions and len(context.asset_partition_keys) == 1:
-            context.add_output_metadata({"dagster/partition_row_count": rows.num_rows})
+        total = warehouse.replace(table, rows, slice_of(context, context.definition_metadata, days))
+        is_one = context.has_asset_partitions and len(days or context.asset_partition_keys) == 1
+        counted = {"dagster/partition_row_count": rows.num_rows} if is_one else {}
+        return metadata.of_table(table, total) | {"rows_written": rows.num_rows} | counted
 
     def _table(self, output: dg.OutputContext) -> Table:
         definition = output.definition_metadata or {}
-        key = output.asset_key if output.has_asset_key else dg.AssetKey(definition.get("table", output.name))
-        return self.table_of(key, definition.get("schema"))
+        key = output.asset_key if output.has_asset_key else dg.AssetKey(output.name)
+        return self.table_of(key, definition.get("schema"), definition.get("table"))
+
+
+def _describe(context: dg.OutputContext, newest: Mapping[str, Any], days: Mapping[str, Mapping[str, Any]]) -> None:
+    """Attach to each day what holds of it, and to the newest one what holds of the run as a whole.
+
+    Days before the context's partitions are recorded here; Dagster records its partitions after this.
+    """
+    keys = context.asset_partition_keys if context.has_asset_partitions else ()
+    if earlier := {key: days[key] for key in days if key not in keys}:
+        record_days(context.step_context, context.asset_key, earlier)
+    if len(keys) <= 1:
+        context.add_output_metadata({**newest, **days.get(max(keys, default=""), {})})
+        return
+    for key in keys:
+        if key in days:
+            context.step_context.add_asset_metadata(days[key], partition_key=key)
+    context.step_context.add_asset_metadata(newest, partition_key=max(keys))

@@ -1,18 +1,33 @@
-"""The rows of a table that a run's partitions are, and the labels of its work."""
+"""The rows of a table that a run's partitions are, the days that it records, and the labels of its work."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import dagster as dg
+import pyarrow as pa
 
 from gorgias_assets.metadata import TOUCH_FIELDS
-from gorgias_assets.partitions import window_of
+from gorgias_assets.partitions import days_recorded, window_of
 from gorgias_assets.warehouse.tables import Dimension, Slice, WarehouseError
 from gorgias_assets.windows import Window
 
 
-def slice_of(context: dg.OutputContext | dg.InputContext, metadata: Any) -> Slice:
-    """Return the rows of the table that the context's partitions are."""
+@dataclass(frozen=True)
+class DayRows:
+    """Rows that replace those of `days`, oldest first: more days than the run's partition if its tags name more.
+
+    `metadata` holds of some of these days, by key, and `newest` of the last one.
+    """
+
+    rows: pa.Table
+    days: Sequence[str]
+    metadata: Mapping[str, Mapping[str, Any]]
+    newest: Mapping[str, Any]
+
+
+def slice_of(context: dg.OutputContext | dg.InputContext, metadata: Any, days: Sequence[str] | None = None) -> Slice:
+    """Return the rows of the table that the context's partitions are, or the partitions `days`."""
     if not context.has_asset_partitions:
         return ()
     metadata = metadata or {}
@@ -22,7 +37,7 @@ def slice_of(context: dg.OutputContext | dg.InputContext, metadata: Any) -> Slic
             f"{asset_name(context)} has partitions, but no 'partition_expr' metadata that names their column; add "
             "metadata={'partition_expr': '<column>'} to the asset."
         )
-    partitions, keys = context.asset_partitions_def, context.asset_partition_keys
+    partitions, keys = context.asset_partitions_def, days or context.asset_partition_keys
     if not isinstance(partitions, dg.MultiPartitionsDefinition):
         return (_dimension(expression, partitions, keys),)
     names = [dimension.name for dimension in partitions.partitions_defs]
@@ -54,14 +69,20 @@ def _dimension(expression: str | Sequence[str], partitions: dg.PartitionsDefinit
     return Dimension(expressions, tuple(windows))
 
 
-def windows_of(context: dg.OutputContext) -> dict[str, Window]:
-    """Return the window of each of the context's partitions by key; none if they are no windows."""
+def windows_of(context: dg.OutputContext, read: Window | None) -> dict[str, Window]:
+    """Return the window of each partition that is recorded by key, oldest first; none if they are no windows.
+
+    They are the context's, and those before them that the run's tags name, if the window `read` includes them.
+    """
     if not context.has_asset_partitions:
         return {}
-    partitions = context.asset_partitions_def
+    partitions, keys = context.asset_partitions_def, context.asset_partition_keys
     if not isinstance(partitions, dg.TimeWindowPartitionsDefinition):
         return {}
-    return {key: window_of(partitions, key) for key in context.asset_partition_keys}
+    if read and read.start < window_of(partitions, min(keys)).start:
+        recorded = days_recorded(partitions, keys, context.step_context.dagster_run.tags)
+        keys = [key for key in recorded if window_of(partitions, key).start >= read.start]
+    return {key: window_of(partitions, key) for key in sorted(keys)}
 
 
 def asset_name(context: dg.OutputContext | dg.InputContext) -> str:

@@ -2,22 +2,24 @@
 
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import Any
 
 import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
-from gorgias_assets.account import Account
-from gorgias_assets.assets import WAREHOUSE_POOL
+from gorgias_assets.account import OVERVIEW, Account
+from gorgias_assets.assets import WAREHOUSE_POOL, attributes_of
 from gorgias_assets.days import newest_materializations
 from gorgias_assets.io_managers.merging import MergingIOManager, without_vain_retries
-from gorgias_assets.io_managers.slices import labels_for
+from gorgias_assets.io_managers.slices import DayRows, labels_for
 from gorgias_assets.metadata import began_at
 from gorgias_assets.overview.facts import read_facts
 from gorgias_assets.overview.measures import COLUMNS, overview_rows
 from gorgias_assets.overview.period import Period
 from gorgias_assets.overview.report import report_metadata
+from gorgias_assets.partitions import days_read, days_recorded, window_of_days
 from gorgias_assets.warehouse.tables import Dimension, Table
 from gorgias_assets.warehouse.warehouse import Warehouse
 from gorgias_assets.windows import Window
@@ -32,44 +34,44 @@ def build_overview(
     *,
     reports: str = "reports",
     retry_policy: dg.RetryPolicy | None = None,
-    pool: str | None = WAREHOUSE_POOL,
 ) -> dg.AssetsDefinition:
     """Return the asset `<account>/overview`, downstream of the entities named in `NEEDS` and partitioned as they are.
 
     `reports` is a folder, or a URL that fsspec can write to. The asset reads through the IO manager under
     `account.io_manager_key`, which has to be one of this project's.
     """
-    keys = {entity.name: account.key_of(entity) for entity in account.entities if entity.name in NEEDS}
+    keys = [account.key_of(entity) for entity in account.entities if entity.name in NEEDS]
+    spec = account.spec_of(
+        OVERVIEW,
+        description=DESCRIPTION,
+        kinds={"pandas", "matplotlib"},
+        metadata={"partition_expr": "day", "dagster/column_schema": COLUMNS},
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # `backfill_policy` is in beta; one run per backfill needs it
 
         @dg.asset(
-            key=account.overview_key,
-            group_name=account.name,
-            description=DESCRIPTION,
-            kinds={"pandas", "matplotlib"},
-            deps=list(keys.values()),
+            **attributes_of(spec),
+            deps=keys,
             partitions_def=account.partitions,
             backfill_policy=dg.BackfillPolicy.single_run(),
             io_manager_key=account.io_manager_key,
             required_resource_keys={account.io_manager_key},
             retry_policy=retry_policy,
-            pool=pool,
-            metadata={"partition_expr": "day", "dagster/column_schema": COLUMNS},
+            pool=account.named(WAREHOUSE_POOL),
         )
-        def overview(context: dg.AssetExecutionContext) -> pa.Table:
-            began = _began(context.instance, keys.values(), context.partition_keys)
+        def overview(context: dg.AssetExecutionContext) -> DayRows:
+            partitions, tags = account.partitions, context.run.tags
+            days = days_read(partitions, context.partition_keys, tags)
+            began = _began(context.instance, keys, days_recorded(partitions, context.partition_keys, tags))
             io_manager: MergingIOManager = getattr(context.resources, account.io_manager_key)
-            tables = {name: io_manager.table_of(key) for name, key in keys.items()}
-            window, own = Window.of(*context.partition_time_window), io_manager.table_of(context.asset_key)
-            labels = labels_for(context.asset_key.to_user_string(), context.partition_keys)
+            tables = {name: account.table_of(name, io_manager) for name in NEEDS}
+            window, own = window_of_days(partitions, days), account.table_of(OVERVIEW, io_manager)
+            labels = labels_for(context.asset_key.to_user_string(), days)
             warehouse = io_manager.billed_to(context.run.run_id, context.get_step_execution_context().step.key, labels)
             with without_vain_retries():
                 rows, period = _measured(warehouse, tables, own, window)
-            for day, moment in began.items():
-                context.add_asset_metadata({"began_at": dg.MetadataValue.timestamp(moment)}, partition_key=day)
-            context.add_asset_metadata(report_metadata(period, reports), partition_key=max(context.partition_keys))
-            return rows
+            return DayRows(rows, days, began, report_metadata(period, reports))
 
     return overview
 
@@ -82,14 +84,19 @@ DESCRIPTION = (
 )
 
 
-def _began(instance: dg.DagsterInstance, entities: Collection[dg.AssetKey], days: Sequence[str]) -> dict[str, datetime]:
-    """Return the moment before which each day was read, by Gorgias's clock: its measures know of nothing later.
+def _began(
+    instance: dg.DagsterInstance, entities: Collection[dg.AssetKey], days: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Return, as metadata of each day, the moment before which it was read: its measures know of nothing later.
 
-    A day that was not read of each entity is left out.
+    It is left out if the day was not read of each entity.
     """
     read = [newest_materializations(instance, entity, days) for entity in entities]
     moments = {day: [began_at(metadata.get(day, {})) for metadata in read] for day in days}
-    return {day: min(filter(None, found)) for day, found in moments.items() if found and all(found)}
+    return {
+        day: {"began_at": dg.MetadataValue.timestamp(min(filter(None, found)))} if found and all(found) else {}
+        for day, found in moments.items()
+    }
 
 
 def _measured(warehouse: Warehouse, tables: Mapping[str, Table], own: Table, window: Window) -> tuple[pa.Table, Period]:

@@ -1,10 +1,11 @@
 """Batches: rows that are merged together, with the position behind them; and the base of all that read them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Generic
 
 import pyarrow as pa
@@ -58,7 +59,7 @@ class Reader(ABC, Generic[WayT]):
 
     - `connect` makes a client of the account; each thread that reads has one of its own.
     - `expects`: what the table it is loaded into should be like.
-    - `owned` are the entities whose rows are gone with a deleted row of this one.
+    - `owned`: the tables whose rows are gone with a deleted row of this one, with their field that holds its id.
     - `key`: the name under which a position is saved; readings of one key may resume from each other's positions.
     """
 
@@ -73,7 +74,7 @@ class Reader(ABC, Generic[WayT]):
         connect: Callable[[], GorgiasClient],
         *,
         max_lookups: int = 500,
-        owned: Sequence[Entity[Any]] = (),
+        owned: Mapping[str, str] = MappingProxyType({}),
         expects: Expects | None = None,
     ) -> None:
         self.entity = entity

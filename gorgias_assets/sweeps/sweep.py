@@ -5,10 +5,10 @@ again after it, or seeks the window if that is old. It stops where nothing older
 has the position from which another attempt resumes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
-from typing import Any
+from types import MappingProxyType
 
 from gorgias_assets.api.client import GorgiasClient
 from gorgias_assets.entities.model import ByDate, Entity
@@ -47,7 +47,7 @@ class Sweep(Reader[ByDate]):
         is_full: bool = False,
         is_part: bool = False,
         max_lookups: int = 500,
-        owned: Sequence[Entity[Any]] = (),
+        owned: Mapping[str, str] = MappingProxyType({}),
         expects: Expects | None = None,
     ) -> None:
         super().__init__(entity, connect, max_lookups=max_lookups, owned=owned, expects=expects)

@@ -1,5 +1,6 @@
-"""Small tables about a table, in its schema: positions of interrupted sweeps, rows that may be gone, and the account
-whose rows it holds. Each table has its own, so that runs of different tables never change the same one.
+"""Small tables about a table, in its schema: positions of interrupted sweeps, rows that may be gone, the account whose
+rows it holds, and the time of which all was read. Each table has its own, so that runs of different tables never change
+the same one.
 
 On an engine without a transaction around these statements, a crash between two of them costs calls, and no row or mark.
 """
@@ -12,12 +13,14 @@ from gorgias_assets.columns import DELETED_AT, EXTRACTED_AT, MERGED_INTO, Column
 from gorgias_assets.warehouse.dialect import Dialect
 from gorgias_assets.warehouse.session import Session
 from gorgias_assets.warehouse.tables import POSITION_KEPT, Saved, Table, Tombstone
+from gorgias_assets.windows import Window
 
 Item = TypeVar("Item")
 
 POSITIONS = "_sweep_positions"
 CANDIDATES = "_gone_candidates"
 ACCOUNTS = "_accounts"
+READINGS = "_readings"
 _COLUMNS = {
     POSITIONS: (
         Column("sweep", Kind.STRING, "What sweeps have in common that may go on from each other's positions."),
@@ -31,6 +34,10 @@ _COLUMNS = {
         Column("next_look_at", Kind.DATETIME, "When to look again after that."),
     ),
     ACCOUNTS: (Column("account", Kind.STRING, "The domain of the account whose rows the table holds."),),
+    READINGS: (
+        Column("starts_at", Kind.DATETIME, "From then on, all that was touched has been read."),
+        Column("ends_at", Kind.DATETIME, "Until then, and not at that moment."),
+    ),
 }
 
 
@@ -102,6 +109,18 @@ def save_account(session: Session, table: Table, account: str) -> None:
         f"MERGE INTO {ensured(session, table, ACCOUNTS)} AS target USING {source} AS source ON TRUE "
         "WHEN MATCHED THEN UPDATE SET account = source.account "
         "WHEN NOT MATCHED THEN INSERT (account) VALUES (source.account)"
+    )
+
+
+def save_readings(session: Session, table: Table, windows: Sequence[Window]) -> None:
+    """Replace what is noted of readings, in one statement."""
+    dialect = session.dialect
+    bounds = [(dialect.moment(window.start), dialect.moment(window.end)) for window in windows]
+    session.execute(
+        f"MERGE INTO {ensured(session, table, READINGS)} AS target "
+        f"USING (SELECT * FROM {dialect.inline('known', ('starts_at', 'ends_at'), bounds)}) AS source ON FALSE "
+        "WHEN NOT MATCHED THEN INSERT (starts_at, ends_at) VALUES (source.starts_at, source.ends_at) "
+        "WHEN NOT MATCHED BY SOURCE THEN DELETE"
     )
 
 

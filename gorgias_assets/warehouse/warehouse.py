@@ -52,6 +52,10 @@ class Warehouse(ABC):
         """The SQL for `query`."""
 
     @abstractmethod
+    def command_for(self, table: Table) -> str:
+        """Return a command line that shows some rows of the table."""
+
+    @abstractmethod
     def _writing(self, schema: str) -> AbstractContextManager[Session]:
         """Yield a session whose statements are one transaction, unless that costs too much on the engine."""
 
@@ -103,6 +107,28 @@ class Warehouse(ABC):
         """Remember whose rows the table holds."""
         with self._writing(table.schema) as session:
             bookkeeping.save_account(session, table, account)
+
+    def readings(self, table: Table) -> list[Window]:
+        """Return the windows of which the table holds all that was touched, as far as it was noted, in their order."""
+        with self._reading_table(table) as session:
+            noted = session and bookkeeping.stored(session, table, bookkeeping.READINGS)
+            if session is None or not noted:
+                return []
+            found = session.execute(f"SELECT starts_at, ends_at FROM {noted} ORDER BY starts_at")
+        return [Window.of(*bounds) for bounds in found]
+
+    def save_readings(self, table: Table, windows: Sequence[Window]) -> None:
+        """Note these windows instead of those noted before. There must be at least one."""
+        with self._writing(table.schema) as session:
+            bookkeeping.save_readings(session, table, windows)
+
+    def forget_readings(self, table: Table) -> None:
+        """Delete the windows noted, as those of a table that was dropped."""
+        with self._reading(table.schema) as session:
+            if session is None or not session.columns_of(bookkeeping.own(table, bookkeeping.READINGS)):
+                return
+        with self._writing(table.schema) as session:
+            session.execute(f"DELETE FROM {bookkeeping.ensured(session, table, bookkeeping.READINGS)} WHERE TRUE")
 
     def before(self, table: Table, key: str, with_newest: bool = True) -> Before:
         """Return what is known of the table before a reading whose positions are saved under `key`."""
@@ -406,6 +432,11 @@ class Warehouse(ABC):
             return session.arrow(
                 f"SELECT {selected} FROM {session.rows_of(table)} WHERE {session.narrowed(table, where)}"
             )
+
+    def columns_of(self, table: Table) -> list[str]:
+        """Return the names of the table's columns; none if there is no such table."""
+        with self._reading_table(table) as session:
+            return list(session.columns_of(table)) if session else []
 
     def has_table(self, table: Table) -> bool:
         with self._reading_table(table) as session:

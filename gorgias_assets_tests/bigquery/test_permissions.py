@@ -96,6 +96,7 @@ def daily_run(project: Project, folder: Path, **arguments: Any) -> dg.ExecuteInP
     )
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("dataset")
 def test_the_least_roles_do_a_daily_run_its_checks_the_overview_and_a_downstream_load(sandbox, engine, guard, tmp_path):
     project = fill(Project(sandbox, engine))

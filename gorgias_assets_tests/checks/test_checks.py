@@ -462,9 +462,8 @@ INCOMPLETE = {
     "it stopped at its bottom": (read(BOTTOM, BOTTOM), f"down to {BOTTOM}, not below {BOTTOM}"),
     "an order was not read": (read(BOTTOM), "the list was not read by updated_datetime"),
     "a full sweep did not come to the end": (read(None, EARLY), f"down to {EARLY}, not below its last row"),
-    "it has no coverage": ({"coverage": None}, "its metadata lacks began_at, rows_without_order or coverage"),
-    "it has no order": ({"rows_without_order": None}, "its metadata lacks began_at, rows_without_order or coverage"),
-    "it has no beginning": ({"began_at": None}, "its metadata lacks began_at, rows_without_order or coverage"),
+    "it has no coverage": ({"coverage": None}, "its metadata lacks began_at or coverage"),
+    "it has no beginning": ({"began_at": None}, "its metadata lacks began_at or coverage"),
 }
 
 
@@ -612,7 +611,7 @@ def test_a_whole_list_is_complete_if_its_newest_reading_reached_its_end(listed: 
     verdict = judge(listed, LISTED, "sweep_complete")
     assert (verdict.passed, verdict.description) == (
         False,
-        "The newest reading may be incomplete: its metadata lacks began_at, rows_without_order or coverage.",
+        "The newest reading may be incomplete: its metadata lacks began_at or coverage.",
     )
 
 

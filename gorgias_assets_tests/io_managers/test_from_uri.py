@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 from dagster._serdes import serialize_value
 from dagster_gcp import BigQueryResource
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gorgias_assets.api.uri import InvalidUri
@@ -35,7 +35,7 @@ def test_every_setting_can_be_in_the_uri_percent_encoded_or_not():
         "&partition_by=month&partition_expiration_days=0400&require_partition_filter=true"
         "&maximum_bytes_billed=1000000000&api_endpoint=https://bigquery-x.p.googleapis.com"
         "&storage_endpoint=bigquerystorage-x.p.googleapis.com&billing_project=payer&staging_dataset=staging"
-        "&labels=team:support,tier:bronze&load_format=ndjson"
+        "&labels=team:support,tier:bronze&loader_file_format=jsonl"
         "&impersonate=loader%40my-project.iam.gserviceaccount.com"
     )
     assert bigquery(uri) == {
@@ -53,9 +53,23 @@ def test_every_setting_can_be_in_the_uri_percent_encoded_or_not():
         "billing_project": "payer",
         "staging_dataset": "staging",
         "labels": {"team": "support", "tier": "bronze"},
-        "load_format": "ndjson",
+        "loader_file_format": "jsonl",
         "impersonate": "loader@my-project.iam.gserviceaccount.com",
     }
+
+
+def test_a_key_may_have_the_name_that_users_of_ingestr_know():
+    named = bigquery("bigquery://my-project?credentials_base64=e30%3D&location=EU")
+    assert named == {"project": "my-project", "dataset": "gorgias", "location": "EU", "gcp_credentials": "e30="}
+    with pytest.raises(InvalidUri, match="repeated"):
+        io_manager_from_uri("bigquery://my-project?credentials_base64=e30%3D&gcp_credentials=e30%3D")
+
+
+def test_the_format_of_files_may_be_given_besides_the_uri_and_duckdb_loads_none():
+    assert io_manager_from_uri("bigquery://my-project", loader_file_format="jsonl").loader_file_format == "jsonl"
+    assert io_manager_from_uri("duckdb:///a.duckdb", loader_file_format="jsonl").database == "a.duckdb"
+    with pytest.raises(InvalidUri, match="repeated"):
+        io_manager_from_uri("bigquery://my-project?loader_file_format=parquet", loader_file_format="jsonl")
 
 
 def test_a_schema_that_is_set_goes_before_the_dataset_of_the_uri():
@@ -126,7 +140,7 @@ def test_a_schema_that_is_set_goes_before_the_dataset_of_the_uri():
         "bigquery://my-project?storage_endpoint=host/path",
         "bigquery://my-project?billing_project=my project",
         "bigquery://my-project?staging_dataset=my-staging",
-        "bigquery://my-project?load_format=csv",
+        "bigquery://my-project?loader_file_format=csv",
         "bigquery://my-project?labels=team",
         "bigquery://my-project?labels=Team:support",
         "bigquery://my-project?labels=team:support,",
@@ -267,6 +281,7 @@ def test_a_name_that_no_file_can_have_is_refused_before_duckdb_is_given_it(name)
         GorgiasDuckDBIOManager(database=name).warehouse()
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("dmuckbigqery:/?#[]%&=;@.\\ 04a\n\x00\udcff\uff1f\u2100"), max_size=20))
 def test_whatever_is_in_a_uri_it_names_a_warehouse_or_is_refused(text):
     for beginning in ("", "duckdb:///", "md:", "bigquery://p", "bigquery://p?dataset="):
@@ -329,7 +344,7 @@ def test_a_limit_from_a_variable_is_checked_when_it_is_read(monkeypatch):
     [
         ("billing_project", "my project"),
         ("impersonate", "somebody"),
-        ("load_format", "csv"),
+        ("loader_file_format", "csv"),
         ("staging_dataset", "a-b"),
         ("labels", {"Team": "support"}),
         ("labels", {"team": "Müller"}),

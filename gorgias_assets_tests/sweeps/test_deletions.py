@@ -13,10 +13,12 @@ import pytest
 from dagster._serdes import serialize_value
 
 from gorgias_assets.account import Account as DagsterAccount
+from gorgias_assets.assets import build_assets
 from gorgias_assets.entities import CUSTOMERS, ENTITIES, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
 from gorgias_assets.jobs import full_sweep_job
+from gorgias_assets.partitions import ROWS_FROM
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.faults import Fault
@@ -91,7 +93,7 @@ def events_calls(sandbox: Sandbox) -> int:
 
 def counts(result: dg.ExecuteInProcessResult, entity: Entity) -> tuple[int, ...]:
     """Return deletions_checked, rows_gone, rows_cascaded, deletions_pending."""
-    metadata = result.asset_materializations_for_node(f"gorgias__{entity.name}")[0].metadata
+    metadata = result.asset_materializations_for_node(f"gorgias__{entity.name}")[-1].metadata
     names = ("deletions_checked", "rows_gone", "rows_cascaded", "deletions_pending")
     return tuple(metadata[name].value for name in names)
 
@@ -671,17 +673,22 @@ def run_full_sweep(project: Project, tags: dict[str, str]) -> dg.ExecuteInProces
 
 
 def tick(start_date: str, at: datetime) -> Any:
-    schedule = full_sweep_schedule(shop(start_date))
-    return schedule.evaluate_tick(dg.build_schedule_context(scheduled_execution_time=at))
+    account = shop(start_date)
+    definitions = dg.Definitions(
+        build_assets(account),
+        jobs=[full_sweep_job(account)],
+        resources={"gorgias": GorgiasResource(uri=""), "io_manager": dg.mem_io_manager},
+    )
+    context = dg.build_schedule_context(scheduled_execution_time=at, repository_def=definitions.get_repository_def())
+    return full_sweep_schedule(account).evaluate_tick(context)
 
 
-def test_the_schedule_of_the_full_sweep_is_off_and_requests_all_days_in_one_run_once_a_month():
+def test_the_schedule_of_the_full_sweep_is_off_and_requests_one_day_with_the_rows_of_all_once_a_month():
     schedule = full_sweep_schedule(shop(FIRST_DAY))
     assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 3 1 * *", "UTC")
     (request,) = tick(FIRST_DAY, datetime(2025, 4, 1, 3, tzinfo=UTC)).run_requests
-    assert request.tags["dagster/asset_partition_range_start"] == FIRST_DAY
-    assert request.tags["dagster/asset_partition_range_end"] == "2025-03-31"
+    assert (request.partition_key, request.tags[ROWS_FROM]) == ("2025-03-31", FIRST_DAY)
 
 
 def test_the_schedule_of_the_full_sweep_skips_while_no_day_has_ended():

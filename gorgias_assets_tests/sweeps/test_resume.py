@@ -276,7 +276,7 @@ def hold(desk: Desk, script: list[Any], seed: int, per_page: int) -> None:
     desk.assert_converged()
 
 
-@settings(properties, max_examples=12)
+@settings(properties, max_examples=8)
 @given(
     script=attempts,
     seed=st.integers(0, 10**6),

@@ -155,14 +155,15 @@ def test_a_table_that_is_loaded_by_hand_is_labelled_with_its_asset(engine, insta
     assert [job.labels for job in engine.jobs() if job.job_id not in before] == [{"asset": "shop_orders"}]
 
 
-@pytest.mark.parametrize("load_format", ["parquet", "ndjson"])
-def test_each_load_format_stores_the_same_values(engine, load_format):
-    warehouse = engine.io_manager(load_format=load_format).warehouse()
+@pytest.mark.parametrize("loader_file_format", ["parquet", "jsonl"])
+def test_each_loader_file_format_stores_the_same_values(engine, loader_file_format):
+    warehouse = engine.io_manager(loader_file_format=loader_file_format).warehouse()
     orders = Table("shop", "orders")
-    rows = ROWS if load_format == "ndjson" else ROWS.drop_columns("blob")  # which the emulator reads from JSON only
+    is_json = loader_file_format == "jsonl"
+    rows = ROWS if is_json else ROWS.drop_columns("blob")  # which the emulator reads from JSON only
     warehouse.replace(orders, rows, ())
     (load,) = loads(engine)
-    assert load.source_format == {"parquet": "PARQUET", "ndjson": "NEWLINE_DELIMITED_JSON"}[load_format]
+    assert load.source_format == {"parquet": "PARQUET", "jsonl": "NEWLINE_DELIMITED_JSON"}[loader_file_format]
     stored = sorted(warehouse.read(orders, ()).to_pylist(), key=lambda row: (row["id"] is None, row["id"]))
     expected = sorted(rows.to_pylist(), key=lambda row: (row["id"] is None, row["id"]))
     for row in expected:
@@ -170,8 +171,8 @@ def test_each_load_format_stores_the_same_values(engine, load_format):
     assert stored == expected
 
 
-@pytest.mark.parametrize("load_format", ["parquet", "ndjson"])
-def test_each_load_format_merges_json_and_long_texts(engine, load_format):
+@pytest.mark.parametrize("loader_file_format", ["parquet", "jsonl"])
+def test_each_loader_file_format_merges_json_and_long_texts(engine, loader_file_format):
     columns = [
         Column("id", Kind.INTEGER, "The letter."),
         Column("sender", Kind.JSON, "Who."),
@@ -188,7 +189,7 @@ def test_each_load_format_merges_json_and_long_texts(engine, load_format):
             "_is_touched": [True] * 3,
         }
     )
-    warehouse = engine.io_manager(load_format=load_format).warehouse()
+    warehouse = engine.io_manager(loader_file_format=loader_file_format).warehouse()
     assert warehouse.merge(LETTERS, columns, rows).new == 3
     found = engine.query("SELECT id, JSON_VALUE(sender.name), text, created_datetime FROM shop.letters ORDER BY id")
     assert found == [
@@ -198,7 +199,7 @@ def test_each_load_format_merges_json_and_long_texts(engine, load_format):
     ]
 
 
-def test_a_range_of_days_has_a_count_on_each_and_the_ids_of_its_jobs_once(engine, instance):
+def test_a_range_of_days_has_its_bill_and_the_ids_of_its_jobs_on_the_newest_day_alone(engine, instance):
     days = [f"2025-03-{day:02}" for day in range(1, 31)]
 
     @dg.asset(
@@ -215,10 +216,10 @@ def test_a_range_of_days_has_a_count_on_each_and_the_ids_of_its_jobs_once(engine
     events = [event.materialization for event in result.get_asset_materialization_events()]
     assert [event.partition for event in events] == days
     jobs = {job.job_id for job in engine.jobs()}
-    assert {event.metadata["bigquery_jobs"].value for event in events} == {len(jobs)}
-    named = [event for event in events if "bigquery_job_ids" in event.metadata]
-    assert [event.partition for event in named] == [days[-1]]
-    assert set(named[0].metadata["bigquery_job_ids"].value) == jobs
+    for name in ("bigquery_jobs", "bigquery_bytes_billed", "bigquery_job_ids", "rows_written"):
+        assert [event.partition for event in events if name in event.metadata] == [days[-1]], name
+    assert events[-1].metadata["bigquery_jobs"].value == len(jobs)
+    assert set(events[-1].metadata["bigquery_job_ids"].value) == jobs
 
 
 def test_the_ids_in_an_event_are_bounded(engine):

@@ -162,7 +162,9 @@ def limit_file_sizes(size: int | None) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (most if size is None else size, most))
 
 
-@pytest.mark.parametrize("config", [{}, {"checkpoint_threshold": "1KB"}], ids=["close", "commit"])
+@pytest.mark.parametrize(
+    "config", [pytest.param({}, marks=pytest.mark.soak), {"checkpoint_threshold": "1KB"}], ids=["close", "commit"]
+)
 def test_a_limit_on_file_sizes_loses_nothing_and_is_explained(database, config):
     """A limit stands for a full disk; a checkpoint is made when the file is closed, or when a batch is committed."""
     with ProcessPoolExecutor(1, PROCESSES) as pool:
@@ -465,10 +467,11 @@ def merge_on_and_on(database: Path, version: int, done: Connection) -> None:
         version += 1
 
 
-def test_a_kill_at_any_moment_leaves_whole_batches_and_all_that_were_reported(database):
+@pytest.mark.parametrize("kills", [8, pytest.param(64, marks=pytest.mark.soak)])
+def test_a_kill_at_any_moment_leaves_whole_batches_and_all_that_were_reported(database, kills):
     """Kills come while the file is being created, too: every fourth meets a new one."""
     chance, version = random.Random(), 0
-    for kill in range(32):
+    for kill in range(kills):
         if kill % 4 == 0:
             version = 0
             for left_over in database.parent.glob(f"{database.name}*"):

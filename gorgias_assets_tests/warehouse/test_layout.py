@@ -20,7 +20,7 @@ from gorgias_assets.warehouse.tables import Absences, Covered, Dimension, Saved,
 from gorgias_assets.windows import Window
 from gorgias_assets_tests.bigquery.emulator import Emulator
 from gorgias_assets_tests.bigquery.faulty import FaultyBigQuery, altered, lost, refused
-from gorgias_assets_tests.engines import BigQueryProject, Engine, on_each_warehouse
+from gorgias_assets_tests.engines import BigQueryProject, Engine, on_each_warehouse_in_time
 from gorgias_assets_tests.warehouse.test_warehouse import (
     COLUMNS,
     FIRST,
@@ -194,7 +194,7 @@ def described(columns: list[Column], but: tuple[str, ...] = ()) -> dict[str, str
     return {column.name: column.description for column in (*columns, *ADDED_COLUMNS) if column.name not in but}
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_a_table_and_its_view_follow_the_declaration(engine):
     warehouse, hidden = engine.warehouse(), ("_deleted_at", "_merged_into")
     warehouse.merge(LETTERS, COLUMNS, read_at(FIRST, letter(1), letter(2)), description=GRAIN)
@@ -215,7 +215,7 @@ def test_a_table_and_its_view_follow_the_declaration(engine):
     }
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 @pytest.mark.parametrize("kind", ["VIEW", "TABLE"])
 def test_a_view_or_table_of_somebody_s_own_under_the_view_s_name_is_left_alone(engine, kind):
     engine.execute("CREATE SCHEMA post", f"CREATE {kind} post.letters_live AS SELECT 7 AS id, 'mine' AS text")
@@ -226,7 +226,7 @@ def test_a_view_or_table_of_somebody_s_own_under_the_view_s_name_is_left_alone(e
     assert comments(engine)["letters_live"] is None
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_a_description_of_a_user_s_own_column_is_left_alone(engine):
     merge(engine, read_at(FIRST, letter(1)))
     engine.execute("ALTER TABLE post.letters ADD COLUMN reviewed INT64")

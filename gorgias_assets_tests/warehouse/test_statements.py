@@ -30,7 +30,7 @@ from gorgias_assets.warehouse.tables import (
 from gorgias_assets.warehouse.warehouse import MOST_WINDOWS
 from gorgias_assets.windows import Window
 from gorgias_assets_tests.conftest import Project
-from gorgias_assets_tests.engines import BigQueryProject, DuckDBFile, on_each_warehouse, on_each_warehouse_in_time
+from gorgias_assets_tests.engines import BigQueryProject, DuckDBFile, on_each_warehouse_in_time
 from gorgias_assets_tests.sweeps.test_deletions import configure, create, gone, remove
 from gorgias_assets_tests.warehouse.test_warehouse import (
     DAY,
@@ -85,7 +85,7 @@ def test_a_daily_run_of_an_asset_from_which_nothing_is_gone_sends_five_statement
     assert len(project.table(TICKETS)) == 60
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_what_is_known_before_a_reading_is_asked_for_at_once(engine):
     warehouse = engine.warehouse()
     assert warehouse.before(LETTERS, "march") == Before()
@@ -97,7 +97,7 @@ def test_what_is_known_before_a_reading_is_asked_for_at_once(engine):
     assert warehouse.before(LETTERS, "april") == Before("acme", None, SECOND)
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_the_state_after_a_reading_is_that_of_each_question_by_itself(engine):
     warehouse, fields = engine.warehouse(), ("created_datetime", "opened_datetime")
     windows = [Window(NOON - DAY, NOON), Window(NOON, NOON + DAY), Window(NOON + 9 * DAY, NOON + 10 * DAY)]
@@ -169,6 +169,7 @@ def test_more_ids_than_a_statement_takes_are_named_all_the_same(engine):
     assert warehouse.candidates(LETTERS, ["id"], 10).rows == []
 
 
+@pytest.mark.soak
 def test_in_bigquery_no_statement_that_names_many_ids_is_longer_than_google_allows(bigquery):
     ids = [10**9 + number for number in range(MANY)]
     merge(bigquery, read_at(FIRST, letter(ids[0])))
@@ -418,6 +419,7 @@ def test_in_bigquery_a_run_that_keeps_today_fresh_sends_two_statements_or_three_
     assert project.table(TICKETS)[ticket]["subject"] == "changed"
 
 
+@pytest.mark.soak
 def test_in_bigquery_a_run_that_keeps_today_fresh_removes_copies_of_new_rows(account_of_today, bigquery):
     project, account = Project(account_of_today, bigquery), account_of_today.account
     create(account, TICKETS, 2, NOW - 3 * MINUTE)

@@ -138,7 +138,7 @@ def test_a_table_of_other_types_is_refused_with_a_sentence_and_left_alone(engine
     assert engine.query("SELECT * FROM post.letters") == [("x",)]
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_a_position_is_kept_with_its_rows_until_it_is_forgotten_or_a_day_old(engine):
     warehouse = engine.warehouse()
     assert warehouse.before(LETTERS, "march").position is None
@@ -191,7 +191,7 @@ def test_rows_that_were_looked_at_in_vain_never_hold_up_the_others(engine):
     assert warehouse.candidates(LETTERS, ["id"], 10, later).looks == {3: 0, 2: 1, 1: 2}
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_rows_of_the_interval_that_were_not_read_again_are_noted_once_and_in_turn(engine):
     old, new = [letter(i, NOON - 9 * DAY) for i in (1, 2)], [letter(i, NOON + DAY) for i in (3, 4, 5)]
     assert candidates(engine) == ([], 0)
@@ -211,7 +211,7 @@ def test_rows_of_the_interval_that_were_not_read_again_are_noted_once_and_in_tur
     assert candidates(engine) == ([5, 2], 0)
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_a_row_that_was_read_since_it_was_noted_is_noted_anew_when_it_is_not_read_again(engine):
     merge(engine, read_at(FIRST, letter(1), letter(2)))
     note(engine, SECOND)
@@ -251,7 +251,7 @@ def test_rows_are_counted_in_each_window_that_they_were_touched_in(engine):
     assert engine.warehouse().counts(LETTERS, fields, []) == Counts(7, [])
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_rows_without_an_id_that_somebody_put_in_are_left_alone_and_counted(engine):
     warehouse = engine.warehouse()
     merge(engine, read_at(FIRST, letter(1), letter(2)))

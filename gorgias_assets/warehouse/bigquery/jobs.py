@@ -24,7 +24,7 @@ from requests.exceptions import ChunkedEncodingError, RequestException, SSLError
 from requests.exceptions import ConnectionError as NoConnection
 
 from gorgias_assets.warehouse.bigquery import limits
-from gorgias_assets.warehouse.bigquery.load_files import LoadFormat
+from gorgias_assets.warehouse.bigquery.load_files import LoaderFileFormat
 from gorgias_assets.warehouse.tables import WarehouseError
 
 # All that Google's client raises.
@@ -171,7 +171,7 @@ class Jobs:
         labels: Mapping[str, str],
         bill: Bill,
         maximum_bytes_billed: int | None,
-        load_format: LoadFormat,
+        loader_file_format: LoaderFileFormat,
         patience: Patience,
     ) -> None:
         self._client = client
@@ -180,7 +180,7 @@ class Jobs:
         self._labels = dict(labels)
         self._bill = bill
         self._maximum_bytes_billed = maximum_bytes_billed
-        self._load_format = load_format
+        self._loader_file_format = loader_file_format
         self._patience = patience
 
     def query(self, statement: str) -> bigquery.QueryJob:
@@ -204,17 +204,17 @@ class Jobs:
     def load(self, rows: pa.Table, table: bigquery.TableReference, schema: list[Any]) -> None:
         """Replace the rows of a table. Loading is free of charge."""
         with TemporaryFile() as file:
-            self._load_format.write(rows, file)
+            self._loader_file_format.write(rows, file)
             self._load(file, file.tell(), table, schema)
 
     def _load(self, file: IO[bytes], size: int, table: bigquery.TableReference, schema: list[Any]) -> None:
         config = bigquery.LoadJobConfig(
             labels=self._labels,
             schema=schema,
-            source_format=self._load_format.source_format,
+            source_format=self._loader_file_format.source_format,
             write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,
         )
-        if self._load_format is LoadFormat.PARQUET:
+        if self._loader_file_format is LoaderFileFormat.PARQUET:
             config.parquet_options = bigquery.format_options.ParquetOptions()
             config.parquet_options.enable_list_inference = True
         upload = self._patience.retry(self._client.load_table_from_file)

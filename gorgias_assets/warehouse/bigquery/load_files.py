@@ -16,19 +16,19 @@ from google.cloud.bigquery import SourceFormat
 _ROWS_ENCODED = 4_096  # at a time, which bounds memory
 
 
-class LoadFormat(Enum):
+class LoaderFileFormat(Enum):
     """A file's format, by its name in settings."""
 
     PARQUET = "parquet"
-    NDJSON = "ndjson"
+    JSONL = "jsonl"
 
     @property
     def source_format(self) -> str:
-        return str(SourceFormat.PARQUET if self is LoadFormat.PARQUET else SourceFormat.NEWLINE_DELIMITED_JSON)
+        return str(SourceFormat.PARQUET if self is LoaderFileFormat.PARQUET else SourceFormat.NEWLINE_DELIMITED_JSON)
 
     def write(self, rows: pa.Table, file: IO[bytes]) -> None:
         """Write `loadable` rows to the file."""
-        if self is LoadFormat.PARQUET:
+        if self is LoaderFileFormat.PARQUET:
             pyarrow.parquet.write_table(rows, file, row_group_size=_ROWS_ENCODED)
             return
         lists = [field.name for field in rows.schema if pa.types.is_list(field.type)]

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from google.cloud.bigquery_storage_v1.services.big_query_read.transports import 
 from gorgias_assets.display import shown
 from gorgias_assets.warehouse.bigquery.jobs import GOOGLE_ERRORS, Bill, Jobs, Patience, fault
 from gorgias_assets.warehouse.bigquery.layout import Layout
-from gorgias_assets.warehouse.bigquery.load_files import LoadFormat
+from gorgias_assets.warehouse.bigquery.load_files import LoaderFileFormat
 from gorgias_assets.warehouse.bigquery.session import BigQueryDialect, BigQuerySession
 from gorgias_assets.warehouse.tables import Table, WarehouseError
 from gorgias_assets.warehouse.warehouse import Warehouse
@@ -36,7 +37,7 @@ class BigQueryWarehouse(Warehouse):
     location: str | None = None
     billing_project: str | None = None  # else `project` pays, too
     staging_dataset: str | None = None  # else that of the table
-    load_format: LoadFormat = LoadFormat.PARQUET
+    loader_file_format: LoaderFileFormat = LoaderFileFormat.PARQUET
     dataset_description: str | None = None
     job_id_prefix: str = ""
     maximum_bytes_billed: int | None = None
@@ -79,6 +80,9 @@ class BigQueryWarehouse(Warehouse):
         ids = self.costs.jobs[:_MOST_IDS_SHOWN]
         return {"bigquery_job_ids": ids} if ids else {}
 
+    def command_for(self, table: Table) -> str:
+        return shlex.join(["bq", "query", "--use_legacy_sql=false", f"SELECT * FROM {self.rows_of(table)} LIMIT 10"])
+
     def leave_one_of_each_id(self, table: Table) -> None:
         with self._writing(table.schema) as session:
             if session.columns_of(table):
@@ -120,7 +124,7 @@ class BigQueryWarehouse(Warehouse):
                     labels=self.labels,
                     bill=self.costs,
                     maximum_bytes_billed=self.maximum_bytes_billed,
-                    load_format=self.load_format,
+                    loader_file_format=self.loader_file_format,
                     patience=self.patience,
                 )
                 yield BigQuerySession(

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -66,6 +67,12 @@ class DuckDBWarehouse(Warehouse):
     @property
     def dialect(self) -> DuckDBDialect:
         return DuckDBSession.dialect
+
+    def command_for(self, table: Table) -> str:
+        catalog = Path(self._database).stem if self.is_file else ""
+        is_both = catalog.lower() == table.schema.lower()  # of the file and of the schema: DuckDB asks which is meant
+        name = f"{self.dialect.quoted(catalog)}." * is_both + self.dialect.name_of(table)
+        return shlex.join(["duckdb", self._database, "-c", f"FROM {name} LIMIT 10"])
 
     def replace(self, table: Table, rows: pa.Table, where: Slice) -> int:
         try:
