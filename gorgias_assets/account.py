@@ -9,6 +9,7 @@ import dagster as dg
 
 from gorgias_assets.entities.model import ByDate, Entity, read_by
 from gorgias_assets.io_managers.merging import MergingIOManager
+from gorgias_assets.io_managers.place import Place
 from gorgias_assets.partitions import daily_partitions
 from gorgias_assets.warehouse.tables import Table
 
@@ -76,7 +77,7 @@ class Account:
         renamed = {} if spec.key.path[-1] == table else {"table": table}
         return spec.merge_attributes(tags={ACCOUNT_TAG: self.name}, metadata=renamed)
 
-    def table_of(self, what: str, io_manager: MergingIOManager) -> Table:
+    def table_of(self, what: str, io_manager: MergingIOManager | Place) -> Table:
         """Return the table of an entity or the overview."""
         return io_manager.table_of(self._key(what), name=self._table_name(what))
 
