@@ -9,6 +9,7 @@ import dagster as dg
 
 from gorgias_assets.entities.model import ByDate, Entity, read_by
 from gorgias_assets.io_managers.merging import MergingIOManager
+from gorgias_assets.io_managers.place import Place
 from gorgias_assets.partitions import daily_partitions
 from gorgias_assets.warehouse.tables import Table
 
@@ -28,6 +29,7 @@ class Account:
     - `io_manager_key`: the resource key of one of this project's IO managers.
     - `table_names`: names of tables that differ from those of their assets, by the name of the entity or `overview`.
     - `translation`: returns the specification of an asset, given ours and the name of the entity or `overview`.
+    - `place`: the IO manager's, if it is known; assets then show their tables and their warehouse before any run.
     """
 
     entities: Sequence[Entity[Any]]
@@ -37,6 +39,7 @@ class Account:
     today: bool = True
     table_names: Mapping[str, str] = field(default_factory=dict)
     translation: Translation = lambda spec, _: spec
+    place: Place | None = None
 
     @cached_property
     def partitions(self) -> dg.DailyPartitionsDefinition:
@@ -76,7 +79,7 @@ class Account:
         renamed = {} if spec.key.path[-1] == table else {"table": table}
         return spec.merge_attributes(tags={ACCOUNT_TAG: self.name}, metadata=renamed)
 
-    def table_of(self, what: str, io_manager: MergingIOManager) -> Table:
+    def table_of(self, what: str, io_manager: MergingIOManager | Place) -> Table:
         """Return the table of an entity or the overview."""
         return io_manager.table_of(self._key(what), name=self._table_name(what))
 

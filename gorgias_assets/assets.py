@@ -7,8 +7,9 @@ import dagster as dg
 from pydantic import Field
 
 from gorgias_assets.account import Account
+from gorgias_assets.declared import GORGIAS, code_version, column_schema, kinds, of_definition
 from gorgias_assets.entities.model import ByDate, Entity, Whole
-from gorgias_assets.metadata import column_schema, of_days
+from gorgias_assets.metadata import of_days
 from gorgias_assets.partitions import days_read, window_of_days
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sweeps.snapshot import Snapshot
@@ -80,12 +81,12 @@ def attributes_of(spec: dg.AssetSpec) -> dict[str, Any]:
 
 def _build_asset(account: Account, entity: Entity[Any], retry_policy: dg.RetryPolicy | None) -> dg.AssetsDefinition:
     owned = account.owned_by(entity)
-    days_metadata = of_days(entity.read) if isinstance(entity.read, ByDate) else {}
     spec = account.spec_of(
         entity.name,
         description=_description(entity),
-        kinds={"gorgias"},
-        metadata=days_metadata | {"dagster/column_schema": column_schema(entity.columns)},
+        kinds=kinds(account.place.storage) if account.place else {GORGIAS},
+        metadata=_metadata(account, entity),
+        code_version=code_version(entity),
     )
     options: dict[str, Any] = {
         **attributes_of(spec),
@@ -131,6 +132,14 @@ def _build_asset(account: Account, entity: Entity[Any], retry_policy: dg.RetryPo
         )
 
     return days
+
+
+def _metadata(account: Account, entity: Entity[Any]) -> dict[str, Any]:
+    days = of_days(entity.read) if isinstance(entity.read, ByDate) else {}
+    if account.place is None:
+        return days | {"dagster/column_schema": column_schema(entity.columns)}
+    table = account.table_of(entity.name, account.place)
+    return days | of_definition(entity, str(table), account.place.storage)
 
 
 def _resource(context: dg.AssetExecutionContext, account: Account) -> GorgiasResource:

@@ -4,6 +4,7 @@ No module below has a list of entities of its own.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal, Unpack
 
@@ -74,6 +75,10 @@ def build_definitions(
 
 def definitions_of(account: Account, settings: Settings, automation: Automation = "schedule") -> dg.Definitions:
     """Return the definitions of an account. Raises `InvalidUri`."""
+    io_manager: Any = io_manager_from_uri(
+        settings.warehouse, settings.table_schema or None, default_schema=account.name
+    )
+    account = replace(account, place=io_manager.place())
     late = late_after(settings.daily_at, settings.timezone)
     overviews = _overviews(account, settings)
     assets = [*build_assets(account, retry_policy=RETRIES), *overviews]
@@ -82,7 +87,7 @@ def definitions_of(account: Account, settings: Settings, automation: Automation 
         asset_checks=build_checks(account, late_after=late),
         jobs=[gorgias_job(account), full_sweep_job(account), freshness_job(account, freshness_keys(account))],
         sensors=_alerts(account, settings),
-        resources=_resources(account, settings),
+        resources={account.name: _gorgias(settings), account.io_manager_key: io_manager},
     )
     if automation == "none":
         return made
@@ -129,15 +134,10 @@ def _on_conditions(account: Account, summaries: Sequence[dg.AssetKey]) -> dg.Def
     return dg.Definitions(sensors=[conditions_sensor(account, summaries)])
 
 
-def _resources(account: Account, settings: Settings) -> dict[str, Any]:
-    return {
-        account.name: GorgiasResource(
-            uri=settings.uri, api_url=settings.api_url or None, max_share=settings.max_share, seek=settings.seek
-        ),
-        account.io_manager_key: io_manager_from_uri(
-            settings.warehouse, settings.table_schema or None, default_schema=account.name
-        ),
-    }
+def _gorgias(settings: Settings) -> GorgiasResource:
+    return GorgiasResource(
+        uri=settings.uri, api_url=settings.api_url or None, max_share=settings.max_share, seek=settings.seek
+    )
 
 
 def _overviews(account: Account, settings: Settings) -> list[dg.AssetsDefinition]:

@@ -10,14 +10,15 @@ A run of a range of days has a materialization for each day. Each name is of one
   the size of the table. So a sum over days and runs counts each call once.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import dagster as dg
 import pyarrow as pa
 
-from gorgias_assets.columns import ADDED_COLUMNS, EXTRACTED_AT, Column, Kind
+from gorgias_assets.columns import EXTRACTED_AT, Kind
+from gorgias_assets.declared import column_schema
 from gorgias_assets.display import shown, shown_counts
 from gorgias_assets.entities.model import ByDate, Entity
 from gorgias_assets.loading import Loaded
@@ -75,12 +76,6 @@ def of_run(reader: Reader[Any], loaded: Loaded) -> dict[str, Any]:
         **({"rows_from_the_future": loaded.from_the_future} if loaded.from_the_future else {}),
         **({"fields_in_extra": extra} if extra else {}),
     }
-
-
-def column_schema(columns: Iterable[Column]) -> dg.TableSchema:
-    return dg.TableSchema(
-        [dg.TableColumn(column.name, column.kind.value, column.description) for column in (*columns, *ADDED_COLUMNS)]
-    )
 
 
 def preview(entity: Entity[Any], rows: pa.Table | None) -> dict[str, Any]:

@@ -189,6 +189,18 @@ def test_conditions_take_the_place_of_the_daily_schedule_and_of_the_sensor_for_g
     assert set(conditions.values()) == {"day_is_over(30 0 * * *, UTC)"}
 
 
+def test_assets_show_their_tables_warehouse_and_columns_before_any_run(tmp_path, sandbox):
+    with project({"eu": declared("eu", sandbox, tmp_path, table_names={"tickets": "helpdesk_tickets"})}) as defs:
+        (tickets,) = [spec for spec in defs.resolve_all_asset_specs() if spec.key.path[-1] == "tickets"]
+    assert tickets.metadata["dagster/table_name"] == "eu.helpdesk_tickets"
+    assert tickets.metadata["dagster/storage_kind"] == "duckdb"
+    assert tickets.kinds == {"gorgias", "duckdb"}
+    assert tickets.code_version
+    columns = {column.name: column for column in tickets.metadata["dagster/column_schema"].columns}
+    assert (columns["id"].constraints.nullable, columns["id"].constraints.unique) == (False, True)
+    assert ("pii" in columns["subject"].tags, "pii" in columns["id"].tags) == (True, False)
+
+
 def test_no_automation_leaves_the_jobs(tmp_path, sandbox):
     with project({"eu": declared("eu", sandbox, tmp_path, automation="none")}) as defs:
         assert (list(defs.schedules or ()), list(defs.sensors or ())) == ([], [])

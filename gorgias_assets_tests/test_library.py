@@ -12,7 +12,6 @@ import dagster as dg
 import duckdb
 import pandas as pd
 import pytest
-from dagster_duckdb_pandas import DuckDBPandasIOManager
 
 from gorgias_assets.columns import Column, Kind
 from gorgias_assets.entities import TICKETS
@@ -172,32 +171,6 @@ def test_what_is_loaded_is_typed_as_it_is_declared(another_project, sandbox, dat
         "_extra",
     ]
     assert sorted(loaded["id"]) == [100, 200, 201, 202, 203]  # 100 was updated on the 11th
-
-
-@pytest.mark.parametrize(
-    ("first", "last", "ids"),
-    [("2025-03-11", None, [200, 201, 202, 203]), ("2025-03-11", "2025-03-12", [200, 201, 202, 203, 300, 301, 302])],
-    ids=["day", "range"],
-)
-def test_dagster_s_own_io_manager_loads_the_rows_that_were_created_in_the_days(
-    another_project, sandbox, database, first, last, ids
-):
-    loaded = []
-
-    @dg.asset(
-        partitions_def=another_project.days,
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        ins={"tickets": dg.AssetIn(["gorgias", "tickets"], input_manager_key="stock")},
-        io_manager_key="stock",
-    )
-    def reader(tickets: pd.DataFrame) -> None:
-        loaded.extend(tickets["id"])
-
-    resources = {"stock": DuckDBPandasIOManager(database=database)}
-    ours = another_project.definitions(sandbox.uri, sandbox.api_url, database)
-    run(ours, CHAIN, "2025-03-10", "2025-03-12")
-    run(dg.Definitions.merge(ours, dg.Definitions([reader], resources=resources)), [["reader"]], first, last)
-    assert sorted(loaded) == ids
 
 
 def test_assets_of_one_name_under_two_prefixes_do_not_share_a_table(another_project, sandbox, database):

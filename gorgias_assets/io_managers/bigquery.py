@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal
 
 import dagster as dg
 from google.auth.credentials import AnonymousCredentials, Credentials
@@ -10,6 +10,7 @@ from pydantic import Field
 
 from gorgias_assets.api.uri import InvalidUri
 from gorgias_assets.io_managers.merging import MergingIOManager
+from gorgias_assets.io_managers.place import Place
 from gorgias_assets.warehouse.bigquery.credentials import (
     credentials_of_base64,
     credentials_of_file,
@@ -18,11 +19,9 @@ from gorgias_assets.warehouse.bigquery.credentials import (
 )
 from gorgias_assets.warehouse.bigquery.layout import Layout
 from gorgias_assets.warehouse.bigquery.load_files import LoaderFileFormat
+from gorgias_assets.warehouse.bigquery.session import BigQueryDialect
 from gorgias_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
 from gorgias_assets.warehouse.tables import WarehouseError
-
-if TYPE_CHECKING:
-    from dagster_gcp import BigQueryResource  # takes long to load
 
 JOB_ID_PREFIX = "gorgias_"
 _PROJECT_ID = r"(?:[a-z0-9-]+(?:\.[a-z0-9-]+)+:(?![0-9]))?[a-zA-Z0-9][a-zA-Z0-9-]{0,62}"
@@ -63,11 +62,17 @@ _LOOPBACK = re.compile(r"http://(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?/?$
 class GorgiasBigQueryIOManager(dg.ConfigurableIOManagerFactory):
     """Merges sweeps, pandas DataFrames and Arrow tables into BigQuery.
 
-    It has the settings of dagster-gcp's `BigQueryResource`, and can be made of one. `gcp_credentials`, a string or an
-    `EnvVar`, is a resource dependency and no config field, so that the key is in no snapshot, page or event of Dagster.
+    `bigquery` is a `BigQueryResource` of dagster-gcp that other assets use as well: its project, location and key serve
+    wherever the IO manager has none of its own. `gcp_credentials` is a string or an `EnvVar`. Both are resource
+    dependencies and no config fields, so that the key is in no snapshot, page or event of the IO manager's.
     """
 
-    project: str = Field(description="The Google Cloud project that holds the tables, and pays for the jobs.")
+    bigquery: dg.ResourceDependency[Any] = None  # type: ignore[assignment]  # Dagster types no default
+    project: str | None = Field(
+        default=None,
+        description="The Google Cloud project that holds the tables, and pays for the jobs; by default that of "
+        "`bigquery`.",
+    )
     dataset: str | None = Field(
         default=None, description="The dataset of the tables; by default the last part of an asset's prefix."
     )
@@ -128,25 +133,21 @@ class GorgiasBigQueryIOManager(dg.ConfigurableIOManagerFactory):
         _check(settings)
         super().__init__(**settings)
 
-    @classmethod
-    def from_resource(cls, bigquery: "BigQueryResource", **settings: Any) -> Self:
-        """Return an IO manager with the project, location and key of a resource that other assets use as well.
-
-        The key stays an object here: the resource's own client would write it to a file and set an environment
-        variable for the whole process.
-        """
-        shared: dict[str, Any] = {name: getattr(bigquery, name) for name in ("project", "location", "gcp_credentials")}
-        return cls(**shared | settings)
-
     def create_io_manager(self, context: dg.InitResourceContext) -> MergingIOManager:  # noqa: ARG002
-        return MergingIOManager(self.warehouse(), self.dataset)
+        return MergingIOManager(self.warehouse(), self.place())
+
+    def place(self) -> Place:
+        """Raises `WarehouseError` if no project is set."""
+        return Place(
+            "bigquery", BigQueryDialect.types, self.dataset, self._project(), needs_filter=self.require_partition_filter
+        )
 
     def warehouse(self) -> BigQueryWarehouse:
         """Raises `WarehouseError` if there are no credentials, or a setting is not what it must be."""
         return BigQueryWarehouse(
-            project=self.project,
+            project=self._project(),
             credentials=self._credentials(),
-            location=self.location,
+            location=self.location or self._of_resource("location"),
             billing_project=self.billing_project,
             staging_dataset=self.staging_dataset,
             loader_file_format=LoaderFileFormat(self.loader_file_format),
@@ -161,7 +162,24 @@ class GorgiasBigQueryIOManager(dg.ConfigurableIOManagerFactory):
         )
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
-        return ((name, value) for name, value in super().__repr_args__() if name != "gcp_credentials")
+        return ((name, value) for name, value in super().__repr_args__() if name not in ("bigquery", "gcp_credentials"))
+
+    def _project(self) -> str:
+        if project := self.project or self._of_resource("project"):
+            return project
+        raise WarehouseError("BigQuery's tables need a project; set it in the IO manager, or in its BigQueryResource.")
+
+    def _of_resource(self, name: str) -> str | None:
+        if self.bigquery is None:
+            return None
+        try:
+            value: str | None = getattr(self.bigquery, name)
+        except AttributeError:  # Dagster gives a client in the place of a resource that is configured at launch
+            raise WarehouseError(
+                "The IO manager's bigquery must be a BigQueryResource of dagster-gcp with its settings, and none that "
+                "is configured at launch."
+            ) from None
+        return value
 
     def _credentials(self) -> Credentials:
         if self.api_endpoint and not self.api_endpoint.startswith("https://"):
@@ -174,7 +192,7 @@ class GorgiasBigQueryIOManager(dg.ConfigurableIOManagerFactory):
         return impersonated(credentials, self.impersonate) if self.impersonate else credentials
 
     def _own_credentials(self) -> Credentials:
-        key = self.gcp_credentials
+        key = self.gcp_credentials or (None if self.credentials_path else self._of_resource("gcp_credentials"))
         if isinstance(key, dg.EnvVar):
             key = key.get_value() or ""
         if key:

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from gorgias_assets.api.uri import InvalidUri
 from gorgias_assets.io_managers.merging import MergingIOManager
-from gorgias_assets.warehouse.duckdb.session import check_name
+from gorgias_assets.io_managers.place import Place
+from gorgias_assets.warehouse.duckdb.session import DuckDBDialect, check_name
 from gorgias_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 from gorgias_assets.warehouse.tables import WarehouseError
 
@@ -47,7 +48,10 @@ class GorgiasDuckDBIOManager(DuckDBIOManager):
         self,
         context: dg.InitResourceContext,  # noqa: ARG002
     ) -> MergingIOManager:
-        return MergingIOManager(self.warehouse(), self.schema_)
+        return MergingIOManager(self.warehouse(), self.place())
+
+    def place(self) -> Place:
+        return Place("duckdb", DuckDBDialect.types, self.schema_)
 
     def warehouse(self) -> DuckDBWarehouse:
         return DuckDBWarehouse(

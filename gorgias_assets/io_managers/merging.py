@@ -10,6 +10,8 @@ import pyarrow as pa
 
 from gorgias_assets import metadata
 from gorgias_assets.api.client import Rejected
+from gorgias_assets.declared import column_schema
+from gorgias_assets.io_managers.place import Place
 from gorgias_assets.io_managers.slices import DayRows, asset_name, labels_of, slice_of, windows_of
 from gorgias_assets.loading import load
 from gorgias_assets.recording import record_days
@@ -34,14 +36,14 @@ class MergingIOManager(dg.IOManager):
     """Stores readers of Gorgias, pandas DataFrames and Arrow tables in a warehouse, and loads pandas or Arrow.
 
     The table has the name in the asset's `table` metadata, else the asset's own. It is in the schema of the `schema`
-    metadata, else of `schema`, else of the last part of the key's prefix. The `partition_expr` metadata of a
+    metadata, else that of the place, else of the last part of the key's prefix. The `partition_expr` metadata of a
     partitioned asset is the SQL expression that lies in the partition, or several of which any counts; an asset with
     several dimensions gives a mapping of them.
     """
 
-    def __init__(self, warehouse: Warehouse, schema: str | None) -> None:
+    def __init__(self, warehouse: Warehouse, place: Place) -> None:
         self.warehouse = warehouse
-        self._schema = schema
+        self.table_of = place.table_of
         self._billed: dict[tuple[str, str], Warehouse] = {}
 
     def billed_to(self, run_id: str, step_key: str, labels: Mapping[str, str]) -> Warehouse:
@@ -95,11 +97,6 @@ class MergingIOManager(dg.IOManager):
             return self.warehouse.billed_to(labels)
         return self.billed_to(step.run_id, step.step.key, labels | {"loaded_by": step.step.key})
 
-    def table_of(self, asset: dg.AssetKey, schema: str | None = None, name: str | None = None) -> Table:
-        """Return the table of an asset; `schema` and `name` are those of its own metadata, and go first."""
-        *prefix, last = asset.path
-        return Table(schema or self._schema or (prefix[-1] if prefix else "public"), name or last)
-
     def _load(
         self, context: dg.OutputContext, reader: Reader[Any], warehouse: Warehouse
     ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
@@ -111,7 +108,7 @@ class MergingIOManager(dg.IOManager):
         except Rejected as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         counts = loaded.counts
-        schema = {"dagster/column_schema": metadata.column_schema(entity.columns)}
+        schema = {"dagster/column_schema": column_schema(entity.columns)}
         context.step_context.add_asset_metadata(  # not to the output, whose event would repeat it
             schema | metadata.preview(entity, loaded.first_rows), partition_key=max(windows, default=None)
         )

@@ -5,7 +5,6 @@ from contextlib import suppress
 import dagster as dg
 import pytest
 from dagster._serdes import serialize_value
-from dagster_gcp import BigQueryResource
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -306,16 +305,6 @@ def test_a_key_in_the_uri_is_in_no_representation_of_the_io_manager_and_no_sente
     with pytest.raises(InvalidUri) as raised:
         io_manager_from_uri(f"{uri}&nonsense=1")
     assert "c2VjcmV0" not in str(raised.value)
-
-
-def test_a_bigquery_resource_of_dagster_gcp_gives_its_project_location_and_key():
-    resource = BigQueryResource(project="my-project", location="EU", gcp_credentials="c2VjcmV0")
-    io_manager = GorgiasBigQueryIOManager.from_resource(resource, dataset="support")
-    assert (io_manager.project, io_manager.location, io_manager.dataset) == ("my-project", "EU", "support")
-    assert io_manager.gcp_credentials == "c2VjcmV0"
-    assert "c2VjcmV0" not in repr(io_manager)
-    by_name = BigQueryResource(project=dg.EnvVar("GCP_PROJECT"), gcp_credentials=dg.EnvVar("GCP_KEY"))
-    assert GorgiasBigQueryIOManager.from_resource(by_name).gcp_credentials == dg.EnvVar("GCP_KEY")
 
 
 @pytest.mark.parametrize("most", [1, 1_000_000, 10 * 2**20 - 1])

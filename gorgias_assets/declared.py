@@ -1,0 +1,62 @@
+"""The declaration of an entity in Dagster's words: the schema of its table, its kinds, and the version of its code."""
+
+import json
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import Any
+
+import dagster as dg
+
+from gorgias_assets.columns import ADDED_COLUMNS, EXTRACTED_AT, Column
+from gorgias_assets.entities.model import ByDate, Entity
+
+PERSONAL_DATA = "pii"  # the tag of a column, here and in dbt
+NEVER_NULL = frozenset({"id", EXTRACTED_AT})
+UNIQUE = "id"
+GORGIAS = "gorgias"
+
+
+def of_definition(entity: Entity[Any], table_name: str, storage: str) -> dict[str, Any]:
+    """Return the metadata that an asset has before it is materialized. `storage` is `duckdb` or `bigquery`."""
+    return {
+        "dagster/table_name": table_name,
+        "dagster/storage_kind": storage,
+        "dagster/column_schema": column_schema(entity.columns),
+    }
+
+
+def kinds(storage: str) -> set[str]:
+    """Return the kinds of an asset. Dagster has icons for the warehouses, and shows the others as text."""
+    return {GORGIAS, storage}
+
+
+def column_schema(columns: Iterable[Column]) -> dg.TableSchema:
+    """Return the schema of a merged table: the declared columns, and those that this project adds.
+
+    `id` is declared as unique, since rows are merged by it. In BigQuery a row that two runs insert at once is there
+    twice until the later of them ends.
+    """
+    return dg.TableSchema([_column(column) for column in (*columns, *ADDED_COLUMNS)])
+
+
+def _column(column: Column) -> dg.TableColumn:
+    return dg.TableColumn(
+        column.name,
+        column.kind.value,
+        column.description,
+        dg.TableColumnConstraints(nullable=column.name not in NEVER_NULL, unique=column.name == UNIQUE),
+        {PERSONAL_DATA: ""} if column.private else {},
+    )
+
+
+def code_version(entity: Entity[Any]) -> str:
+    """Return a version that changes with the rows and columns of the table, and not with their descriptions.
+
+    Fields of the declaration that only say how to look for rows, such as a look-back, leave it as it is: a new version
+    marks every partition as outdated.
+    """
+    read = entity.read
+    rows = [read.order, *read.touch_fields] if isinstance(read, ByDate) else []
+    columns = [(column.name, column.kind.name) for column in entity.columns]
+    declared = json.dumps([entity.path, type(read).__name__, rows, columns])
+    return sha256(declared.encode()).hexdigest()[:12]
