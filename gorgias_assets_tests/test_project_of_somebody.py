@@ -69,7 +69,7 @@ class SomebodysProject:
 @pytest.fixture
 def shops() -> Iterator[dict[str, Sandbox]]:
     """Serve two shops of some days; they have no ids in common but by chance."""
-    accounts = {name: Account(now=OPENED, domain=name) for name in NAMES}
+    accounts = {name: Account(now=OPENED, domain=name.replace("_", "-")) for name in NAMES}
     for seed, account in enumerate(accounts.values()):
         Shop(account, seed=seed, tickets_per_day=10).live(OPENED + timedelta(days=DAYS))
         account.advance(timedelta(hours=2))
