@@ -27,7 +27,7 @@ from dagster._utils.warnings import disable_dagster_warnings
 from gorgias_assets.account import Account
 from gorgias_assets.assets import build_assets
 from gorgias_assets.automation import conditions_sensor, day_is_over
-from gorgias_assets.entities import ENTITIES, TICKETS
+from gorgias_assets.entities import CUSTOMERS, ENTITIES, TICKETS
 from gorgias_assets.executors import IN_PROCESS
 from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
 from gorgias_assets.jobs import gorgias_job
@@ -42,6 +42,7 @@ AT, ZONE = time(1, 30), ZoneInfo("Europe/Berlin")  # half past midnight UTC; fro
 CRON = f"{AT.minute} {AT.hour} * * *"
 SMALL = Account([TICKETS], start_date=FIRST_DAY)
 LARGE = Account((*ENTITIES, TAGS), start_date=FIRST_DAY)
+EU, US = (Account([CUSTOMERS, TICKETS], name, FIRST_DAY, f"{name}_io_manager") for name in ("eu", "us"))
 LAUNCHER = {"module": "dagster._core.launcher.sync_in_memory_run_launcher", "class": "SyncInMemoryRunLauncher"}
 ACTIVE = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED])
 QUEUED = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED])
@@ -65,22 +66,25 @@ def definitions(account: Account, by_conditions: bool) -> dg.Definitions:
         ],
         executor=IN_PROCESS,
         resources={
-            "gorgias": GorgiasResource(
-                uri=dg.EnvVar("GORGIAS_URI"), api_url=dg.EnvVar("GORGIAS_API_URL"), patience_minutes=1 / 2000
+            account.name: GorgiasResource(
+                uri=dg.EnvVar(f"{account.name.upper()}_URI"),
+                api_url=dg.EnvVar(f"{account.name.upper()}_API_URL"),
+                patience_minutes=1 / 2000,
             ),
-            "io_manager": GorgiasDuckDBIOManager(database=dg.EnvVar("WAREHOUSE"), schema="gorgias"),
+            account.io_manager_key: GorgiasDuckDBIOManager(database=dg.EnvVar("WAREHOUSE"), schema=account.name),
         },
     )
 
 
 small_by_conditions, small_by_schedule = definitions(SMALL, True), definitions(SMALL, False)
 large_by_conditions, large_by_schedule = definitions(LARGE, True), definitions(LARGE, False)
+eu_by_schedule, us_by_schedule = definitions(EU, False), definitions(US, False)
 
 
 class Daemon:
-    """The daemon over one of the code locations above, with its history in a folder."""
+    """The daemon over some of the code locations above, with their history in a folder."""
 
-    def __init__(self, location: str, folder: Path) -> None:
+    def __init__(self, folder: Path, *locations: str) -> None:
         folder.mkdir()
         one_file = {  # for the events of all runs; one for each takes longer to make than a run to execute
             "module": "dagster._core.storage.event_log",
@@ -89,19 +93,20 @@ class Daemon:
         }
         overrides = {"run_launcher": LAUNCHER, "event_log_storage": one_file}
         self.instance = dg.DagsterInstance.local_temp(str(folder), overrides=overrides)
-        target = LoadableTargetOrigin(module_name=__name__, attribute=location)
-        origin = InProcessCodeLocationOrigin(target, location_name="shop")
+        targets = {name: LoadableTargetOrigin(module_name=__name__, attribute=name) for name in locations}
+        origins = [InProcessCodeLocationOrigin(target, location_name=name) for name, target in targets.items()]
         with disable_dagster_warnings():  # of properties that its own snapshot of a schedule reads
-            self._workspace = WorkspaceProcessContext(self.instance, InProcessWorkspaceLoadTarget(origin))
+            self._workspace = WorkspaceProcessContext(self.instance, InProcessWorkspaceLoadTarget(origins))
         self._queue = QueuedRunCoordinatorDaemon(interval_seconds=5)
         self._log = logging.getLogger("daemon of tests")
 
     def __enter__(self) -> Self:
         self.instance.__enter__()
         self._workspace.__enter__()
-        (repository,) = self._workspace.create_request_context().get_code_location("shop").get_repositories().values()
-        for sensor in repository.get_sensors():
-            self.instance.start_sensor(sensor)
+        for location in self._workspace.create_request_context().code_locations:
+            for repository in location.get_repositories().values():
+                for sensor in repository.get_sensors():
+                    self.instance.start_sensor(sensor)
         return self
 
     def __exit__(self, *error: Any) -> None:

@@ -267,7 +267,7 @@ class Life:
             patch.setenv("GORGIAS_API_URL", self.sandbox.api_url)
             patch.setenv("WAREHOUSE", str(self.project.database))
             patch.chdir(self.folder)
-            with Daemon(self.location, self.folder / "home") as self.daemon:
+            with Daemon(self.folder / "home", self.location) as self.daemon:
                 for day in range(1, self.days + 1):
                     self._pass(day)
                 self._look(at(self.days + 1, 23, 31), self.days + 1)
