@@ -31,6 +31,15 @@ with dg.DagsterInstance.ephemeral() as instance:
 """
 
 
+def interpreter_named(python: str) -> Path | None:
+    """Return the first that runs; a pyenv shim can be on the PATH and not run."""
+    found = [*Path.home().glob(f".pyenv/versions/{python.removeprefix('python')}.*/bin/python"), shutil.which(python)]
+    for one in filter(None, found):
+        if subprocess.run([one, "-c", "import venv"], capture_output=True, check=False).returncode == 0:
+            return Path(one)
+    return None
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
@@ -42,7 +51,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("packages", PACKAGES)
 @pytest.mark.parametrize("python", PYTHONS)
 def test_a_day_is_read_into_duckdb_and_what_is_missing_is_named(wheel, tmp_path, python, packages):
-    interpreter = shutil.which(python) or next(Path.home().glob(f".pyenv/versions/{python[6:]}.*/bin/python"), None)
+    interpreter = interpreter_named(python)
     if interpreter is None:
         pytest.skip(f"there is no {python} here")
     account = Account(now=NOON)

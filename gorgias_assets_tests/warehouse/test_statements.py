@@ -394,12 +394,13 @@ TODAY = f"{NOW:%Y-%m-%d}"
 
 @pytest.fixture
 def account_of_today() -> Iterator[Sandbox]:
-    with time_machine.travel(NOW), Sandbox(SandboxAccount(now=NOW)) as sandbox:  # midnight may have gone by since
+    """Serve an account at `NOW`: midnight may have gone by. BigQuery's fixture comes first, its time is the present."""
+    with time_machine.travel(NOW), Sandbox(SandboxAccount(now=NOW)) as sandbox:
         yield sandbox
 
 
 def test_in_bigquery_a_run_that_keeps_today_fresh_sends_two_statements_or_three_if_rows_are_new(
-    account_of_today, bigquery
+    bigquery, account_of_today
 ):
     project, account = Project(account_of_today, bigquery), account_of_today.account
     create(account, TICKETS, 3, NOW - 5 * DAY)
@@ -421,7 +422,7 @@ def test_in_bigquery_a_run_that_keeps_today_fresh_sends_two_statements_or_three_
 
 
 @pytest.mark.soak
-def test_in_bigquery_a_run_that_keeps_today_fresh_removes_copies_of_new_rows(account_of_today, bigquery):
+def test_in_bigquery_a_run_that_keeps_today_fresh_removes_copies_of_new_rows(bigquery, account_of_today):
     project, account = Project(account_of_today, bigquery), account_of_today.account
     create(account, TICKETS, 2, NOW - 3 * MINUTE)
     project.materialize(TODAY, select=["tickets"])
