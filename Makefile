@@ -52,7 +52,7 @@ test-bigquery: .venv/installed  ## tests on Google's service, in a scratch datas
 test-wheel: .venv/installed  ## the wheel in empty environments, on each Python or PYTHON, with PACKAGES=pinned, newest, or both
 	$(BIN)/pytest -m soak -n 0 -o faulthandler_timeout=0 gorgias_assets_tests/test_wheel.py
 
-soak: .venv/installed .venv-bigquery/installed $(if $(DAGSTER_CHART),.venv/chart)  ## tests that take minutes: a month of a living account with faults and kills, a run that Dagster retries, the image, DAGSTER_CHART, more on BigQuery
+soak: .venv/installed .venv-bigquery/installed .venv-dbt/installed $(if $(DAGSTER_CHART),.venv/chart)  ## tests that take minutes: a month of a living account with faults and kills, a run that Dagster retries, the image, DAGSTER_CHART, more on BigQuery
 	$(BIN)/pytest -m soak -n 0 -s -o faulthandler_timeout=0
 
 screenshots: .venv/installed  ## the pictures of the documents: the overview's, and those of Dagster's pages; needs Chromium
@@ -99,6 +99,11 @@ clean:
 
 .venv/chart: pyproject.toml constraints.txt | .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[chart]'
+	@touch $@
+
+.venv-dbt/installed: gorgias_assets_tests/dbt/requirements.txt pyproject.toml
+	$(PYTHON) -m venv --clear .venv-dbt
+	.venv-dbt/bin/python -m pip install --quiet --disable-pip-version-check -r $< -e .
 	@touch $@
 
 .venv-bigquery/installed: gorgias_assets_tests/bigquery/emulator/requirements.txt | .venv/installed

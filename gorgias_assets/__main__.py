@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import click
@@ -302,6 +303,31 @@ def sql(arguments: tuple[str, ...]) -> int:
 
     account, resources = _deployment()
     return shell(resources[account.io_manager_key], arguments)
+
+
+@cli.command("dbt-sources", epilog=OF_DEPLOYMENTS)
+@click.option("--output", metavar="FILE", help="Write there; without it, print.")
+def dbt_sources(output: str | None) -> int:
+    """Write a source file for dbt: tables, views of living rows, columns, types, tests and Dagster's asset keys.
+
+    \b
+    Example:
+      gorgias-assets dbt-sources --output models/gorgias.yml
+
+    In a model, {{ source('gorgias', 'tickets_live') }} is the view of the tickets that are not deleted. It reads the
+    settings, and neither Gorgias nor the warehouse.
+    """
+    from gorgias_assets.commands.dbt_sources import dbt_sources as written
+
+    with _settings_read():
+        from gorgias_assets.definitions import accounts, defs
+    resources = dict(defs.resources or {})
+    text = written([(one, resources[one.io_manager_key].place()) for one in accounts.values()])
+    if output:
+        Path(output).write_text(text, encoding="utf-8")
+    else:
+        click.echo(text, nl=False)
+    return 0
 
 
 def _deployment() -> tuple[Any, dict[str, Any]]:
