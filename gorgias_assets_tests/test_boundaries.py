@@ -18,7 +18,7 @@ from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sweeps.batches import BATCH_BYTES
 from gorgias_assets_tests.conftest import Project, touched
-from gorgias_assets_tests.engines import on_each_warehouse, on_each_warehouse_in_time
+from gorgias_assets_tests.engines import on_each_warehouse_in_time
 
 DAY = "2025-03-10"
 START = datetime(2025, 3, 10, tzinfo=UTC)
@@ -161,7 +161,7 @@ def test_datetimes_of_every_form_are_stored_as_one_moment(project, account):
     assert project.query(f"SELECT {', '.join(forms)} FROM gorgias.tickets") == [expected]
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_unknown_fields_and_misfits_are_kept_in_extra_and_only_their_names_are_logged(project, account, caplog):
     odd = {
         "id": 7,

@@ -20,7 +20,6 @@ from gorgias_assets_tests.engines import (
     BigQueryProject,
     DuckDBFile,
     Engine,
-    on_each_warehouse,
     on_each_warehouse_in_time,
 )
 
@@ -151,7 +150,7 @@ def test_a_survey_scored_days_after_it_was_created_is_in_both_partitions_with_it
     assert materialization.metadata["dagster/partition_row_count"].value == 1
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_a_row_read_earlier_never_replaces_one_read_later(project, account):
     """Two sweeps side by side: the one that read first commits last."""
     ticket = account.create("tickets", created_datetime=datetime(2025, 3, 31, 12, tzinfo=UTC), status="open")

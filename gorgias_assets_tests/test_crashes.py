@@ -29,7 +29,8 @@ TABLE = "gorgias.satisfaction_surveys"
 NOT_YET = datetime.max.replace(tzinfo=UTC)
 
 
-@pytest.mark.parametrize("days", [pytest.param(1, marks=pytest.mark.soak), 20], ids=["a day", "a range of days"])
+@pytest.mark.soak
+@pytest.mark.parametrize("days", [1, 20], ids=["a day", "a range of days"])
 def test_after_kills_at_random_moments_the_table_is_whole_and_at_most_two_calls_a_kill_were_made_twice(tmp_path, days):
     account = Account(now=datetime(2025, 4, 1, tzinfo=UTC))
     blank, step = KINDS["satisfaction_surveys"].blank, timedelta(days=days) / ROWS

@@ -170,6 +170,7 @@ def test_no_permission_besides_is_needed(guard, engine):
     assert guard.needed == LEAST - {"bigquery.tables.list"}
 
 
+@pytest.mark.soak
 def test_a_missing_dataset_takes_the_role_of_a_user_and_is_told(guard, engine):
     with pytest.raises(WarehouseError, match="create it by 'bq mk', or grant these credentials the role BigQuery User"):
         use(engine.warehouse())

@@ -298,6 +298,7 @@ def test_a_key_that_gorgias_refuses_ends_in_a_sentence(ingest, monkeypatch):
     assert "wr0ng" not in printed
 
 
+@pytest.mark.soak
 def test_into_bigquery_rows_go_by_files_of_the_format_that_is_named(ingest, account, bigquery: BigQueryProject):
     insert_tickets(account, [3, 4])
     uri = bigquery.emulator.uri("ignored")

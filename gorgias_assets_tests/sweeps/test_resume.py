@@ -276,7 +276,7 @@ def hold(desk: Desk, script: list[Any], seed: int, per_page: int) -> None:
     desk.assert_converged()
 
 
-@settings(properties, max_examples=8)
+@settings(properties, max_examples=6)
 @given(
     script=attempts,
     seed=st.integers(0, 10**6),
@@ -307,7 +307,7 @@ def test_a_window_converges_whatever_interrupts_its_sweep_and_changes_meanwhile(
         hold(desk, script, seed, per_page)
 
 
-@settings(properties, max_examples=5)
+@settings(properties, max_examples=3)
 @given(
     script=attempts,
     seed=st.integers(0, 10**6),

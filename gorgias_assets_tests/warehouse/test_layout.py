@@ -298,6 +298,7 @@ def requires_a_filter(table: Any) -> None:
     table["requirePartitionFilter"] = True
 
 
+@pytest.mark.soak
 def test_each_statement_names_the_partitions_of_a_table_that_requires_it(project):
     """The emulator would take no condition outside WHERE. So only this project believes that the table requires one."""
     project.proxy.befall("GET .*/tables/(letters|replies)[?]", altered(requires_a_filter), times=None)

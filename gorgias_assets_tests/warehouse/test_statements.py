@@ -126,6 +126,7 @@ def test_in_bigquery_copies_are_found_by_the_same_query_and_rows_without_an_id_a
     assert bigquery.warehouse().after(LETTERS, EVERYTHING, SECOND).copies == 2
 
 
+@pytest.mark.soak
 def test_in_bigquery_a_run_that_finds_copies_removes_them_before_it_looks_for_rows_that_are_gone(
     project_on_bigquery, account
 ):

@@ -220,7 +220,7 @@ def test_a_row_that_was_read_since_it_was_noted_is_noted_anew_when_it_is_not_rea
     assert candidates(engine) == ([2, 1], 0)
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_rows_that_are_gone_are_marked_with_their_children_unless_they_were_read_later(engine):
     merge(engine, read_at(FIRST, letter(1), letter(2), letter(3, None), letter(4)))
     merge(engine, read_at(THIRD, letter(4)))
