@@ -24,8 +24,11 @@ from gorgias_assets_tests.bigquery.tokens import key_of_anybody
 from gorgias_assets_tests.conftest import Project
 from gorgias_assets_tests.engines import BigQueryProject, DuckDBFile, Engine
 
-# Google's client, of its own reader and writer, which the IO manager of Dagster's calls.
-pytestmark = pytest.mark.filterwarnings("ignore:(Loading|Retrieving) DataFrames via:PendingDeprecationWarning")
+# Of Google's client, about the way in which Dagster's IO manager calls it.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:(Loading|Retrieving) DataFrames via:PendingDeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*require pandas-gbq:FutureWarning"),
+]
 
 NOON = datetime(2025, 3, 10, 12, tzinfo=UTC)
 DAYS = dg.DailyPartitionsDefinition("2025-03-01", end_date="2025-04-01")
@@ -170,6 +173,8 @@ def materialize(asset: dg.AssetsDefinition, others: list[Any], resources: Resour
 
 def ids_loaded(load: str, asset: dg.AssetsDefinition, created: str, resources: Resources) -> dict[str, list[int]]:
     """Return the ids of a day, a range and the whole table, as one IO manager or client loads them."""
+    if load == "stock" and isinstance(resources["stock"], BigQueryPandasIOManager):
+        pytest.skip("Dagster's IO manager loads from Google's Storage API, and cannot be pointed to an emulator")
     loaded = {}
     for name, days in SLICES.items():
         found: list[int] = []
