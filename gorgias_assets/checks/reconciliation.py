@@ -71,7 +71,7 @@ class Compared:
             "stored": len(self.stored),
             "deleted": len(self.lacking & self.gone),
             "missing": len(self.missing),
-            "unnamed": len(self.unnamed),
+            "without_event": len(self.unnamed),
         }
 
 
@@ -223,7 +223,10 @@ def _verdict(days: Mapping[str, Compared]) -> Verdict:
     difference = f"different: {', '.join(differing)}" if differing else "no notable difference"
     text = f"{count_of(len(days), 'day')} with {count_of(events, 'event')} and {count_of(rows, 'row')}; {difference}."
     by_day = table({"day": day, **found} for day, found in numbers.items())
-    ids = {"missing_ids": [one.missing for one in days.values()], "unnamed_ids": [one.unnamed for one in days.values()]}
+    ids = {
+        "missing_ids": [one.missing for one in days.values()],
+        "without_event_ids": [one.unnamed for one in days.values()],
+    }
     some = {name: listed(sorted(frozenset().union(*sets))[:MOST_IDS]) for name, sets in ids.items() if any(sets)}
     return Verdict(not differing, text, {"events": events, "stored": rows, "days": by_day, **some})
 

@@ -292,10 +292,10 @@ def fresh(context: CheckContext) -> Verdict:
     late_since = window_of(partitions, day).end + context.late_after
     if complete := [key for key, began in begun.items() if began >= window_of(partitions, key).end]:
         newest = max(complete)
-        moments = _moments(late_since=late_since, began_at=begun[newest])
-        return Verdict(
-            True, f"{newest} was read after it had ended, at {_minute(begun[newest])}.", {"day": newest} | moments
-        )
+        next_late = window_of(partitions, newest).end + DAY + context.late_after
+        moments = _moments(began_at=begun[newest], next_late_since=next_late)
+        text = f"{newest} was read after it had ended, at {_minute(begun[newest])}."
+        return Verdict(True, text, {"day": newest} | moments)
     failed = days_of(instance, partitions, context.asset, [day])[day] is Day.FAILED
     if not failed and (why := _why_none_is_due(context, there, day)):
         return Verdict(True, f"No day is due yet; {why}")

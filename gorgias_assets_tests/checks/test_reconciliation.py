@@ -199,8 +199,8 @@ def test_rows_without_an_event_are_named_by_day(stored: Project) -> None:
     assert verdict.description == (
         f"1 day with 12 events and 36 rows; different: {key(1)} (0 rows missing, 24 without an event)."
     )
-    assert by_day(verdict)[key(1)]["unnamed"] == 24
-    assert len(ids(verdict, "unnamed")) == 20
+    assert by_day(verdict)[key(1)]["without_event"] == 24
+    assert len(ids(verdict, "without_event")) == 20
 
 
 def test_rows_without_an_id_are_left_to_the_check_of_ids(stored: Project) -> None:
