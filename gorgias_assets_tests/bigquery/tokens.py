@@ -47,6 +47,7 @@ def _key(port: int) -> dict[str, str]:
     )
     return {
         "type": "service_account",
+        "project_id": "local",
         "client_email": "anybody@local.iam.gserviceaccount.com",
         "private_key_id": "1",
         "private_key": private.decode(),

@@ -1,7 +1,7 @@
 """Run in `.venv-dbt`: build a dbt project's models in Dagster, downstream of an account, and print their lineage.
 
-The argument is the project's folder. It prints JSON: for each model the keys that it depends on, those of them that
-assets of the account have, the number of rows of its materialization, and the checks that its tests became.
+The argument is the project's folder. It prints JSON: the models that were materialized, the keys that each depends on,
+and those of the account's assets.
 """
 
 import json
