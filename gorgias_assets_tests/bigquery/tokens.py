@@ -35,21 +35,23 @@ def key_of_anybody() -> Iterator[str]:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield base64.b64encode(json.dumps(_key(server.server_port)).encode()).decode()
+            key = new_key(f"http://127.0.0.1:{server.server_port}")
+            yield base64.b64encode(json.dumps(key).encode()).decode()
         finally:
             server.shutdown()
             thread.join()
 
 
-def _key(port: int) -> dict[str, str]:
+def new_key(issuer: str = "https://oauth2.googleapis.com") -> dict[str, str]:
+    """Return a service account's key as Google gives it, but for a service account that does not exist."""
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return {
         "type": "service_account",
-        "project_id": "local",
-        "client_email": "anybody@local.iam.gserviceaccount.com",
+        "project_id": "shop",
+        "client_email": "dagster@shop.iam.gserviceaccount.com",
         "private_key_id": "1",
         "private_key": private.decode(),
-        "token_uri": f"http://127.0.0.1:{port}/token",
+        "token_uri": f"{issuer}/token",
     }

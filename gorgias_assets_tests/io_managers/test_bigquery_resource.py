@@ -20,9 +20,9 @@ LOOPBACK = {"api_endpoint": "http://127.0.0.1:1"}
 
 def test_it_gives_its_project_and_location_unless_the_io_manager_has_its_own():
     resource = BigQueryResource(project="theirs", location="EU")
-    assert str(GorgiasBigQueryIOManager(bigquery=resource, **LOOPBACK).warehouse()) == "the project theirs"
+    assert GorgiasBigQueryIOManager(bigquery=resource, **LOOPBACK).warehouse().project == "theirs"
     own = GorgiasBigQueryIOManager(bigquery=resource, project="ours", **LOOPBACK)
-    assert str(own.warehouse()) == "the project ours"
+    assert own.warehouse().project == "ours"
     assert (own.place().database, own.place().storage) == ("ours", "bigquery")
 
 

@@ -22,8 +22,6 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from dagster._serdes import serialize_value
 from google.cloud import bigquery
 
@@ -46,6 +44,7 @@ from gorgias_assets_tests.bigquery.faulty import (
     lost,
     refused,
 )
+from gorgias_assets_tests.bigquery.tokens import new_key
 from gorgias_assets_tests.conftest import Project
 from gorgias_assets_tests.engines import BigQueryProject
 from gorgias_assets_tests.warehouse.test_frames import IN_ONE_RUN
@@ -576,18 +575,7 @@ def test_runs_that_merge_into_one_new_table_at_once_all_succeed(engine, warehous
 
 @cache
 def key() -> dict[str, str]:
-    """Return a service account's key as Google gives it, but for a service account that does not exist."""
-    private = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return {
-        "type": "service_account",
-        "project_id": "shop",
-        "private_key_id": "1",
-        "private_key": private.decode(),
-        "client_email": "dagster@shop.iam.gserviceaccount.com",
-        "token_uri": "https://oauth2.googleapis.com/token",
-    }
+    return new_key()
 
 
 def in_base64(text: str) -> str:
