@@ -61,16 +61,29 @@ def build_definitions(
     Raises ValueError, with one sentence, on an argument that cannot be used.
     """
     chosen = Settings.of(**settings)
-    made_of = Account(
+    made_of = account_of(account, chosen, entities, today, table_names, translation, io_manager_key)
+    return definitions_of(made_of, chosen, automation)
+
+
+def account_of(
+    name: str,
+    settings: Settings,
+    entities: Iterable[Entity[Any] | str],
+    today: bool,
+    table_names: Mapping[str, str] | None,
+    translation: Translation | None,
+    io_manager_key: str | None,
+) -> Account:
+    """Return the account that the arguments of `build_definitions` are about. Raises ValueError."""
+    return Account(
         entities_named(entities),
-        account,
-        chosen.start_date.isoformat(),
-        io_manager_key or f"{account}_io_manager",
+        name,
+        settings.start_date.isoformat(),
+        io_manager_key or f"{name}_io_manager",
         today,
         table_names or {},
         translation or (lambda spec, _: spec),
     )
-    return definitions_of(made_of, chosen, automation)
 
 
 def definitions_of(account: Account, settings: Settings, automation: Automation = "schedule") -> dg.Definitions:

@@ -10,8 +10,8 @@ from dagster.components.utils.translation import TranslationFnResolver
 from pydantic import BaseModel, Field
 
 from gorgias_assets.account import Account, Translation
-from gorgias_assets.build import definitions_of
-from gorgias_assets.entities import ENTITIES, entities_named
+from gorgias_assets.build import account_of, definitions_of
+from gorgias_assets.entities import ENTITIES
 from gorgias_assets.settings import Settings
 
 NAMES = ", ".join(entity.name for entity in ENTITIES)
@@ -39,7 +39,7 @@ def _described(description: str, *examples: object) -> dg.Resolver:
 def _setting(name: str, *examples: object, reads: type | None = None) -> dg.Resolver:
     """Describe a setting, and the environment variable that it goes before."""
     field = Settings.model_fields[name]
-    meaning = f"{field.description}; by default the variable {field.alias}, else {field.default or 'none'}"
+    meaning = f"{field.description} (the variable `{field.alias}`)"
     if reads is None:
         return _described(meaning, *examples)
     type_ = reads | str | None
@@ -166,14 +166,14 @@ class GorgiasComponent(dg.Component, dg.Model, dg.Resolvable):
     @property
     def account(self) -> Account:
         """Raises ValueError, with one sentence, on an attribute that cannot be used."""
-        return Account(
-            ENTITIES if self.entities is None else entities_named(self.entities),
+        return account_of(
             self.name,
-            self.settings.start_date.isoformat(),
-            self.io_manager_key or f"{self.name}_io_manager",
+            self.settings,
+            ENTITIES if self.entities is None else self.entities,
             self.today,
-            self.table_names or {},
-            self.translation or (lambda spec, _: spec),
+            self.table_names,
+            self.translation,
+            self.io_manager_key,
         )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002, nothing depends on its place
