@@ -35,16 +35,48 @@ class ByDate:
 
 
 @dataclass(frozen=True)
+class ByFilter:
+    """A list with a filter for time: its partitions are days, exactly the rows created in them. No row is ever gone.
+
+    - `field`: the datetime that the filter and the order are of. It never moves.
+    - `kept`: how long Gorgias keeps a row. A day that is older is left alone.
+    """
+
+    kept: timedelta
+    field: str = "created_datetime"
+
+
+@dataclass(frozen=True)
+class Unordered:
+    """A list with a date and no documented order: its partitions are days. No row is ever gone by absence.
+
+    The order is observed: reading stops early only while it has been newest first on every page.
+
+    - `field`: the datetime that decides to which day a row belongs. It never moves.
+    """
+
+    field: str = "created_datetime"
+
+
+@dataclass(frozen=True)
 class Whole:
     """A small list that is read whole: one snapshot a run, without partitions.
 
-    - `order_by`: the order its pages are requested in, `<field>:asc` or `<field>:desc`.
+    - `order_by`: the order its pages are requested in, `<field>:asc` or `<field>:desc`; empty if it takes none.
+    - `passes`: the parameters of each reading of the list, if several show all rows only together.
+    - `has_pages`: False if one answer holds everything, and the list takes no parameters of pages.
+    - `id_from`: the text field that `id` is made of, if Gorgias gives the rows no id.
     """
 
     order_by: str = "created_datetime:desc"
+    passes: tuple[tuple[tuple[str, str], ...], ...] = ((),)
+    has_pages: bool = True
+    id_from: str = ""
 
 
-WayT = TypeVar("WayT", bound=ByDate | Whole, covariant=True)
+Daily = ByDate | ByFilter | Unordered
+
+WayT = TypeVar("WayT", bound=Daily | Whole, covariant=True)
 
 
 @dataclass(frozen=True)
@@ -76,6 +108,8 @@ class Entity(Generic[WayT]):
     - `gone_events`: types of events that name rows which were deleted or merged into another.
     - `kin`: a JSON field with an `id`; rows of one `id` there may be merged into each other.
     - `creation_event`: the type of the events that name rows as they are created.
+    - `group`: the asset's group is `<account>_<group>`; that of the core is `<account>`.
+    - `is_optional`: an account may lack it, for its plan or its key's role. A first answer of 403 or 404 skips it.
     """
 
     name: str
@@ -87,6 +121,8 @@ class Entity(Generic[WayT]):
     gone_events: tuple[str, ...] = ()
     kin: str = ""
     creation_event: str = ""
+    group: str = ""
+    is_optional: bool = False
 
     @property
     def object_path(self) -> str:
