@@ -14,6 +14,7 @@ from logging import Logger
 from typing import Any
 
 from gorgias_assets.api.client import GorgiasClient, GorgiasError
+from gorgias_assets.stored_events import StoredEvents
 from gorgias_assets.sweeps.batches import Reader
 from gorgias_assets.sweeps.deletions import Look, Named, look_up
 from gorgias_assets.warehouse.tables import Absences, Candidates, Merged, Table, Tombstone
@@ -75,7 +76,7 @@ def find_gone(
         return
     covered = reader.covered()
     with closing(reader.connect()) as client:
-        named = _named(reader, client, table, log)
+        named = _named(reader, client, warehouse, table, log)
         doubted = _doubted(reader, absences, merged)
         if doubted:
             known = named.ids | _noted(warehouse, table)
@@ -98,9 +99,10 @@ def find_gone(
         )
 
 
-def _named(reader: Reader[Any], client: GorgiasClient, table: Table, log: Logger) -> Named:
+def _named(reader: Reader[Any], client: GorgiasClient, warehouse: Warehouse, table: Table, log: Logger) -> Named:
+    held = StoredEvents(warehouse, Table(table.schema, reader.events)) if reader.events else None
     try:
-        return reader.named_gone(client)
+        return reader.named_gone(client, held)
     except GorgiasError as error:
         log.warning(
             f"{table}: events cannot be read, so rows deleted long after their last change wait for a full sweep. "

@@ -134,6 +134,7 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
         full: bool = False,
         look_back: bool = True,
         owned: Mapping[str, str] = MappingProxyType({}),
+        events: str = "",
         account_changed: bool = False,
         believe_absence: bool = False,
     ) -> Sweep:
@@ -158,6 +159,7 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
             is_part=not looks_back,
             max_lookups=self.max_lookups,
             owned=owned,
+            events=events,
             expects=Expects(self.account().domain, account_changed, believe_absence),
         )
 

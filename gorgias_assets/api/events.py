@@ -6,14 +6,19 @@
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeGuard
 
-from gorgias_assets.api.client import GorgiasClient, Page, Untrusted
+from gorgias_assets.api.client import HELP_PATIENCE_SECONDS, GorgiasClient, Page, Untrusted
 from gorgias_assets.windows import Window
 
+Event = Mapping[str, Any]
+Held = Callable[[Collection[str], Window], Sequence[Event] | None]
+"""Returns a window's events of some types, newest first, as they were read before; None if one may be missing."""
+
+EVENTS_PATH = "/events"
 EVENTS_KEPT = timedelta(days=365)
 _MOST_DIGITS = 18  # that any 64 bits hold
 _NO_NAME, _COUNT = re.compile(r"( (ids?|data))*"), re.compile(r"(?<![a-z])(count|number|total)")
@@ -34,7 +39,7 @@ def event_pages(
         ("created_datetime[lt]", window.end.isoformat()),
     ]
     after = 0
-    for page in client.pages("/events", order_by="created_datetime:desc", filters=filters, patience=patience):
+    for page in client.pages(EVENTS_PATH, order_by="created_datetime:desc", filters=filters, patience=patience):
         moments = [_moment(event) for event in page.rows]
         known = [moment for moment in moments if moment is not None]
         of_window = [
@@ -46,6 +51,26 @@ def event_pages(
         after += bool(known) and min(known) >= window.end
         if after > MOST_PAGES_AFTER:
             raise Untrusted(f"GET /events: more came than was asked for, and {after:,} pages lie after {window}.")
+
+
+def events(
+    client: GorgiasClient,
+    types: Collection[str],
+    window: Window,
+    held: Held | None = None,
+    on_page: Callable[[Page], object] = lambda _: None,
+) -> Iterator[Sequence[Event]]:
+    """Yield the window's events of some types, newest first, in parts; nothing that is held is requested.
+
+    `on_page` is called with each page that was requested. Raises as `event_pages`, without its patience: these events
+    only help.
+    """
+    if held and (known := held(types, window)) is not None:
+        yield known
+        return
+    for page in event_pages(client, types, window, HELP_PATIENCE_SECONDS):
+        on_page(page)
+        yield page.rows
 
 
 def ids_in(data: object) -> set[int]:

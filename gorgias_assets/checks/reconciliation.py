@@ -6,16 +6,18 @@ imported ones are created in the past.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from itertools import chain, islice
 from math import ceil
 from typing import Any
 
-from gorgias_assets.api.client import HELP_PATIENCE_SECONDS, GorgiasClient, GorgiasError, Rejected
-from gorgias_assets.api.events import EVENTS_KEPT, event_pages, ids_in, is_id
+from gorgias_assets.api.client import GorgiasError, Rejected
+from gorgias_assets.api.events import EVENTS_KEPT, Event, ids_in, is_id
+from gorgias_assets.api.events import events as events_of
 from gorgias_assets.api.uri import InvalidUri
 from gorgias_assets.checks.audits import MOST_IDS, SETTLING, Stored, created_in, stored_among, tolerated
 from gorgias_assets.checks.verdicts import CheckContext, Verdict, check, count_of, listed, table
@@ -91,7 +93,7 @@ def events_agree(context: CheckContext) -> Verdict:
         return Verdict(True, f"No day can be compared: {why}.")
     try:
         with closing(context.connect()) as client:
-            events = _Events(client, context.entity, _owner(context))
+            events = _Events(partial(events_of, client, held=context.held_events), context.entity, _owner(context))
             told = {day: events.of(window) for day, window in windows.items()}
             days = _compared(stored, windows, told)
             for day in [day for day, compared in days.items() if compared.differs]:
@@ -107,8 +109,13 @@ def events_agree(context: CheckContext) -> Verdict:
 class _Events:
     """The events of an entity, and those of its owner that name rows which are gone with it."""
 
-    def __init__(self, client: GorgiasClient, entity: Entity[Any], owner: Entity[Any] | None) -> None:
-        self._client = client
+    def __init__(
+        self,
+        events: Callable[[Sequence[str], Window], Iterator[Sequence[Event]]],
+        entity: Entity[Any],
+        owner: Entity[Any] | None,
+    ) -> None:
+        self._events = events
         self._creation = entity.creation_event
         self._gone = {*entity.gone_events, entity.creation_event.removesuffix("created") + "deleted"}
         self._owner_gone = set(owner.gone_events) if owner else set[str]()
@@ -141,17 +148,16 @@ class _Events:
 
     def _causes(self, kind: str, window: Window) -> Iterator[tuple[int, str | None]]:
         """Yield the owners that events of a type name, with the contexts of these events."""
-        pages = event_pages(self._client, [kind], window, patience=HELP_PATIENCE_SECONDS)
-        for event in chain.from_iterable(page.rows for page in islice(pages, MOST_PAGES_OF_OWNERS)):
+        for event in chain.from_iterable(islice(self._events([kind], window), MOST_PAGES_OF_OWNERS)):
             if is_id(named := event.get("object_id")):
                 yield named, _cause(event)
 
     def _told(self, types: Sequence[str], window: Window) -> Told:
-        pages = event_pages(self._client, types, window, patience=HELP_PATIENCE_SECONDS)
+        pages = self._events(types, window)
         created: dict[int, str | None] = {}
         gone: dict[bool, set[int]] = {True: set(), False: set()}  # by whether they are owners
         for page in pages if self._creation in types else islice(pages, MOST_PAGES_SINCE):
-            for event in page.rows:
+            for event in page:
                 kind, named = event["type"], event.get("object_id")
                 if kind in self._gone | self._owner_gone:
                     gone[kind in self._owner_gone] |= _gone_ids(event)

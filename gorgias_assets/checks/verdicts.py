@@ -13,6 +13,7 @@ import dagster as dg
 
 from gorgias_assets.account import Account
 from gorgias_assets.api.client import GorgiasClient
+from gorgias_assets.api.events import EVENTS_PATH, Held
 from gorgias_assets.checks import audits
 from gorgias_assets.checks.audits import Stored, outlived, tolerated
 from gorgias_assets.days import DAY, Day, days_of, newest_materializations, unbroken_days
@@ -20,6 +21,7 @@ from gorgias_assets.display import shown_counts
 from gorgias_assets.entities.model import ByDate, Entity, Parent, read_by
 from gorgias_assets.metadata import Metadata, absences_doubted, began_at, doubt
 from gorgias_assets.partitions import window_of
+from gorgias_assets.stored_events import StoredEvents
 from gorgias_assets.windows import Window
 
 WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
@@ -85,6 +87,12 @@ class CheckContext:
         if not event or not event.asset_materialization:
             raise self.nothing_of(self.entity)
         return event.asset_materialization.metadata
+
+    @property
+    def held_events(self) -> Held | None:
+        """The events that the account's own table of them holds."""
+        stored = next((stored for stored in self.tables.values() if stored.entity.path == EVENTS_PATH), None)
+        return StoredEvents(stored.warehouse, stored.table) if stored else None
 
     def stored_of(self, entity: Entity[Any]) -> Stored:
         stored = self.tables[entity.name]

@@ -11,6 +11,7 @@ from typing import Any, Generic
 import pyarrow as pa
 
 from gorgias_assets.api.client import GorgiasClient, GorgiasError
+from gorgias_assets.api.events import Held
 from gorgias_assets.api.page_size import PAGE_ROWS
 from gorgias_assets.entities.model import Entity, WayT
 from gorgias_assets.sweeps.deletions import Named
@@ -59,6 +60,7 @@ class Reader(ABC, Generic[WayT]):
 
     - `connect` makes a client of the account; each thread that reads has one of its own.
     - `expects`: what the table it is loaded into should be like.
+    - `events`: the table of the account's events, in the same schema; empty if it has none.
     - `owned`: the tables whose rows are gone with a deleted row of this one, with their field that holds its id.
     - `key`: the name under which a position is saved; readings of one key may resume from each other's positions.
     """
@@ -75,12 +77,14 @@ class Reader(ABC, Generic[WayT]):
         *,
         max_lookups: int = 500,
         owned: Mapping[str, str] = MappingProxyType({}),
+        events: str = "",
         expects: Expects | None = None,
     ) -> None:
         self.entity = entity
         self.connect = connect
         self.max_lookups = max_lookups
         self.owned = owned
+        self.events = events
         self.expects = expects or Expects()
         self.progress = Progress()
 
@@ -143,8 +147,11 @@ class Reader(ABC, Generic[WayT]):
         None is the list's end; `read_to` is missing if the list was not read in that order.
         """
 
-    def named_gone(self, client: GorgiasClient) -> Named:  # noqa: ARG002, for those that use events
-        """Return the rows that events name as gone; none if reading every living row shows what is gone."""
+    def named_gone(self, client: GorgiasClient, held: Held | None = None) -> Named:  # noqa: ARG002, for those that use events
+        """Return the rows that events name as gone; none if reading every living row shows what is gone.
+
+        Events that are `held` are not requested.
+        """
         return Named()
 
     def looks_due_by(self, now: datetime) -> datetime | None:

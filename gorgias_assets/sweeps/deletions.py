@@ -7,11 +7,12 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
-from gorgias_assets.api.client import HELP_PATIENCE_SECONDS, Found, GorgiasClient, GorgiasError, Presence
-from gorgias_assets.api.events import event_pages, ids_in, ids_of
+from gorgias_assets.api.client import HELP_PATIENCE_SECONDS, Found, GorgiasClient, GorgiasError, Page, Presence
+from gorgias_assets.api.events import Held, events, ids_in, ids_of
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.sweeps.progress import Progress
 from gorgias_assets.warehouse.tables import Tombstone
@@ -45,8 +46,10 @@ class Look:
     refusal: int | None = None
 
 
-def named_gone(client: GorgiasClient, entity: Entity[Any], window: Window, progress: Progress) -> Named:
-    """Return the rows that the window's events of deletion and merging name.
+def named_gone(
+    client: GorgiasClient, entity: Entity[Any], window: Window, progress: Progress, held: Held | None = None
+) -> Named:
+    """Return the rows that the window's events of deletion and merging name. Those `held` are not requested.
 
     An event of a merge names the survivor, and in its data the row that is gone. Recorded for customers is
     `{"source_customer_id": …}`; no recording shows the data of `ticket-merged`, so ids are read from any form.
@@ -54,14 +57,16 @@ def named_gone(client: GorgiasClient, entity: Entity[Any], window: Window, progr
     named = Named()
     if not entity.gone_events:
         return named
-    for page in event_pages(client, entity.gone_events, window, HELP_PATIENCE_SECONDS):
+
+    def count(page: Page) -> None:
         progress.pages += 1
         progress.count(page)
-        for event in page.rows:
-            kind, data, objects = str(event.get("type")), event.get("data"), ids_in(event.get("object_id"))
-            named.ids |= objects | ids_in(data)
-            if kind.endswith(_MERGED) and not ids_of(kind.removesuffix(_MERGED), data) - objects:
-                named.survivors.update(objects)
+
+    for event in chain.from_iterable(events(client, entity.gone_events, window, held, count)):
+        kind, data, objects = str(event.get("type")), event.get("data"), ids_in(event.get("object_id"))
+        named.ids |= objects | ids_in(data)
+        if kind.endswith(_MERGED) and not ids_of(kind.removesuffix(_MERGED), data) - objects:
+            named.survivors.update(objects)
     return named
 
 

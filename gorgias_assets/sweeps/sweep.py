@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from gorgias_assets.api.client import GorgiasClient
+from gorgias_assets.api.events import Held
 from gorgias_assets.entities.model import ByDate, Entity
 from gorgias_assets.sweeps.batches import Expects, Pages, Reader
 from gorgias_assets.sweeps.deletions import Named, named_gone
@@ -48,9 +49,10 @@ class Sweep(Reader[ByDate]):
         is_part: bool = False,
         max_lookups: int = 500,
         owned: Mapping[str, str] = MappingProxyType({}),
+        events: str = "",
         expects: Expects | None = None,
     ) -> None:
-        super().__init__(entity, connect, max_lookups=max_lookups, owned=owned, expects=expects)
+        super().__init__(entity, connect, max_lookups=max_lookups, owned=owned, events=events, expects=expects)
         self.window = window
         self.is_full = is_full
         self.is_part = is_part and not is_full
@@ -116,10 +118,10 @@ class Sweep(Reader[ByDate]):
             for order, bottom in required.items()
         }
 
-    def named_gone(self, client: GorgiasClient) -> Named:
+    def named_gone(self, client: GorgiasClient, held: Held | None = None) -> Named:
         if self.is_full:
             return Named()  # it reads every living row
-        return named_gone(client, self.entity, self.window, self.progress)
+        return named_gone(client, self.entity, self.window, self.progress, held)
 
     def looks_due_by(self, now: datetime) -> datetime | None:
         return None if self.is_full else now

@@ -5,6 +5,7 @@ the same one.
 On an engine without a transaction around these statements, a crash between two of them costs calls, and no row or mark.
 """
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -37,6 +38,7 @@ _COLUMNS = {
     READINGS: (
         Column("starts_at", Kind.DATETIME, "From then on, all that was touched has been read."),
         Column("ends_at", Kind.DATETIME, "Until then, and not at that moment."),
+        Column("kinds", Kind.STRING, "The kinds of rows that were read, as a JSON list; null for all."),
     ),
 }
 
@@ -112,15 +114,32 @@ def save_account(session: Session, table: Table, account: str) -> None:
     )
 
 
-def save_readings(session: Session, table: Table, windows: Sequence[Window]) -> None:
-    """Replace what is noted of readings, in one statement."""
+def readings(session: Session, table: Table, kinds: Collection[str]) -> list[Window]:
+    """Return the windows of which rows of all these kinds have been read, or of all kinds if none is given."""
+    if not (noted := stored(session, table, READINGS)):
+        return []
+    is_older = "kinds" not in session.columns_of(own(table, READINGS))
+    found = session.execute(
+        f"SELECT starts_at, ends_at, {'NULL' if is_older else 'kinds'} FROM {noted} ORDER BY starts_at"
+    )
+    wanted = set(kinds)
+    return [
+        Window.of(start, end)
+        for start, end, read in found
+        if read is None or (wanted and wanted.issubset(json.loads(read)))
+    ]
+
+
+def save_readings(session: Session, table: Table, windows: Sequence[Window], kinds: Collection[str]) -> None:
+    """Replace what is noted of readings of these kinds, in one statement."""
     dialect = session.dialect
+    read = dialect.literal(json.dumps(sorted(kinds))) if kinds else dialect.null(Kind.STRING)
     bounds = [(dialect.moment(window.start), dialect.moment(window.end)) for window in windows]
     session.execute(
         f"MERGE INTO {ensured(session, table, READINGS)} AS target "
         f"USING (SELECT * FROM {dialect.inline('known', ('starts_at', 'ends_at'), bounds)}) AS source ON FALSE "
-        "WHEN NOT MATCHED THEN INSERT (starts_at, ends_at) VALUES (source.starts_at, source.ends_at) "
-        "WHEN NOT MATCHED BY SOURCE THEN DELETE"
+        f"WHEN NOT MATCHED THEN INSERT (starts_at, ends_at, kinds) VALUES (source.starts_at, source.ends_at, {read}) "
+        f"WHEN NOT MATCHED BY SOURCE AND {f'target.kinds = {read}' if kinds else 'target.kinds IS NULL'} THEN DELETE"
     )
 
 

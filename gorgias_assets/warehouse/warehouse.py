@@ -108,19 +108,18 @@ class Warehouse(ABC):
         with self._writing(table.schema) as session:
             bookkeeping.save_account(session, table, account)
 
-    def readings(self, table: Table) -> list[Window]:
-        """Return the windows of which the table holds all that was touched, as far as it was noted, in their order."""
-        with self._reading_table(table) as session:
-            noted = session and bookkeeping.stored(session, table, bookkeeping.READINGS)
-            if session is None or not noted:
-                return []
-            found = session.execute(f"SELECT starts_at, ends_at FROM {noted} ORDER BY starts_at")
-        return [Window.of(*bounds) for bounds in found]
+    def readings(self, table: Table, kinds: Collection[str] = ()) -> list[Window]:
+        """Return the windows of which the table holds all that was touched, as far as it was noted, in their order.
 
-    def save_readings(self, table: Table, windows: Sequence[Window]) -> None:
-        """Note these windows instead of those noted before. There must be at least one."""
+        `kinds` are the kinds of rows that must have been read in them, by default all.
+        """
+        with self._reading_table(table) as session:
+            return bookkeeping.readings(session, table, kinds) if session else []
+
+    def save_readings(self, table: Table, windows: Sequence[Window], kinds: Collection[str] = ()) -> None:
+        """Note these windows instead of those noted before of the same kinds of rows. There must be at least one."""
         with self._writing(table.schema) as session:
-            bookkeeping.save_readings(session, table, windows)
+            bookkeeping.save_readings(session, table, windows, kinds)
 
     def forget_readings(self, table: Table) -> None:
         """Delete the windows noted, as those of a table that was dropped."""
