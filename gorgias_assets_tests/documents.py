@@ -8,13 +8,14 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from gorgias_assets.account import Account
 from gorgias_assets.checks.build import build_checks
 from gorgias_assets.columns import ADDED_COLUMNS, Column, Kind
 from gorgias_assets.component import GorgiasComponent
-from gorgias_assets.entities import CORE
-from gorgias_assets.entities.model import ByDate, Whole
+from gorgias_assets.entities import CORE, ENTITIES
+from gorgias_assets.entities.model import ByDate, ByFilter, Entity, Unordered, Whole, read_by
 from gorgias_assets.overview.measures import KEYS, MEASURES
 from gorgias_assets.settings import Settings
 from gorgias_assets.warehouse import bookkeeping
@@ -69,24 +70,55 @@ def settings() -> str:
     return table(["environment variable", "default", "meaning"], rows)
 
 
-def entities() -> str:
-    rows = [
-        [
-            f"`gorgias/{entity.name}`",
-            entity.grain.removeprefix("One row ").removesuffix("."),
-            *_partition(entity.read),
-            len(entity.columns),
-        ]
-        for entity in CORE
-    ]
+def core() -> str:
+    rows = [[*_asset(entity), *_partition(entity.read), len(entity.columns)] for entity in read_by(ByDate, CORE)]
     return table(["asset", "one row", "in the partition of the day it was", "look-back", "columns"], rows)
 
 
-def _partition(read: ByDate | Whole) -> tuple[str, str]:
-    if isinstance(read, Whole):
-        return "(no partitions: read whole)", ""
+def others() -> str:
+    rows = [[*_asset(entity), entity.group, _WAYS[type(entity.read)]] for entity in ENTITIES if entity not in CORE]
+    return table(["asset", "one row", "group", "read"], rows)
+
+
+def _asset(entity: Entity[Any]) -> tuple[str, str]:
+    return f"`gorgias/{entity.name}`", entity.grain.partition(".")[0].removeprefix("One row ")
+
+
+def _partition(read: ByDate) -> tuple[str, str]:
     touches = ", ".join(name.removesuffix("_datetime") for name in read.touch_fields)
     return touches, f"{read.look_back.days} days"
+
+
+_WAYS = {
+    ByDate: "by day, with a look-back",
+    ByFilter: "by day, exactly",
+    Unordered: "by day, in any order",
+    Whole: "whole, in each run",
+}
+
+
+def relations() -> str:
+    """Return a diagram of the tables, with an arrow for each column that holds the id of another's row."""
+    lines = [
+        f"    {entity.name} }}o--o| {target} : {column.name}"
+        for entity in ENTITIES
+        for column in entity.columns
+        if (target := _target(column)) and target != entity.name
+    ]
+    return "\n".join(["```mermaid", "erDiagram", *lines, "```", ""])
+
+
+_SHORT = {"call": "voice_calls", "message": "ticket_messages", "field": "custom_fields", "agent": "users"}
+
+
+def _target(column: Column) -> str | None:
+    """Return the entity whose id a column holds, by the last part of its name."""
+    if column.kind is not Kind.INTEGER or not column.name.endswith("_id"):
+        return None
+    with_ids = [entity.name for entity in ENTITIES if not (isinstance(entity.read, Whole) and entity.read.id_from)]
+    named = {name.removesuffix("s"): name for name in with_ids} | _SHORT
+    noun = column.name.removesuffix("_id")
+    return next((named[end] for end in (noun, noun.rpartition("_")[2]) if end in named), None)
 
 
 def types() -> str:
@@ -95,7 +127,7 @@ def types() -> str:
 
 
 def columns() -> str:
-    return "".join(f"\n### {entity.name}\n\n{entity.grain}\n\n{_columns(entity.columns)}" for entity in CORE)
+    return "".join(f"\n### {entity.name}\n\n{entity.grain}\n\n{_columns(entity.columns)}" for entity in ENTITIES)
 
 
 def own_tables() -> str:
@@ -143,7 +175,9 @@ def commands() -> str:
 PARTS = {
     "component": component,
     "settings": settings,
-    "entities": entities,
+    "core": core,
+    "others": others,
+    "relations": relations,
     "types": types,
     "columns": columns,
     "added": lambda: _columns(ADDED_COLUMNS),
