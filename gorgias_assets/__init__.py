@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gorgias_assets.build import build_definitions as build_definitions
     from gorgias_assets.checks.build import build_checks as build_checks
     from gorgias_assets.component import GorgiasComponent as GorgiasComponent
+    from gorgias_assets.entities import CORE as CORE
     from gorgias_assets.entities import ENTITIES as ENTITIES
     from gorgias_assets.io_managers.bigquery import GorgiasBigQueryIOManager as GorgiasBigQueryIOManager
     from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager as GorgiasDuckDBIOManager
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "Account": "account",
+    "CORE": "entities",
     "ENTITIES": "entities",
     "GorgiasBigQueryIOManager": "io_managers.bigquery",
     "GorgiasComponent": "component",

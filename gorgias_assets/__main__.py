@@ -14,7 +14,7 @@ from typing import Any
 import click
 import dotenv
 
-from gorgias_assets.entities import ENTITIES
+from gorgias_assets.entities import CORE
 from gorgias_assets.warehouse.tables import Table, WarehouseError
 
 INTERRUPTED = 130  # the exit code that shells know
@@ -122,7 +122,7 @@ def cli() -> None:
 
 
 @cli.command(epilog=EXIT_CODES)
-@click.option("--source-table", **_one_of(*(entity.name for entity in ENTITIES)), required=True, help="What to read.")
+@click.option("--source-table", **_one_of(*(entity.name for entity in CORE)), required=True, help="What to read.")
 @click.option(
     "--source-uri",
     metavar="URI",
@@ -226,7 +226,7 @@ def ingest(
 
     with _settings_read():
         settings = Settings.from_environment()
-    (entity,) = (entity for entity in ENTITIES if entity.name == source_table)
+    (entity,) = (entity for entity in CORE if entity.name == source_table)
     request = Request(
         entity,
         dest_table,
@@ -242,7 +242,7 @@ def ingest(
             source_uri,
             dest_uri,
             settings,
-            ENTITIES,
+            CORE,
             loader_file_format=loader_file_format,
             is_interactive={"interactive": True, "log": False, None: None}[progress],
         )

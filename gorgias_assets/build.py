@@ -15,7 +15,7 @@ from gorgias_assets.alerts import check_alert, failure_alert
 from gorgias_assets.assets import build_assets
 from gorgias_assets.automation import conditions_sensor, day_is_over
 from gorgias_assets.checks.build import build_checks, freshness_keys
-from gorgias_assets.entities import ENTITIES, entities_named
+from gorgias_assets.entities import CORE, entities_named
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.io_managers.from_uri import io_manager_from_uri
 from gorgias_assets.jobs import freshness_job, full_sweep_job, gorgias_job
@@ -34,7 +34,7 @@ Automation = Literal["schedule", "conditions", "none"]
 def build_definitions(
     account: str = "gorgias",
     *,
-    entities: Iterable[Entity[Any] | str] = ENTITIES,
+    entities: Iterable[Entity[Any] | str] = CORE,
     today: bool = True,
     automation: Automation = "schedule",
     table_names: Mapping[str, str] | None = None,

@@ -26,17 +26,32 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
+class Harmless:
+    """The part that is kept of a JSON column whose values may hold secrets. All else of it lands nowhere.
+
+    - `fields`: the fields of an object that are kept, if they are text, numbers, booleans, or lists of these.
+    - `by`, `whole`: a text field of the row, and those of its values for which the column's value is kept as it is.
+    """
+
+    fields: frozenset[str] = frozenset()
+    by: str = ""
+    whole: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Column:
     """One column of a table.
 
-    `private` marks what a customer or an agent wrote or is known by; it is kept out of logs and previews. JSON columns
-    are treated as private throughout.
+    - `private` marks what a customer or an agent wrote or is known by; it is kept out of logs and previews. JSON
+      columns are treated as private throughout.
+    - `keeps`: the part that is kept, if values may hold secrets; None for a column without any.
     """
 
     name: str
     kind: Kind
     description: str
     private: bool = False
+    keeps: Harmless | None = None
 
 
 EXTRACTED_AT = "_extracted_at"

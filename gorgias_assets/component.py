@@ -11,10 +11,10 @@ from pydantic import BaseModel, Field
 
 from gorgias_assets.account import Account, Translation
 from gorgias_assets.build import account_of, definitions_of
-from gorgias_assets.entities import ENTITIES
+from gorgias_assets.entities import CORE
 from gorgias_assets.settings import Settings
 
-NAMES = ", ".join(entity.name for entity in ENTITIES)
+NAMES = ", ".join(entity.name for entity in CORE)
 # The component's attributes that are settings, by their names there. What is left out is read from the environment.
 SETTINGS = (
     "warehouse",
@@ -169,7 +169,7 @@ class GorgiasComponent(dg.Component, dg.Model, dg.Resolvable):
         return account_of(
             self.name,
             self.settings,
-            ENTITIES if self.entities is None else self.entities,
+            CORE if self.entities is None else self.entities,
             self.today,
             self.table_names,
             self.translation,

@@ -17,7 +17,7 @@ from gorgias_assets.account import Account
 from gorgias_assets.api.clock import clock_of
 from gorgias_assets.assets import build_assets
 from gorgias_assets.columns import Kind
-from gorgias_assets.entities import ENTITIES
+from gorgias_assets.entities import CORE
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account as SandboxAccount
@@ -61,7 +61,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class Project:
     """Four assets from `FIRST_DAY` on, run by Dagster in this process against a sandbox and into a warehouse."""
 
-    def __init__(self, sandbox: Sandbox, engine: Path | Engine, entities: Sequence[Entity] = ENTITIES) -> None:
+    def __init__(self, sandbox: Sandbox, engine: Path | Engine, entities: Sequence[Entity] = CORE) -> None:
         self.sandbox = sandbox
         self.account = sandbox.account
         self.engine = DuckDBFile(engine) if isinstance(engine, Path) else engine

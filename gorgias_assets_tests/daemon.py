@@ -27,7 +27,7 @@ from dagster._utils.warnings import disable_dagster_warnings
 from gorgias_assets.account import Account
 from gorgias_assets.assets import build_assets
 from gorgias_assets.automation import conditions_sensor, day_is_over
-from gorgias_assets.entities import CUSTOMERS, ENTITIES, TICKETS
+from gorgias_assets.entities import CORE, CUSTOMERS, TICKETS
 from gorgias_assets.executors import IN_PROCESS
 from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
 from gorgias_assets.jobs import gorgias_job
@@ -41,7 +41,7 @@ from gorgias_assets_tests.test_schedules import TAGS
 AT, ZONE = time(1, 30), ZoneInfo("Europe/Berlin")  # half past midnight UTC; from March 30 on, an hour before
 CRON = f"{AT.minute} {AT.hour} * * *"
 SMALL = Account([TICKETS], start_date=FIRST_DAY)
-LARGE = Account((*ENTITIES, TAGS), start_date=FIRST_DAY)
+LARGE = Account((*CORE, TAGS), start_date=FIRST_DAY)
 EU, US = (Account([CUSTOMERS, TICKETS], name, FIRST_DAY, f"{name}_io_manager") for name in ("eu", "us"))
 LAUNCHER = {"module": "dagster._core.launcher.sync_in_memory_run_launcher", "class": "SyncInMemoryRunLauncher"}
 ACTIVE = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED])

@@ -13,7 +13,7 @@ from gorgias_assets.account import Account
 from gorgias_assets.checks.build import build_checks
 from gorgias_assets.columns import ADDED_COLUMNS, Column, Kind
 from gorgias_assets.component import GorgiasComponent
-from gorgias_assets.entities import ENTITIES
+from gorgias_assets.entities import CORE
 from gorgias_assets.entities.model import ByDate, Whole
 from gorgias_assets.overview.measures import KEYS, MEASURES
 from gorgias_assets.settings import Settings
@@ -77,7 +77,7 @@ def entities() -> str:
             *_partition(entity.read),
             len(entity.columns),
         ]
-        for entity in ENTITIES
+        for entity in CORE
     ]
     return table(["asset", "one row", "in the partition of the day it was", "look-back", "columns"], rows)
 
@@ -95,7 +95,7 @@ def types() -> str:
 
 
 def columns() -> str:
-    return "".join(f"\n### {entity.name}\n\n{entity.grain}\n\n{_columns(entity.columns)}" for entity in ENTITIES)
+    return "".join(f"\n### {entity.name}\n\n{entity.grain}\n\n{_columns(entity.columns)}" for entity in CORE)
 
 
 def own_tables() -> str:
@@ -116,12 +116,12 @@ def component() -> str:
 
 def checks() -> str:
     assets: dict[tuple[str, ...], list[str]] = {}
-    for step in build_checks(Account(ENTITIES), late_after=timedelta()):
+    for step in build_checks(Account(CORE), late_after=timedelta()):
         for spec in step.check_specs:
             meaning, _, advice = (spec.description or "").partition("\n\n")
             assets.setdefault((spec.name, meaning, advice.partition(": ")[2]), []).append(spec.asset_key.path[-1])
     rows = [
-        [f"`{name}`", "all" if len(names) == len(ENTITIES) else ", ".join(names), meaning, advice]
+        [f"`{name}`", "all" if len(names) == len(CORE) else ", ".join(names), meaning, advice]
         for (name, meaning, advice), names in assets.items()
     ]
     return table(["check", "assets", "passes if", "if it fails"], rows)

@@ -11,11 +11,11 @@ import pytest
 from gorgias_assets.account import Account
 from gorgias_assets.alerts import check_alert, failure_alert
 from gorgias_assets.api.webhook import NotPosted
-from gorgias_assets.entities import ENTITIES
+from gorgias_assets.entities import CORE
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets_tests.conftest import Project
 
-GORGIAS, DAGSTER = Account(ENTITIES), "https://dagster.example/"
+GORGIAS, DAGSTER = Account(CORE), "https://dagster.example/"
 LETTER = "Dear shop, my private letter"
 
 

@@ -14,7 +14,7 @@ from dagster._serdes import serialize_value
 from gorgias_assets.account import Account as DagsterAccount
 from gorgias_assets.assets import build_assets
 from gorgias_assets.columns import Kind
-from gorgias_assets.entities import ENTITIES, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
+from gorgias_assets.entities import CORE, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
@@ -54,7 +54,7 @@ def kind(entity: Entity) -> str:
 def spec_of(entity: Entity) -> dg.AssetSpec:
     (spec,) = [
         spec
-        for asset in build_assets(DagsterAccount(ENTITIES, start_date=FIRST_DAY))
+        for asset in build_assets(DagsterAccount(CORE, start_date=FIRST_DAY))
         for spec in asset.specs
         if spec.key.path == ["gorgias", entity.name]
     ]
@@ -68,11 +68,11 @@ def create(account: Account, entity: Entity, rows: int, moment: datetime = START
 
 
 def test_there_is_one_asset_for_each_entity():
-    keys = [asset.key.to_user_string() for asset in build_assets(DagsterAccount(ENTITIES))]
+    keys = [asset.key.to_user_string() for asset in build_assets(DagsterAccount(CORE))]
     assert keys == ["gorgias/customers", "gorgias/tickets", "gorgias/ticket_messages", "gorgias/satisfaction_surveys"]
 
 
-@pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
+@pytest.mark.parametrize("entity", CORE, ids=lambda entity: entity.name)
 def test_an_asset_states_its_grain_and_its_contract(entity):
     description = spec_of(entity).description
     assert description.startswith("One row per ")
@@ -82,7 +82,7 @@ def test_an_asset_states_its_grain_and_its_contract(entity):
     assert "should_send_datetime" not in description
 
 
-@pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
+@pytest.mark.parametrize("entity", CORE, ids=lambda entity: entity.name)
 def test_an_asset_is_in_the_group_gorgias_with_its_kinds_and_nobody_s_name(entity):
     spec = spec_of(entity)
     assert spec.group_name == "gorgias"
@@ -90,7 +90,7 @@ def test_an_asset_is_in_the_group_gorgias_with_its_kinds_and_nobody_s_name(entit
     assert list(spec.owners) == []
 
 
-@pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
+@pytest.mark.parametrize("entity", CORE, ids=lambda entity: entity.name)
 def test_an_asset_shows_every_column_with_a_description_before_it_has_run(entity):
     columns = spec_of(entity).metadata["dagster/column_schema"].columns
     names = [column.name for column in columns]
@@ -105,7 +105,7 @@ def test_an_asset_shows_every_column_with_a_description_before_it_has_run(entity
 
 
 def test_partitions_are_days_in_utc_from_the_start_date_to_today_and_a_backfill_is_one_run():
-    for asset in build_assets(DagsterAccount(ENTITIES, start_date="2025-03-30")):
+    for asset in build_assets(DagsterAccount(CORE, start_date="2025-03-30")):
         partitions = asset.partitions_def
         assert isinstance(partitions, dg.DailyPartitionsDefinition)
         keys = partitions.get_partition_keys(current_time=datetime(2025, 4, 2, 0, 1, tzinfo=UTC))
@@ -115,7 +115,7 @@ def test_partitions_are_days_in_utc_from_the_start_date_to_today_and_a_backfill_
         assert asset.backfill_policy == dg.BackfillPolicy.single_run()
 
 
-@pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
+@pytest.mark.parametrize("entity", CORE, ids=lambda entity: entity.name)
 def test_a_run_reports_what_it_did(project, account, sandbox, entity):
     create(account, entity, 250)
     account.delete(kind(entity), 1)
@@ -159,7 +159,7 @@ def test_a_run_counts_the_seconds_that_it_waited_for_the_budget(account, tmp_pat
 
 
 def test_a_run_that_finds_nothing_reports_so_and_shows_no_preview(project):
-    for entity in ENTITIES:
+    for entity in CORE:
         metadata = project.metadata(project.materialize(DAY, select=[entity.name]), entity)
         assert (metadata["rows_merged"], metadata["dagster/row_count"], metadata["pages"]) == (0, 0, 1)
         assert "preview" not in metadata
@@ -171,7 +171,7 @@ def test_a_range_gives_each_partition_its_own_row_count(tmp_path):
     with Sandbox(account) as sandbox:
         project = Project(sandbox, tmp_path / "warehouse.duckdb")
         result = project.materialize("2025-03-03", "2025-03-08")
-    for entity in ENTITIES:
+    for entity in CORE:
         live = project.live_rows(entity).values()
         touches = [{row[field].date().isoformat() for field in entity.read.touch_fields if row[field]} for row in live]
         expected = Counter(day for touched in touches for day in touched)
@@ -205,7 +205,7 @@ def letters(entity: Entity) -> dict[str, Any]:
     return texts | nested
 
 
-@pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
+@pytest.mark.parametrize("entity", CORE, ids=lambda entity: entity.name)
 def test_nothing_that_a_customer_or_an_agent_wrote_is_in_a_log_or_an_event(project, account, sandbox, caplog, entity):
     moments = {"created_datetime": START, "updated_datetime": START}
     moments = {name: moment for name, moment in moments.items() if name in KINDS[kind(entity)].blank}

@@ -11,7 +11,7 @@ import pytest
 from dagster._serdes import serialize_value
 
 from gorgias_assets.api.page_size import PAGE_BYTES
-from gorgias_assets.entities import CUSTOMERS, ENTITIES, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
+from gorgias_assets.entities import CORE, CUSTOMERS, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
@@ -26,7 +26,7 @@ END = START + timedelta(days=1)
 MICROSECOND = timedelta(microseconds=1)
 LETTER = "Dear shop, my private letter"
 
-TOUCHES = [(entity, field) for entity in ENTITIES for field in entity.read.touch_fields]
+TOUCHES = [(entity, field) for entity in CORE for field in entity.read.touch_fields]
 ON_THE_EDGES = {1: START - MICROSECOND, 2: START, 3: END - MICROSECOND, 4: END}
 ODD_TEXTS = {
     "emoji": "👩🏽‍🚀 großartig — 谢谢 🇪🇺",
@@ -89,7 +89,7 @@ def test_the_edges_of_a_day_hold_without_a_fraction_and_without_an_offset(projec
     ]
 
 
-@pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
+@pytest.mark.parametrize("entity", CORE, ids=lambda entity: entity.name)
 @pytest.mark.parametrize("moment", [START, END - MICROSECOND], ids=["first moment", "last moment"])
 def test_250_rows_of_one_moment_are_all_read_across_pages(project, account, entity, moment):
     rows = (
@@ -106,7 +106,7 @@ def test_250_rows_of_one_moment_are_all_read_across_pages(project, account, enti
 @on_each_warehouse_in_time
 def test_an_account_without_a_row_makes_empty_tables_with_every_column(project):
     result = project.materialize(DAY)
-    for entity in ENTITIES:
+    for entity in CORE:
         assert project.table(entity) == {}
         assert project.metadata(result, entity)["dagster/partition_row_count"] == 0
         assert project.metadata(result, entity)["dagster/row_count"] == 0
@@ -226,7 +226,7 @@ def test_a_row_with_an_unreadable_touch_is_kept_rather_than_lost(project, accoun
     assert (metadata["rows_merged"], metadata["dagster/partition_row_count"]) == (1, 0)  # in the table, on no day
 
 
-@pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
+@pytest.mark.parametrize("entity", CORE, ids=lambda entity: entity.name)
 def test_null_in_every_field_but_id_and_creation_is_null_in_every_column(project, account, entity):
     nulls = dict.fromkeys(column.name for column in entity.columns)
     needed = {"id": 7, "created_datetime": START} | (
@@ -238,7 +238,7 @@ def test_null_in_every_field_but_id_and_creation_is_null_in_every_column(project
     assert "fields_in_extra" not in project.metadata(result, entity)
 
 
-@pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
+@pytest.mark.parametrize("entity", CORE, ids=lambda entity: entity.name)
 def test_a_row_with_hardly_a_field_is_stored_with_null_in_the_others(project, account, entity):
     needed = {"id": 7, "created_datetime": START} | (
         {"updated_datetime": START} if entity.read.order == "updated_datetime" else {}

@@ -19,7 +19,7 @@ from dagster_k8s.container_context import K8sContainerContext
 
 from gorgias_assets.account import Account
 from gorgias_assets.assets import API_POOL, build_assets
-from gorgias_assets.entities import ENTITIES
+from gorgias_assets.entities import CORE
 from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
 from gorgias_assets.settings import Settings
 from gorgias_assets_tests.deployment import wait_until
@@ -50,7 +50,7 @@ def location() -> Location:
 
 
 def test_steps_that_read_are_in_the_pool_for_that():
-    assert {asset.op.pool for asset in build_assets(Account(ENTITIES))} == {f"gorgias_{API_POOL}"}
+    assert {asset.op.pool for asset in build_assets(Account(CORE))} == {f"gorgias_{API_POOL}"}
 
 
 def test_backfills_and_runs_of_sensors_leave_room_for_the_daily_run(instance):

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gorgias_assets.account import Account
-from gorgias_assets.entities import ENTITIES, TICKETS
+from gorgias_assets.entities import CORE, TICKETS
 from gorgias_assets.partitions import FIRST_DAY
 from gorgias_assets.sandbox.account import Account as SandboxAccount
 from gorgias_assets.sandbox.faults import Fault
@@ -58,7 +58,7 @@ def test_a_backfill_of_thirty_partitions_is_one_run_that_materializes_each_of_th
     backfill = deployment.backfill(BACKFILLED)
     run = deployment.run_of(tags={"dagster/backfill": backfill})
     assert run["status"] == "SUCCESS"
-    for entity in ENTITIES:
+    for entity in CORE:
         partitions = deployment.partitions(entity.name)
         (materialized,) = partitions["assetPartitionStatuses"]["ranges"]
         assert (materialized["status"], materialized["startKey"]) == ("MATERIALIZED", BACKFILLED[0])
@@ -80,7 +80,7 @@ def test_a_run_that_failed_is_retried_from_its_failure_and_is_green(deployment, 
     assert deployment.partitions("ticket_messages")["partitionStats"]["numFailed"] == 1
     retried = deployment.ended(deployment.retry(failed["id"]))
     assert retried["status"] == "SUCCESS"
-    steps = {*map(Account(ENTITIES).op_of, ENTITIES)}
+    steps = {*map(Account(CORE).op_of, CORE)}
     assert steps & {*retried["stepKeysToExecute"]} == {"gorgias__ticket_messages"}
     assert deployment.partitions("ticket_messages")["partitionStats"]["numFailed"] == 0
 
@@ -90,7 +90,7 @@ def test_the_sensor_of_gaps_requests_the_days_that_nobody_has_requested_in_one_r
     run = deployment.run_of(tags={"dagster/sensor_name": "gorgias_gaps"})
     assert run["status"] == "SUCCESS"
     assert (run["tags"]["dagster/partition"], run["tags"][FIRST_DAY]) == (day(32), day(33))
-    for entity in ENTITIES:
+    for entity in CORE:
         assert deployment.partitions(entity.name)["partitionStats"]["numMaterialized"] >= 33
 
 
@@ -108,7 +108,7 @@ def test_in_the_end_the_tables_are_as_the_account_is(deployment, sandbox):
     """Rows that were imported, and created before the first partition, are left out."""
     wait_until(lambda: not deployment.runs(statuses=["QUEUED", "STARTING", "STARTED"]))
     project = Project(sandbox, deployment.database)
-    for entity in ENTITIES:
+    for entity in CORE:
         live = {row_id for (row_id,) in project.query(f"SELECT id FROM gorgias.{entity.name}_live")}
         table = {row_id: row for row_id, row in project.table(entity).items() if row_id in live}
         account = {

@@ -11,7 +11,7 @@ from gorgias_assets.api.budget import Budget
 from gorgias_assets.api.client import GorgiasClient
 from gorgias_assets.api.uri import GorgiasUri
 from gorgias_assets.columns import Kind
-from gorgias_assets.entities import CUSTOMERS, ENTITIES, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
+from gorgias_assets.entities import CORE, CUSTOMERS, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.server import Sandbox
@@ -36,7 +36,7 @@ FIELDS = {
         id body_text created_datetime customer_id meta score scored_datetime sent_datetime should_send_datetime
         ticket_id uri""",
 }
-each_entity = pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
+each_entity = pytest.mark.parametrize("entity", CORE, ids=lambda entity: entity.name)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from gorgias_assets.entities import ENTITIES
+from gorgias_assets.entities import CORE
 from gorgias_assets.sandbox.account import Account as SandboxAccount
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.sandbox.shop import Shop
@@ -121,12 +121,12 @@ def test_a_day_is_materialized_by_the_user_of_the_image_into_a_file_on_a_volume(
         "GORGIAS_START_DATE": FIRST_DAY,
         "WAREHOUSE_URI": "duckdb:////data/warehouse.duckdb",
     }
-    selected = ",".join(f"gorgias/{entity.name}" for entity in ENTITIES)
+    selected = ",".join(f"gorgias/{entity.name}" for entity in CORE)
     command = ["dagster", "asset", "materialize", "-m", "gorgias_assets.definitions", "--select", selected]
     image.run(*command, "--partition", DAY, volume=volume, **settings)
     made, here = Project(sandbox, volume / "warehouse.duckdb"), Project(sandbox, tmp_path / "here.duckdb")
     here.materialize(DAY)
-    for entity in ENTITIES:
+    for entity in CORE:
         touched = {
             row_id: row
             for row_id, row in made.live_rows(entity).items()

@@ -27,11 +27,11 @@ import pandas as pd
 
 from gorgias_assets.account import Account
 from gorgias_assets.assets import build_assets
-from gorgias_assets.entities import ENTITIES
+from gorgias_assets.entities import CORE
 from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
 from gorgias_assets.resources import GorgiasResource
 
-gorgias_assets = build_assets(Account(ENTITIES, start_date="2025-03-01", io_manager_key="warehouse"))
+gorgias_assets = build_assets(Account(CORE, start_date="2025-03-01", io_manager_key="warehouse"))
 days = gorgias_assets[0].partitions_def
 
 

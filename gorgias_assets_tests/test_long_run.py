@@ -21,7 +21,7 @@ import pytest
 import time_machine
 
 from gorgias_assets.days import Day, days_of
-from gorgias_assets.entities import CUSTOMERS, ENTITIES, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
+from gorgias_assets.entities import CORE, CUSTOMERS, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
@@ -209,14 +209,14 @@ class Watch:
     def __init__(self, project: Project, look_back_days: Mapping[str, int]) -> None:
         self._project = project
         self.hears_events = True
-        self._look_back = {entity: timedelta(days=look_back_days.get(entity.name, 0)) for entity in ENTITIES}
-        self._reached: dict[Entity, dict[int, Row]] = {entity: {} for entity in ENTITIES}
-        self._noticed: dict[Entity, dict[int, bool]] = {entity: {} for entity in ENTITIES}
+        self._look_back = {entity: timedelta(days=look_back_days.get(entity.name, 0)) for entity in CORE}
+        self._reached: dict[Entity, dict[int, Row]] = {entity: {} for entity in CORE}
+        self._noticed: dict[Entity, dict[int, bool]] = {entity: {} for entity in CORE}
         self.differing: Counter[str] = Counter()
 
     def look(self, start: datetime) -> None:
         """Record the account before the run of the day that begins at `start`."""
-        for entity in ENTITIES:
+        for entity in CORE:
             stored, live = self._living(entity), self._project.live_rows(entity)
             bottom = start - self._look_back[entity]
             for row_id, row in live.items():
@@ -236,7 +236,7 @@ class Watch:
         deleted -= self._living(
             TICKETS
         ).keys()  # a ticket whose deletion was not told, or not confirmed, keeps its messages
-        for entity in ENTITIES:
+        for entity in CORE:
             table, live, living = self._project.table(entity), self.account_rows(entity), self._living(entity)
             reached, noticed = self._reached[entity], self._noticed[entity]
             assert not live.keys() & (table.keys() - living.keys()), f"{entity.name} that live are marked as gone"
@@ -260,7 +260,7 @@ class Watch:
                         self.differing[f"{entity.name}.{name}"] += 1
 
     def compare_exactly(self) -> None:
-        for entity in ENTITIES:
+        for entity in CORE:
             live = self.account_rows(entity)
             assert self._living(entity).keys() == live.keys(), entity.name
             table = self._project.table(entity)
@@ -361,13 +361,13 @@ class Life:
             self.did["calls"] = len(self.sandbox.requests)
             result = self._succeed(OPENED, self.last_day, full=True)
             self.did["calls of the full sweep"] = len(self.sandbox.requests) - self.did["calls"]
-            for entity in ENTITIES:
+            for entity in CORE:
                 metadata = result.asset_materializations_for_node(f"gorgias__{entity.name}")[-1].metadata
                 assert metadata["deletions_pending"].value == 0
             self.watch.compare_exactly()
 
     def report(self) -> str:
-        sizes = {entity.name: len(self.project.table(entity)) for entity in ENTITIES}
+        sizes = {entity.name: len(self.project.table(entity)) for entity in CORE}
         gone = {
             name: count
             for name in sizes

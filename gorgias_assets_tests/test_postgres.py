@@ -9,7 +9,7 @@ import pytest
 from gorgias_assets.account import Account
 from gorgias_assets.assets import API_POOL
 from gorgias_assets.days import Day, days_of
-from gorgias_assets.entities import ENTITIES
+from gorgias_assets.entities import CORE
 from gorgias_assets.jobs import gorgias_job
 from gorgias_assets.partitions import tags_of_days
 from gorgias_assets_tests.conftest import Project
@@ -35,7 +35,7 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
 def test_days_of_the_job_are_recorded_in_postgresql_and_its_steps_take_places_in_the_pool(
     project: Project, instance: dg.DagsterInstance, tmp_path: Path
 ):
-    defs = dg.Definitions(assets=project.assets, jobs=[gorgias_job(Account(ENTITIES))], resources=project.resources)
+    defs = dg.Definitions(assets=project.assets, jobs=[gorgias_job(Account(CORE))], resources=project.resources)
     result = defs.resolve_job_def("gorgias").execute_in_process(instance=instance, partition_key="2025-03-10")
     storage = instance.event_log_storage
     assert result.success
@@ -48,7 +48,7 @@ def test_days_of_the_job_are_recorded_in_postgresql_and_its_steps_take_places_in
     job = defs.resolve_job_def("gorgias").get_subset(asset_selection={project.assets[0].key})
     assert job.execute_in_process(instance=instance, tags=tags_of_days("2025-03-01", "2025-03-09")).success
     days = [f"2025-03-{day:02}" for day in range(1, 11)]
-    states = days_of(instance, Account(ENTITIES).partitions, project.assets[0].key, days)
+    states = days_of(instance, Account(CORE).partitions, project.assets[0].key, days)
     assert states == dict.fromkeys(days, Day.COMPLETE)
     name = f"gorgias_{API_POOL}"
     pool = storage.get_concurrency_info(name)

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from gorgias_assets.entities import ENTITIES
+from gorgias_assets.entities import CORE
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.sandbox.shop import Shop
@@ -81,10 +81,10 @@ def tables(project: SomebodysProject, name: str, sandbox: Sandbox) -> dict[str, 
     """Return the account's stored rows by entity and id."""
     with duckdb.connect(str(project.folder / "shops.duckdb")) as connection:
         connection.execute("DROP SCHEMA IF EXISTS gorgias CASCADE; CREATE SCHEMA gorgias")
-        for entity in ENTITIES:
+        for entity in CORE:
             connection.execute(f"CREATE VIEW gorgias.{entity.name} AS FROM {name}.{entity.name}")
     rows = Rows(sandbox, DuckDBFile(project.folder / "shops.duckdb"))
-    return {entity.name: (rows.table(entity), rows.live_rows(entity)) for entity in ENTITIES}
+    return {entity.name: (rows.table(entity), rows.live_rows(entity)) for entity in CORE}
 
 
 def test_two_accounts_are_scaffolded_launched_and_equal_to_their_shops(tmp_path, shops):

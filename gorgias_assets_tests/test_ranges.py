@@ -13,7 +13,7 @@ import pytest
 from gorgias_assets.account import Account
 from gorgias_assets.assets import build_assets
 from gorgias_assets.days import Day, days_of, newest_materializations
-from gorgias_assets.entities import ENTITIES, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
+from gorgias_assets.entities import CORE, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
 from gorgias_assets.jobs import full_sweep_job, gorgias_job, request_of
 from gorgias_assets.metadata import doubt
 from gorgias_assets.overview.asset import build_overview
@@ -27,8 +27,8 @@ from gorgias_assets.sandbox.shop import Shop
 from gorgias_assets_tests.conftest import Project
 
 START = "2025-03-01"
-GORGIAS = Account(ENTITIES, start_date=START)
-ASSETS = [*map(GORGIAS.key_of, ENTITIES)]
+GORGIAS = Account(CORE, start_date=START)
+ASSETS = [*map(GORGIAS.key_of, CORE)]
 OF_EACH_DAY = {"window", "began_at", "coverage", "dagster/partition_row_count"}
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -96,7 +96,7 @@ def test_a_run_of_many_days_is_planned_for_the_newest_one_and_recorded_for_each(
     result = run(project, day(3), day(9))
     planned = project.instance.all_logs(result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
     assert sorted(event.get_dagster_event().asset_key for event in planned) == sorted(ASSETS)
-    for entity, asset in zip(ENTITIES, ASSETS, strict=True):
+    for entity, asset in zip(CORE, ASSETS, strict=True):
         made = history(project, asset)
         assert [one.partition for one in made] == [day(number) for number in range(3, 10)]
         assert project.instance.get_materialized_partitions(asset) == {one.partition for one in made}
@@ -126,7 +126,7 @@ def test_sums_over_all_days_and_runs_are_what_the_server_has_counted(project, ac
     made = [one for asset in ASSETS for one in history(project, asset)]
     assert len(made) == 4 * 6 + 4 * 1 + 2 * 6 + 1
     assert sum(values(one).get("api_calls", 0) for one in made) == len(sandbox.requests)
-    for entity, asset in zip(ENTITIES, ASSETS, strict=True):
+    for entity, asset in zip(CORE, ASSETS, strict=True):
         new = sum(values(one).get("rows_new", 0) for one in history(project, asset))
         assert new == len(project.table(entity)), entity.name
 
@@ -192,7 +192,7 @@ def surveys_sent(project: Project) -> dict[date, int]:
 
 
 def test_the_run_of_ten_years_is_created_with_as_many_events_as_that_of_a_day(project):
-    account = Account(ENTITIES, start_date="2015-01-01")
+    account = Account(CORE, start_date="2015-01-01")
 
     def events(first: str) -> int:
         request = request_of(account, first, "2024-12-31")

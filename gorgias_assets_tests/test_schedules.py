@@ -12,7 +12,7 @@ import pytest
 from gorgias_assets.account import Account
 from gorgias_assets.alerts import check_alert, failure_alert
 from gorgias_assets.assets import build_assets
-from gorgias_assets.entities import ENTITIES, TICKETS
+from gorgias_assets.entities import CORE, TICKETS
 from gorgias_assets.entities.model import Entity, Whole, integer, string
 from gorgias_assets.jobs import freshness_job, full_sweep_job, gorgias_job
 from gorgias_assets.partitions import ROWS_FROM, days_of_run
@@ -25,7 +25,7 @@ from gorgias_assets_tests.conftest import FIRST_DAY, Project
 from gorgias_assets_tests.engines import Engine
 
 TAGS = Entity("tags", "/tags", "One row per tag.", Whole(), (integer("id", "Its id."), string("name", "Its name.")))
-GORGIAS = Account((*ENTITIES, TAGS), start_date=FIRST_DAY)
+GORGIAS = Account((*CORE, TAGS), start_date=FIRST_DAY)
 SUMMARY = dg.AssetKey(["gorgias", "summary"])
 TICK = datetime(2025, 4, 1, 0, 30, tzinfo=UTC)
 
@@ -242,7 +242,7 @@ def test_definitions_of_two_accounts_do_not_collide():
             resources={account.name: GorgiasResource(uri=""), account.io_manager_key: dg.mem_io_manager},
         )
 
-    outlet = Account(ENTITIES, "outlet", io_manager_key="outlet_warehouse")
+    outlet = Account(CORE, "outlet", io_manager_key="outlet_warehouse")
     repository = dg.Definitions.merge(made(GORGIAS), made(outlet)).get_repository_def()
     for kind in (repository.get_all_jobs(), repository.schedule_defs, repository.sensor_defs):
         names = {one.name for one in kind if not one.name.startswith("__")}

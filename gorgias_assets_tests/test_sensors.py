@@ -14,7 +14,7 @@ from dagster import DagsterEvent
 
 from gorgias_assets.account import Account
 from gorgias_assets.days import Day, days_of
-from gorgias_assets.entities import ENTITIES, TICKETS
+from gorgias_assets.entities import CORE, TICKETS
 from gorgias_assets.jobs import gorgias_job
 from gorgias_assets.partitions import days_of_run, ranges, tags_of_days
 from gorgias_assets.resources import GorgiasResource
@@ -27,10 +27,10 @@ from gorgias_assets.sensors import changes_sensor, gaps_sensor
 from gorgias_assets_tests.conftest import FIRST_DAY, Project
 from gorgias_assets_tests.test_schedules import TAGS
 
-GORGIAS = Account((*ENTITIES, TAGS), start_date=FIRST_DAY)  # no sensor requests tags, which are read whole
+GORGIAS = Account((*CORE, TAGS), start_date=FIRST_DAY)  # no sensor requests tags, which are read whole
 NOW = datetime.now(UTC)
 TODAY, YESTERDAY = str(NOW.date()), str(NOW.date() - timedelta(days=1))
-ALL = [entity.name for entity in ENTITIES]
+ALL = [entity.name for entity in CORE]
 
 
 def day(ago: int) -> str:
@@ -128,7 +128,7 @@ def test_a_refresh_that_died_with_its_machine_does_not_keep_others_away_for_long
 
 
 def test_no_tick_fails_before_the_first_day_has_begun(project):
-    sensor = changes_sensor(Account(ENTITIES, start_date=day(-2)), timedelta(minutes=5))
+    sensor = changes_sensor(Account(CORE, start_date=day(-2)), timedelta(minutes=5))
     assert tick(project, sensor).skip_message == "The first day has not begun."
 
 
@@ -137,7 +137,7 @@ def test_the_newest_row_costs_one_call_per_entity_and_no_other_row_is_fetched(pr
         account.create("tickets")
     changes(project)
     assert [(call.path, call.params["limit"]) for call in sandbox.requests] == [
-        (f"/api{entity.path}", "1") for entity in ENTITIES
+        (f"/api{entity.path}", "1") for entity in CORE
     ]
 
 
@@ -223,7 +223,7 @@ def test_an_account_that_does_not_answer_ends_the_tick_with_a_reason_and_keeps_t
     assert not result.run_requests
     assert result.skip_message.startswith("GET /customers: status 503")
     assert "GET /tickets: status 503" in result.skip_message
-    assert result.skip_message.count("if that lasts.") == len(ENTITIES)
+    assert result.skip_message.count("if that lasts.") == len(CORE)
     assert json.loads(result.cursor).items() > json.loads(cursor).items()
 
 

@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from gorgias_assets.build import build_definitions
-from gorgias_assets.entities import ENTITIES
+from gorgias_assets.entities import CORE
 from gorgias_assets.entities.model import Entity, Whole, integer, json, moment, string
 from gorgias_assets_tests.conftest import Project
 
@@ -65,7 +65,7 @@ def test_it_has_a_place_in_the_job_and_checks_among_entities_that_are_read_by_da
     account.now = datetime.now(UTC)  # the list was read just now
     account.create("tags", name="vip")
     defs = build_definitions(
-        entities=[*ENTITIES, TAGS],
+        entities=[*CORE, TAGS],
         start_date="2025-03-01",
         warehouse=f"duckdb:///{tmp_path}/warehouse.duckdb",
         api_url=sandbox.api_url,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Generic, TypeVar, cast
 
-from gorgias_assets.columns import Column, Kind
+from gorgias_assets.columns import Column, Harmless, Kind
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,7 @@ class Entity(Generic[WayT]):
     - `gone_events`: types of events that name rows which were deleted or merged into another.
     - `kin`: a JSON field with an `id`; rows of one `id` there may be merged into each other.
     - `creation_event`: the type of the events that name rows as they are created.
+    - `left_out`: fields of the list that are not stored, since they repeat others at length.
     - `group`: the asset's group is `<account>_<group>`; that of the core is `<account>`.
     - `is_optional`: an account may lack it, for its plan or its key's role. A first answer of 403 or 404 skips it.
     """
@@ -121,6 +122,7 @@ class Entity(Generic[WayT]):
     gone_events: tuple[str, ...] = ()
     kin: str = ""
     creation_event: str = ""
+    left_out: tuple[str, ...] = ()
     group: str = ""
     is_optional: bool = False
 
@@ -156,5 +158,5 @@ def moment(name: str, description: str) -> Column:
     return Column(name, Kind.DATETIME, description)
 
 
-def json(name: str, description: str) -> Column:
-    return Column(name, Kind.JSON, description, private=True)
+def json(name: str, description: str, keeps: Harmless | None = None) -> Column:
+    return Column(name, Kind.JSON, description, private=True, keeps=keeps)

@@ -30,7 +30,7 @@ import pandas as pd
 from gorgias_assets.account import Account
 from gorgias_assets.assets import SweepConfig, build_assets
 from gorgias_assets.checks.build import build_checks
-from gorgias_assets.entities import ENTITIES
+from gorgias_assets.entities import CORE
 from gorgias_assets.entities.model import ByDate, read_by
 from gorgias_assets.io_managers.bigquery import GorgiasBigQueryIOManager
 from gorgias_assets.jobs import gorgias_job
@@ -57,7 +57,7 @@ PAGE = 100  # rows, the least that a batch can have
 SIMULATED = {1_000: (YEAR, 5), 10_000: (60, 10), 100_000: (14, 20)}
 DAYS_STORED, TICKETS_A_DAY = 60, 20  # before daily runs: more days than the look-back of surveys
 BATCHES_OF = (10_000, 100_000)  # for daily runs; a smaller account's are read in one batch, too
-NAMES = [entity.name for entity in ENTITIES]
+NAMES = [entity.name for entity in CORE]
 OF_A_BATCH = re.compile(r"(MERGE|INSERT)\b.*(_staging_|_sweep_position)", re.DOTALL)
 TEBIBYTE = 2**40
 
@@ -143,7 +143,7 @@ class Helpdesk:
         self.account = sandbox.account
         self.start = sandbox.account.now
         self.shop = Shop(sandbox.account, tickets_per_day=tickets_a_day)
-        made_of = Account(ENTITIES, start_date=self.start.date().isoformat())
+        made_of = Account(CORE, start_date=self.start.date().isoformat())
 
         @dg.asset(partitions_def=made_of.partitions, ins={"messages": dg.AssetIn(key=["gorgias", "ticket_messages"])})
         def downstream(messages: pd.DataFrame) -> None:
@@ -285,7 +285,7 @@ def config_of_looks() -> Mapping[str, Any]:
     ticket = account.create("tickets", customer=account.create("customers", name="Ana"))
     account.create("messages", ticket_id=ticket["id"])
     account.create("satisfaction_surveys", ticket_id=ticket["id"])
-    made_of = Account(ENTITIES, start_date=account.now.date().isoformat())
+    made_of = Account(CORE, start_date=account.now.date().isoformat())
     sensor, job = changes_sensor(made_of, LOOKS_EVERY), gorgias_job(made_of)
     with Sandbox(account) as sandbox, dg.DagsterInstance.ephemeral() as instance:
         resources = {
@@ -311,7 +311,7 @@ def requests_a_day(tickets: int) -> Counter[str]:
     shop, opened = Shop(account, tickets_per_day=tickets / MONTH), account.now
     for look in range(DAY // LOOKS_EVERY):
         shop.live(opened + DAY / 8 + look * LOOKS_EVERY)
-        for entity in read_by(ByDate, ENTITIES):
+        for entity in read_by(ByDate, CORE):
             kind = entity.path.removeprefix("/").replace("-", "_")
             for row in account.page(kind, Listing(entity.read.order, True, limit=1)).rows:
                 head = (shown := json.loads(row))[entity.read.order], shown["id"]

@@ -18,7 +18,7 @@ import dagster as dg
 
 from gorgias_assets.account import Account
 from gorgias_assets.assets import build_assets
-from gorgias_assets.entities import ENTITIES
+from gorgias_assets.entities import CORE
 from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
 from gorgias_assets.jobs import gorgias_job
 from gorgias_assets.overview.asset import build_overview
@@ -49,7 +49,7 @@ def megabytes(folder: Path) -> float:
 @contextmanager
 def job_of(first: datetime) -> Iterator[dg.JobDefinition]:
     """Yield the job of an account that has its first day then, and in which something happens on the last days."""
-    account, sandboxed = Account(ENTITIES, start_date=f"{first:%F}"), SandboxAccount(now=LAST - timedelta(days=5))
+    account, sandboxed = Account(CORE, start_date=f"{first:%F}"), SandboxAccount(now=LAST - timedelta(days=5))
     Shop(sandboxed, seed=1, tickets_per_day=20).live(until=LAST + timedelta(days=1))
     with Sandbox(sandboxed) as sandbox, tempfile.TemporaryDirectory() as folder:
         resources: dict[str, Any] = {

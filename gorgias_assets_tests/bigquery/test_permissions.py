@@ -15,7 +15,7 @@ import pytest
 from gorgias_assets.account import Account
 from gorgias_assets.checks.build import build_checks
 from gorgias_assets.columns import Column, Kind
-from gorgias_assets.entities import ENTITIES
+from gorgias_assets.entities import CORE
 from gorgias_assets.io_managers.bigquery import JOB_ID_PREFIX, GorgiasBigQueryIOManager
 from gorgias_assets.overview.asset import build_overview
 from gorgias_assets.warehouse.bigquery.jobs import Patience
@@ -71,7 +71,7 @@ def downstream() -> dg.AssetsDefinition:
     @dg.asset(
         key=["gorgias", "letters"],
         ins={"messages": dg.AssetIn(["gorgias", "ticket_messages"])},
-        partitions_def=Account(ENTITIES, start_date=FIRST_DAY).partitions,
+        partitions_def=Account(CORE, start_date=FIRST_DAY).partitions,
         backfill_policy=IN_ONE_RUN,
         metadata={"partition_expr": "created_datetime"},
     )
@@ -83,7 +83,7 @@ def downstream() -> dg.AssetsDefinition:
 
 def daily_run(project: Project, folder: Path, **arguments: Any) -> dg.ExecuteInProcessResult:
     """Materialize a day of the four assets, the overview and an asset that loads frames, with all checks."""
-    deployed = Account(ENTITIES, start_date=FIRST_DAY)
+    deployed = Account(CORE, start_date=FIRST_DAY)
     overview = build_overview(deployed, reports=str(folder))
     checks = build_checks(deployed, late_after=timedelta(days=10_000))
     return dg.materialize(

@@ -17,7 +17,7 @@ from gorgias_assets.checks.audits import Stored
 from gorgias_assets.checks.build import build_checks, freshness_keys
 from gorgias_assets.checks.verdicts import ERROR, Check, CheckContext, NothingToCheck, Verdict, table_checks
 from gorgias_assets.days import newest_materializations, unbroken_days
-from gorgias_assets.entities import CUSTOMERS, ENTITIES, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
+from gorgias_assets.entities import CORE, CUSTOMERS, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
 from gorgias_assets.entities.model import Entity, Parent, Whole
 from gorgias_assets.jobs import freshness_job, full_sweep_job, gorgias_job
 from gorgias_assets.metadata import began_at
@@ -36,7 +36,7 @@ TODAY = datetime.combine(NOW.date(), time(), UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 LATE_AFTER = timedelta(hours=6, minutes=30)
 LETTER = "Dear shop, my private letter"
-GORGIAS = Account(ENTITIES, start_date=FIRST_DAY)
+GORGIAS = Account(CORE, start_date=FIRST_DAY)
 CHECKS = build_checks(GORGIAS, late_after=LATE_AFTER)
 QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
@@ -91,14 +91,14 @@ def run(project: Project, job: str, **options: Any) -> dg.ExecuteInProcessResult
         jobs=[gorgias_job(GORGIAS), full_sweep_job(GORGIAS), freshness_job(GORGIAS, freshness_keys(GORGIAS))],
         resources=project.resources,
     )
-    config = {"gorgias_full_sweep": {"ops": {f"gorgias__{e.name}": {"config": {"full": True}} for e in ENTITIES}}}
+    config = {"gorgias_full_sweep": {"ops": {f"gorgias__{e.name}": {"config": {"full": True}} for e in CORE}}}
     return definitions.resolve_job_def(job).execute_in_process(
         instance=project.instance, run_config=QUIET | config.get(job, {}), **options
     )
 
 
 def check_of(entity: Entity, name: str) -> Check:
-    (check,) = [check for check in table_checks(entity, ENTITIES) if check.name == name]
+    (check,) = [check for check in table_checks(entity, CORE) if check.name == name]
     return check
 
 
@@ -110,7 +110,7 @@ def context_of(project: Project, entity: Entity, **about: Any) -> CheckContext:
     warehouse = project.engine.warehouse()
     fields: dict[str, Any] = {
         "account": GORGIAS,
-        "tables": {other.name: Stored(warehouse, Table("gorgias", other.name), other) for other in ENTITIES},
+        "tables": {other.name: Stored(warehouse, Table("gorgias", other.name), other) for other in CORE},
         "connect": project.resources["gorgias"].client,
         "instance": project.instance,
         "days": {key(ago): Window(TODAY - ago * DAY, TODAY - (ago - 1) * DAY) for ago in range(5, 0, -1)},
@@ -149,13 +149,13 @@ def test_the_sensors_may_leave_the_checks_out_and_an_operator_may_run_one_alone(
 def test_a_full_sweep_is_complete_when_it_has_come_to_the_end_of_the_list(spoilt: Project) -> None:
     spoilt.instance = dg.DagsterInstance.ephemeral()
     made = evaluations(run(spoilt, "gorgias_full_sweep", partition_key=key(2)))
-    assert [made[entity.name, "sweep_complete"].passed for entity in ENTITIES] == [True] * 4
+    assert [made[entity.name, "sweep_complete"].passed for entity in CORE] == [True] * 4
 
 
 def test_freshness_has_a_job_of_its_own_that_uses_neither_gorgias_nor_the_warehouse(shop: Sandbox, tmp_path) -> None:
     project, requested = Project(shop, tmp_path / "none.duckdb"), len(shop.requests)
     made = evaluations(run(project, "gorgias_freshness"))
-    assert sorted(made) == sorted((entity.name, "fresh") for entity in ENTITIES)
+    assert sorted(made) == sorted((entity.name, "fresh") for entity in CORE)
     assert not any(one.passed for one in made.values())
     assert len(shop.requests) == requested
 
@@ -185,7 +185,7 @@ def test_a_fifth_entity_has_its_checks_by_its_declaration() -> None:
     calls = replace(
         SATISFACTION_SURVEYS, name="calls", creation_event="call-created", parent=Parent("customers", "customer_id")
     )
-    made = build_checks(Account([*ENTITIES, calls]), late_after=LATE_AFTER)
+    made = build_checks(Account([*CORE, calls]), late_after=LATE_AFTER)
     assert {"ids_unique", "customers_exist", "events_agree"} <= names_of(made, "calls")
     alone = build_checks(Account([calls]), late_after=LATE_AFTER)
     assert names_of(alone, "calls") == {*names_of(made, "calls")} - {"customers_exist"}
@@ -300,7 +300,7 @@ SPOILT = {
 def test_a_check_fails_for_its_own_reason(spoilt: Project, entity, name, statement, sentence) -> None:
     spoilt.engine.execute(statement)
     context = context_of(spoilt, entity)
-    verdicts = {check.name: check.judge(context) for check in table_checks(entity, ENTITIES)}
+    verdicts = {check.name: check.judge(context) for check in table_checks(entity, CORE)}
     verdict = verdicts.pop(name)
     assert (verdict.passed, verdict.description) == (False, sentence)
     shown = [shown_in_the_ui(value) for value in verdict.metadata.values()]
@@ -651,7 +651,7 @@ def test_a_day_that_is_newer_than_the_one_that_is_due_is_fresh(stored: Project) 
 
 
 def test_no_day_is_late_before_the_first_one_has_to_be_there(stored: Project) -> None:
-    account = Account(ENTITIES, start_date=key(1))
+    account = Account(CORE, start_date=key(1))
     with dg.DagsterInstance.ephemeral() as instance:
         verdict = judge(stored, TICKETS, "fresh", instance=instance, account=account, now=TODAY + HOUR)
     assert (verdict.passed, verdict.description) == (True, "No day is due yet.")

@@ -13,7 +13,7 @@ from gorgias_assets.account import Account
 from gorgias_assets.checks.audits import TOLERATED_ROWS, Stored
 from gorgias_assets.checks.reconciliation import MOST_DAYS, events_agree
 from gorgias_assets.checks.verdicts import WARN, CheckContext, NothingToCheck, Verdict
-from gorgias_assets.entities import ENTITIES, TICKET_MESSAGES, TICKETS
+from gorgias_assets.entities import CORE, TICKET_MESSAGES, TICKETS
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account as SandboxAccount
@@ -84,7 +84,7 @@ def materialization(days_ago: int, began: datetime, entity: Entity = TICKETS) ->
 def compare(project: Project, entity: Entity, *days_ago: int, **about: Any) -> Verdict:
     days = {key(ago): Window(TODAY - ago * DAY, TODAY - (ago - 1) * DAY) for ago in days_ago or (3, 2, 1)}
     fields: dict[str, Any] = {
-        "account": Account(ENTITIES, start_date=FIRST_DAY),
+        "account": Account(CORE, start_date=FIRST_DAY),
         "tables": {entity.name: Stored(project.engine.warehouse(), Table("gorgias", entity.name), entity)},
         "connect": project.resources["gorgias"].client,
         "instance": project.instance,

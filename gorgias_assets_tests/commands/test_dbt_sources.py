@@ -16,12 +16,12 @@ from gorgias_assets.account import Account
 from gorgias_assets.assets import build_assets
 from gorgias_assets.columns import ADDED_COLUMNS
 from gorgias_assets.commands.dbt_sources import dbt_sources
-from gorgias_assets.entities import ENTITIES, TICKETS
+from gorgias_assets.entities import CORE, TICKETS
 from gorgias_assets.io_managers.from_uri import io_manager_from_uri
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets_tests.dbt import DBT, PYTHON, REPOSITORY, missing
 
-EU = Account(ENTITIES, "gorgias_eu", table_names={"tickets": "helpdesk_tickets"})
+EU = Account(CORE, "gorgias_eu", table_names={"tickets": "helpdesk_tickets"})
 BIGQUERY = "bigquery://shop?dataset=support"
 MODELS = {
     "tickets_per_channel": "select channel, count(*) as tickets from {{ source('gorgias_eu', 'tickets_live') }} "
@@ -55,7 +55,7 @@ def test_a_source_is_an_account_and_its_tables_are_entities_and_their_views_with
         ("ticket_messages", None),
     ]
     keys = [table["config"]["meta"]["dagster"]["asset_key"] for table in source["tables"]]
-    assert keys == [["gorgias_eu", entity.name] for entity in ENTITIES for _ in ("table", "view")]
+    assert keys == [["gorgias_eu", entity.name] for entity in CORE for _ in ("table", "view")]
 
 
 def test_in_bigquery_the_source_is_a_dataset_of_the_project_and_no_credentials_are_needed():
@@ -107,7 +107,7 @@ def test_the_command_writes_the_sources_of_the_deployment_to_a_file_or_prints_th
     printed = capsys.readouterr().out
     assert printed == (tmp_path / "gorgias.yml").read_text()
     (source,) = yaml.safe_load(printed)["sources"]
-    assert (source["name"], len(source["tables"])) == ("gorgias", 2 * len(ENTITIES))
+    assert (source["name"], len(source["tables"])) == ("gorgias", 2 * len(CORE))
 
 
 @pytest.fixture

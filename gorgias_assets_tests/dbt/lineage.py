@@ -15,7 +15,7 @@ from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
 
 from gorgias_assets.account import Account
 from gorgias_assets.assets import build_assets
-from gorgias_assets.entities import ENTITIES
+from gorgias_assets.entities import CORE
 from gorgias_assets.resources import GorgiasResource
 
 DBT = str(Path(sys.executable).parent / "dbt")
@@ -28,7 +28,7 @@ def main(folder: Path) -> dict[str, Any]:
     def models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
         yield from dbt.cli(["build"], context=context).stream()
 
-    ours = build_assets(Account(ENTITIES, "gorgias_eu"))
+    ours = build_assets(Account(CORE, "gorgias_eu"))
     resources = {"dbt": DbtCliResource(project, dbt_executable=DBT), "gorgias_eu": GorgiasResource(uri="")}
     graph = dg.Definitions([*ours, models], resources=resources).resolve_asset_graph()
     result = dg.materialize(

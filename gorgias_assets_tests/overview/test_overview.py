@@ -16,7 +16,7 @@ from PIL import Image
 from upath import UPath
 
 from gorgias_assets.account import Account
-from gorgias_assets.entities import ENTITIES
+from gorgias_assets.entities import CORE
 from gorgias_assets.overview import report
 from gorgias_assets.overview.asset import NEEDS, build_overview
 from gorgias_assets.overview.measures import KEYS, MEASURES
@@ -160,7 +160,7 @@ SITUATIONS = (
 
 def overview(project: Project, reports: Path, first: str, last: str) -> dg.ExecuteInProcessResult:
     """Materialize the overview alone."""
-    asset = build_overview(Account(ENTITIES, start_date=FIRST_DAY), reports=str(reports))
+    asset = build_overview(Account(CORE, start_date=FIRST_DAY), reports=str(reports))
     return dg.materialize(
         [*project.assets, asset],
         selection=[asset],
@@ -454,7 +454,7 @@ def test_an_account_in_which_nothing_has_happened_has_a_picture_too(project, tmp
 
 
 def test_every_column_is_defined_before_the_first_run():
-    (spec,) = build_overview(Account(ENTITIES)).specs
+    (spec,) = build_overview(Account(CORE)).specs
     columns = spec.metadata["dagster/column_schema"].columns
     assert [column.name for column in columns] == [*KEYS, *(measure.name for measure in MEASURES)]
     assert all(column.description and column.type for column in columns)
@@ -462,6 +462,6 @@ def test_every_column_is_defined_before_the_first_run():
 
 
 def test_it_is_made_of_its_three_entities_alone():
-    asset = build_overview(Account(ENTITIES, "shop"))
+    asset = build_overview(Account(CORE, "shop"))
     assert asset.key == dg.AssetKey(["shop", "overview"])
     assert asset.asset_deps[asset.key] == {dg.AssetKey(["shop", name]) for name in NEEDS}

@@ -14,7 +14,7 @@ from dagster._serdes import serialize_value
 
 from gorgias_assets.account import Account as DagsterAccount
 from gorgias_assets.assets import build_assets
-from gorgias_assets.entities import CUSTOMERS, ENTITIES, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
+from gorgias_assets.entities import CORE, CUSTOMERS, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
 from gorgias_assets.jobs import full_sweep_job
@@ -101,7 +101,7 @@ def counts(result: dg.ExecuteInProcessResult, entity: Entity) -> tuple[int, ...]
 # When nothing can be gone
 
 
-@pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
+@pytest.mark.parametrize("entity", CORE, ids=lambda entity: entity.name)
 def test_a_first_backfill_and_its_replay_look_for_nothing_and_request_no_event(project, account, sandbox, entity):
     create(account, entity, 250)
     for _ in range(2):
@@ -111,7 +111,7 @@ def test_a_first_backfill_and_its_replay_look_for_nothing_and_request_no_event(p
 
 
 def test_a_later_day_requests_events_of_tickets_and_customers_once_and_none_of_other_rows(project, account, sandbox):
-    for entity in ENTITIES:
+    for entity in CORE:
         create(account, entity)
         newer_page(account, entity)
     project.materialize(DAY)
@@ -606,7 +606,7 @@ def test_the_view_of_living_rows_can_be_read_in_a_file_named_as_the_schema_is(sa
         assert len(connection.execute("SELECT * FROM shop.gorgias.tickets_live").fetchall()) == 2
 
 
-@pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
+@pytest.mark.parametrize("entity", CORE, ids=lambda entity: entity.name)
 def test_the_view_of_living_rows_has_the_table_s_columns_but_those_of_gone_rows(project, account, entity):
     create(account, entity)
     project.materialize(DAY, select=[entity.name])
@@ -664,7 +664,7 @@ def test_a_table_from_before_gone_rows_were_found_keeps_its_rows_and_is_brought_
 
 
 def shop(start_date: str) -> DagsterAccount:
-    return DagsterAccount(ENTITIES, start_date=start_date)
+    return DagsterAccount(CORE, start_date=start_date)
 
 
 def run_full_sweep(project: Project, tags: dict[str, str]) -> dg.ExecuteInProcessResult:
@@ -727,7 +727,7 @@ def test_a_full_sweep_repairs_what_gorgias_does_not_show_as_a_change_and_marks_a
     account.advance(timedelta(days=1))
     (request,) = tick(FIRST_DAY, account.now).run_requests
     result = run_full_sweep(project, dict(request.tags))
-    for entity in ENTITIES:
+    for entity in CORE:
         rows = project.table(entity)
         assert {row_id: rows[row_id] for row_id in project.live_rows(entity)} == project.live_rows(entity), entity.name
         assert living(project, entity) == project.live_rows(entity).keys(), entity.name
@@ -740,7 +740,7 @@ def test_a_full_sweep_repairs_what_gorgias_does_not_show_as_a_change_and_marks_a
 
 
 def test_a_full_sweep_requests_no_event_and_reads_each_list_once(project, account, sandbox):
-    for entity in ENTITIES:
+    for entity in CORE:
         create(account, entity, 250)
     project.materialize(DAY)
     sandbox.requests.clear()
@@ -748,7 +748,7 @@ def test_a_full_sweep_requests_no_event_and_reads_each_list_once(project, accoun
     first_pages = [request for request in sandbox.requests if "cursor" not in request.params]
     assert events_calls(sandbox) == 0
     assert {request.params["order_by"] for request in first_pages} <= {"created_datetime:desc", "created_datetime:asc"}
-    assert len(sandbox.requests) == len(ENTITIES) * 4  # three pages, and a look at the list's end
+    assert len(sandbox.requests) == len(CORE) * 4  # three pages, and a look at the list's end
 
 
 def test_a_full_sweep_refreshes_rows_outside_of_its_window_and_adds_none(project, account):

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import pytest
 
 from gorgias_assets.api.budget import Budget, Clock
-from gorgias_assets.entities import ENTITIES, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
+from gorgias_assets.entities import CORE, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
@@ -33,7 +33,7 @@ OPENED = datetime(2025, 3, 1, tzinfo=UTC)
 CLOSED = datetime(2025, 5, 10, tzinfo=UTC)
 OLD_DAY = "2025-03-20"
 MICROSECOND = timedelta(microseconds=1)
-each_entity = pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
+each_entity = pytest.mark.parametrize("entity", CORE, ids=lambda entity: entity.name)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_the_switch_turns_it_off_and_the_rows_are_the_same(shop, entity):
 
 def test_a_day_before_the_first_row_is_empty_for_a_few_calls(shop):
     early = datetime(2025, 2, 1, tzinfo=UTC)
-    for entity in ENTITIES:
+    for entity in CORE:
         shop.sandbox.requests.clear()
         sweep = shop.resources["gorgias"].sweep(entity, early, early + timedelta(days=1))
         assert sum(touched(batch).num_rows for batch in sweep.batches()) == 0

@@ -18,7 +18,7 @@ import pytest
 from dagster._serdes import serialize_value
 
 from gorgias_assets.api.client import Rejected, Unavailable, Untrusted
-from gorgias_assets.entities import CUSTOMERS, ENTITIES, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
+from gorgias_assets.entities import CORE, CUSTOMERS, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
@@ -124,7 +124,7 @@ def test_a_backfill_of_the_whole_history_is_one_run_of_a_call_per_hundred_rows(t
     with Sandbox(account) as sandbox:
         project = Project(sandbox, tmp_path / "warehouse.duckdb")
         project.materialize(FIRST_DAY, LAST_DAY)
-        for entity in ENTITIES:
+        for entity in CORE:
             calls = [request for request in sandbox.requests if request.path == "/api" + entity.path]
             least = ceil(account.count(kind(entity)) / 100)
             assert least <= len(calls) <= least + 1, entity.name

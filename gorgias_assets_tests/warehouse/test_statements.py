@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 import time_machine
 
-from gorgias_assets.entities import ENTITIES, TICKETS
+from gorgias_assets.entities import CORE, TICKETS
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.sandbox.account import Account as SandboxAccount
 from gorgias_assets.sandbox.faults import Fault
@@ -318,12 +318,12 @@ def changed_by(bigquery: BigQueryProject, project: Project, entity: Entity, day:
 @pytest.mark.soak
 def test_in_bigquery_no_two_assets_change_the_same_table_even_if_rows_are_gone(project_on_bigquery, account):
     project, bigquery = project_on_bigquery
-    for entity in ENTITIES:
+    for entity in CORE:
         create(account, entity, 3)
     project.materialize(FIRST_RUN)
-    for entity in ENTITIES:
+    for entity in CORE:
         remove(account, entity, [create(account, entity, 1)[0] - 1])
-    changed = {entity.name: changed_by(bigquery, project, entity, FIRST_RUN) for entity in ENTITIES}
+    changed = {entity.name: changed_by(bigquery, project, entity, FIRST_RUN) for entity in CORE}
     for name, tables in changed.items():
         assert {name, f"_sweep_positions_{name}", f"_gone_candidates_{name}"} <= tables
     cascaded = {"tickets": {"ticket_messages"}}  # a deleted ticket's messages are gone with it

@@ -1,0 +1,52 @@
+"""The people who answer: agents, bots among them, and their teams."""
+
+from gorgias_assets.entities.model import Entity, Whole, boolean, integer, json, moment, string
+
+USERS = Entity(
+    name="users",
+    path="/users",
+    grain="One row per user of the helpdesk: agents, and the bots of apps and of Gorgias.",
+    read=Whole(),
+    group="reference",
+    is_optional=True,
+    columns=(
+        integer("id", "Gorgias's id of the user; customers' ids come from the same sequence."),
+        boolean("active", "Whether the user may log in."),
+        string("bio", "What the user wrote about themselves.", private=True),
+        moment("created_datetime", "When the user was created."),
+        string("country", "Country, ISO 3166-1 alpha-2."),
+        moment("deactivated_datetime", "When the user was deactivated."),
+        string("email", "E-mail address; of a bot, that of its app.", private=True),
+        string("external_id", "Id of the user in another system."),
+        string("firstname", "First name.", private=True),
+        string("lastname", "Last name.", private=True),
+        boolean("has_password", "Whether the user logs in with a password."),
+        boolean("has_2fa_enabled", "Whether the user's log-in has a second factor."),
+        string("language", "Language of the helpdesk's pages, ISO 639-1."),
+        json("meta", "Where the name came from, profile picture, time of the last phone call and the like."),
+        string("name", "Full name.", private=True),
+        json("role", "Role: {name}, of which bot is one, and agent is called Lead in the helpdesk."),
+        string("timezone", "IANA time zone."),
+        moment("updated_datetime", "When the user last changed."),
+        string("client_id", "The app that a bot belongs to."),
+        string("uri", "URL of the user in the API."),
+    ),
+)
+
+TEAMS = Entity(
+    name="teams",
+    path="/teams",
+    grain="One row per team of users.",
+    read=Whole(),
+    group="reference",
+    is_optional=True,
+    columns=(
+        integer("id", "Gorgias's id of the team."),
+        string("uri", "Path of the team in the API."),
+        string("name", "Name."),
+        string("description", "Description."),
+        json("decoration", "Emoji: {emoji}."),
+        json("members", "Members as of the reading: [{id, name, email, meta}]."),
+        moment("created_datetime", "When the team was created."),
+    ),
+)

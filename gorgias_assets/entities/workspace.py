@@ -1,0 +1,168 @@
+"""What an account is set up with: integrations, saved views, widgets, settings, and the account itself."""
+
+from gorgias_assets.columns import Harmless
+from gorgias_assets.entities.model import Entity, Whole, boolean, integer, json, moment, string
+
+INTEGRATIONS = Entity(
+    name="integrations",
+    path="/integrations",
+    grain="One row per integration: a mailbox, a shop, a phone number, a chat, an app …",
+    read=Whole(),
+    group="reference",
+    is_optional=True,
+    columns=(
+        integer("id", "Gorgias's id of the integration."),
+        moment("created_datetime", "When the integration was created."),
+        moment("deactivated_datetime", "When the integration was deactivated."),
+        json("decoration", "How it looks, a chat's for example."),
+        string("description", "Description."),
+        json(
+            "http",
+            "Of an HTTP integration nothing is kept, since its URL, headers and form may hold tokens; {} "
+            "where there is one.",
+            Harmless(),
+        ),
+        moment("locked_datetime", "When the integration was locked."),
+        json(
+            "meta",
+            "Kept are address, of a mailbox, and shop_name, of a shop; all else may hold tokens and is withheld.",
+            Harmless(frozenset({"address", "shop_name"})),
+        ),
+        string("name", "Name."),
+        string("type", "email, gmail, outlook, shopify, gorgias_chat, phone, http, app … An open list."),
+        moment("updated_datetime", "When the integration last changed, also if Gorgias verified a mailbox."),
+        json("user", "Who made it: {id}."),
+        string("uri", "Path of the integration in the API."),
+        string("application_id", "The app that it belongs to."),
+        boolean("managed", "Whether Gorgias manages it."),
+        integer("business_hours_id", "Its business hours, if not those of the account."),
+    ),
+)
+
+SAVED_VIEWS = Entity(
+    name="views",
+    path="/views",
+    grain="One row per saved view of tickets or customers, as the key's user sees them.",
+    read=Whole(),
+    left_out=("filters_ast",),
+    group="reference",
+    is_optional=True,
+    columns=(
+        integer("id", "Gorgias's id of the view."),
+        string("category", "system or user."),
+        moment("created_datetime", "When the view was created."),
+        moment("deactivated_datetime", "When it was deactivated, for a tag or an integration that is gone."),
+        json("decoration", "How it looks, such as {emoji}."),
+        json("fields", "Columns that it shows: [name]."),
+        string("filters", "Its condition. The parse tree of it, filters_ast, is left out.", private=True),
+        string("name", "Name."),
+        string("order_by", "The field that it is ordered by."),
+        string("order_dir", "asc or desc."),
+        string("search", "Text that it searches for.", private=True),
+        json("shared_with_teams", "Teams that see it."),
+        json("shared_with_users", "Users who see it."),
+        integer("section_id", "The section of the menu that it is in."),
+        string("slug", "Name in URLs."),
+        string("type", "ticket-list or customer-list."),
+        string("uri", "Path of the view in the API."),
+        string("visibility", "public, shared or private."),
+    ),
+)
+
+WIDGETS = Entity(
+    name="widgets",
+    path="/widgets",
+    grain="One row per widget: a part of the sidebar beside a ticket or a customer.",
+    read=Whole(),
+    group="reference",
+    is_optional=True,
+    columns=(
+        integer("id", "Gorgias's id of the widget."),
+        string("context", "Where it is shown: ticket, customer or user."),
+        moment("created_datetime", "When the widget was created."),
+        moment("deactivated_datetime", "When the widget was deactivated."),
+        integer("integration_id", "The integration whose data it shows."),
+        string("app_id", "The app whose data it shows."),
+        integer("order", "Its place in the sidebar."),
+        json("template", "Its layout: {type, widgets}."),
+        string("type", "Where its data comes from: shopify, http, custom …"),
+        moment("updated_datetime", "When the widget last changed."),
+        string("uri", "Path of the widget in the API."),
+    ),
+)
+
+ACCOUNT = Entity(
+    name="account",
+    path="/account",
+    grain="One row per account: the one whose tables these are.",
+    read=Whole(order_by="", has_pages=False, id_from="domain"),
+    group="reference",
+    is_optional=True,
+    columns=(
+        integer("id", "Made of the domain, since Gorgias gives the account no id: 63 bits of its SHA-256."),
+        moment("created_datetime", "When the account was created."),
+        json("current_subscription", "Plan: {plan, start_datetime, status, trial_start_datetime, trial_end_datetime}."),
+        moment("deactivated_datetime", "When the account was deactivated."),
+        string("domain", "The subdomain of gorgias.com."),
+        json("meta", "The company's domain and the like."),
+        json("settings", "Nothing is kept, since it repeats account_settings, secrets included.", Harmless()),
+        json("status", "State: {status}."),
+    ),
+)
+
+ACCOUNT_SETTINGS = Entity(
+    name="account_settings",
+    path="/account/settings",
+    grain="One row per group of the account's settings, such as its business hours.",
+    read=Whole(order_by="", has_pages=False),
+    group="reference",
+    is_optional=True,
+    columns=(
+        integer("id", "Gorgias's id of the settings."),
+        string("type", "business-hours, satisfaction-surveys, auto-merge, ticket-assignment …"),
+        json(
+            "data",
+            "The settings, by type. Those of access, which may hold secrets, and of types that are not known are "
+            "withheld.",
+            Harmless(
+                by="type",
+                whole=frozenset(
+                    {
+                        "agent-costs",
+                        "auto-merge",
+                        "auto-split",
+                        "business-hours",
+                        "default-integration",
+                        "satisfaction-surveys",
+                        "ticket-assignment",
+                        "views-ordering",
+                        "views-visibility",
+                    }
+                ),
+            ),
+        ),
+    ),
+)
+
+METRIC_CARDS = Entity(
+    name="metric_cards",
+    path="/metric-cards",
+    grain="One row per metric of Gorgias's statistics: its definition and formula.",
+    read=Whole(order_by="", has_pages=False, id_from="slug"),
+    group="reference",
+    is_optional=True,
+    columns=(
+        integer("id", "Made of the slug, since Gorgias gives metrics no id: 63 bits of its SHA-256."),
+        string("slug", "Name in URLs."),
+        string("category", "Category."),
+        string("title", "Name."),
+        string("status", "published or deprecated."),
+        string("definition_revised_at", "When its definition was last revised."),
+        json("public", "Definition: {definition, formula, computation_logic}."),
+        json("api", "How the API calculates it: {scope, measures, dimensions, filters}."),
+        json("aliases", "Other names."),
+        json("related", "Related metrics: [{slug, url}]."),
+        json("replaces", "Metrics that it replaces: [{slug, url}]."),
+        json("used_in_reports", "Reports that show it."),
+    ),
+)
