@@ -94,7 +94,7 @@ def definitions_of(account: Account, settings: Settings, automation: Automation 
     account = replace(account, place=io_manager.place())
     late = late_after(settings.daily_at, settings.timezone)
     overviews = _overviews(account, settings)
-    assets = [*build_assets(account, retry_policy=RETRIES), *overviews]
+    assets = [*build_assets(account, retry_policy=RETRIES, late_after=late), *overviews]
     made = dg.Definitions(
         assets=[_with_condition(asset, settings) for asset in assets] if automation == "conditions" else assets,
         asset_checks=build_checks(account, late_after=late),

@@ -174,6 +174,12 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
         expects = Expects(self.account().domain, account_changed, believe_absence)
         return Snapshot(entity, connect, max_lookups=self.max_lookups, owned=owned, expects=expects)
 
+    def filtered(self, entity: Entity[Any], start: datetime, end: datetime, **options: Any) -> Any:
+        raise NotImplementedError
+
+    def unordered(self, entity: Entity[Any], start: datetime, end: datetime, **options: Any) -> Any:
+        raise NotImplementedError
+
     def _impatient_client(self, budget: Budget | None = None) -> GorgiasClient:
         return self.client(min(_TICK_PATIENCE_SECONDS, self.patience_minutes * 60), budget)
 

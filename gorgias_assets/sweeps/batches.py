@@ -102,6 +102,10 @@ class Reader(ABC, Generic[WayT]):
     def share_done(self) -> float:
         """The share that has been read, from 0 to 1."""
 
+    def peek(self) -> str | None:
+        """Return why the account lacks the list; None if it has it."""
+        return None
+
     def resume(self, position: str) -> bool:  # noqa: ARG002, for readers that resume
         """Continue from a position of an earlier attempt. Return False, and begin anew, if that is impossible."""
         return False

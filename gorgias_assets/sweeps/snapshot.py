@@ -1,11 +1,13 @@
 """A snapshot: one reading of a small list as a whole."""
 
+import re
 from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
 
 import pyarrow as pa
 
+from gorgias_assets.api.client import Rejected
 from gorgias_assets.entities.model import Whole
 from gorgias_assets.sweeps.batches import Pages, Reader
 from gorgias_assets.sweeps.rows import type_rows
@@ -16,6 +18,23 @@ class Snapshot(Reader[Whole]):
     """All rows of `entity`. An interrupted snapshot begins anew: it is a few pages long."""
 
     key = "whole list"
+
+    _fetched: list[tuple[pa.Table, int]] | None = None
+
+    def peek(self) -> str | None:
+        """Return why the account lacks the list; None if it has it."""
+        try:
+            self.fetch()
+        except Rejected as error:
+            if self.progress.pages == 0 and re.search("status 40[34]", str(error)):
+                return str(error)
+            raise
+        return None
+
+    def fetch(self) -> None:
+        """Read all pages into memory."""
+        if self._fetched is None:
+            self._fetched = list(self._pages(lambda: None))
 
     @property
     def share_done(self) -> float:
@@ -31,6 +50,9 @@ class Snapshot(Reader[Whole]):
         return {order: dict.fromkeys(("required", "read_to") if self.progress.complete else ("required",))}
 
     def _pages(self, on_page: Callable[[], object]) -> Pages:
+        if self._fetched is not None:
+            yield from self._fetched
+            return
         progress = self.progress
         with closing(self.connect()) as client:
             for page in client.pages(self.entity.path, order_by=self.entity.read.order_by):
