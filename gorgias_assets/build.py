@@ -16,7 +16,7 @@ from gorgias_assets.assets import build_assets
 from gorgias_assets.automation import conditions_sensor, day_is_over
 from gorgias_assets.checks.build import build_checks, freshness_keys
 from gorgias_assets.entities import CORE, entities_named
-from gorgias_assets.entities.model import Entity
+from gorgias_assets.entities.model import ByFilter, Entity, read_by
 from gorgias_assets.io_managers.from_uri import io_manager_from_uri
 from gorgias_assets.jobs import freshness_job, full_sweep_job, gorgias_job
 from gorgias_assets.overview.asset import NEEDS, build_overview
@@ -96,7 +96,9 @@ def definitions_of(account: Account, settings: Settings, automation: Automation 
     overviews = _overviews(account, settings)
     assets = [*build_assets(account, retry_policy=RETRIES, late_after=late), *overviews]
     made = dg.Definitions(
-        assets=[_with_condition(asset, settings) for asset in assets] if automation == "conditions" else assets,
+        assets=[_with_condition(asset, account, settings) for asset in assets]
+        if automation == "conditions"
+        else assets,
         asset_checks=build_checks(account, late_after=late),
         jobs=[gorgias_job(account), full_sweep_job(account), freshness_job(account, freshness_keys(account))],
         sensors=_alerts(account, settings),
@@ -114,16 +116,19 @@ def definitions_of(account: Account, settings: Settings, automation: Automation 
     )
 
 
-def _with_condition(asset: dg.AssetsDefinition, settings: Settings) -> dg.AssetsDefinition:
+def _with_condition(asset: dg.AssetsDefinition, account: Account, settings: Settings) -> dg.AssetsDefinition:
     """Have days requested once they are over, unless the asset was given a condition of its own."""
-    condition = day_is_over(
-        f"{settings.daily_at.minute} {settings.daily_at.hour} * * *",
-        settings.timezone.key,
-        horizon_days=settings.gaps_days,
-    )
-    return asset.map_asset_specs(
-        lambda spec: spec if spec.automation_condition else spec.replace_attributes(automation_condition=condition)
-    )
+    kept = {account.key_of(entity): entity.read.kept.days - 1 for entity in read_by(ByFilter, account.entities)}
+
+    def with_condition(spec: dg.AssetSpec) -> dg.AssetSpec:
+        condition = day_is_over(
+            f"{settings.daily_at.minute} {settings.daily_at.hour} * * *",
+            settings.timezone.key,
+            horizon_days=min(settings.gaps_days, kept.get(spec.key, settings.gaps_days)),
+        )
+        return spec if spec.automation_condition else spec.replace_attributes(automation_condition=condition)
+
+    return asset.map_asset_specs(with_condition)
 
 
 def _always(account: Account, settings: Settings, late: timedelta) -> dg.Definitions:
