@@ -6,7 +6,7 @@ A load that is interrupted at any point leaves a state that a shorter one could 
 reader resumes from the position that was saved with the last batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from gorgias_assets.api.clock import NOTABLE, difference
 from gorgias_assets.display import shown_counts
-from gorgias_assets.entities.model import ByDate
+from gorgias_assets.entities.model import Whole
 from gorgias_assets.missing import Deletions, find_gone
 from gorgias_assets.sweeps.batches import Reader
 from gorgias_assets.warehouse.tables import (
@@ -100,6 +100,7 @@ def load(
         "API calls"
     )
     _warn_of_extra_fields(reader, log)
+    _say_what_is_withheld(reader, log)
     _warn_of_clock(reader, log)
     return loaded
 
@@ -119,7 +120,7 @@ def _state(reader: Reader[Any], warehouse: Warehouse, table: Table, windows: Seq
 
 def _touch_fields(reader: Reader[Any]) -> Sequence[str]:
     read = reader.entity.read
-    return read.touch_fields if isinstance(read, ByDate) else ()
+    return () if isinstance(read, Whole) else read.touch_fields
 
 
 def _account_to_note(reader: Reader[Any], known: str | None, table: Table) -> str | None:
@@ -207,5 +208,18 @@ def _warn_of_extra_fields(reader: Reader[Any], log: Logger) -> None:
         log.warning(
             f"{reader.entity.name}: Gorgias sent undeclared fields, or values that do not fit their column; they are "
             "kept in _extra, or as text in their own column: "
-            f"{', '.join(f'{name} ({count:,} rows)' for name, count in fields.items())}."
+            f"{_by_name(fields)}."
         )
+
+
+def _say_what_is_withheld(reader: Reader[Any], log: Logger) -> None:
+    fields = shown_counts(dict(sorted(reader.progress.withheld.items())))
+    if fields:
+        log.info(
+            f"{reader.entity.name}: these may hold secrets, and all of them that is not declared as harmless is "
+            f"withheld: {_by_name(fields)}."
+        )
+
+
+def _by_name(fields: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({count:,} rows)" for name, count in fields.items())

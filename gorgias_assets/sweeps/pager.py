@@ -110,7 +110,7 @@ class Pager:
 
     def _ordered(self, page: Page, order: str) -> OrderedPage:
         """Type the page's rows, and verify their order. The parsed rows are freed."""
-        rows = type_rows(page.rows, self.entity.columns, page.requested_at)
+        rows = type_rows(page.rows, self.entity.columns, page.requested_at, self.entity.left_out)
         page.rows.clear()
         keys = rows.table[order].combine_chunks().drop_null()
         times = keys.cast(pa.int64()).to_pylist()  # microseconds
@@ -131,7 +131,7 @@ class Pager:
         with self.position.lock:
             self.progress.rows_in_order += page.rows.table.num_rows - without_order
             self.progress.rows_without_order += without_order
-            self.progress.extra_fields += page.rows.extra_fields
+            self.progress.count_fields(page.rows)
         return min(filter(None, (page.last, last)), default=None)
 
     def _out_of_order(self, order: str) -> Untrusted:

@@ -56,11 +56,11 @@ class Snapshot(Reader[Whole]):
         progress = self.progress
         with closing(self.connect()) as client:
             for page in client.pages(self.entity.path, order_by=self.entity.read.order_by):
-                rows = type_rows(page.rows, self.entity.columns, page.requested_at)
+                rows = type_rows(page.rows, self.entity.columns, page.requested_at, self.entity.left_out)
                 page.rows.clear()  # frees memory
                 progress.count_page(page, rows.table.num_rows)
                 progress.rows_touched += rows.table.num_rows
-                progress.extra_fields += rows.extra_fields
+                progress.count_fields(rows)
                 on_page()
                 flag = pa.repeat(True, rows.table.num_rows)
                 yield rows.table.append_column(IS_TOUCHED, flag), page.size
