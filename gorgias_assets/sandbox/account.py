@@ -160,7 +160,7 @@ class Account:
         """
         with self.lock:
             of = KINDS[kind]
-            row = self._numbered(of, {"id": self._next_id(of), **of.blank, **_plain(self._moments(of) | fields)})
+            row = self._numbered(of, {**of.blank_of(self._next_id(of)), **_plain(self._moments(of) | fields)})
             if of.uri:
                 row.setdefault("uri", of.uri.format_map({**row, "domain": self.domain}))
             self._rows.put(of, row)
