@@ -77,7 +77,6 @@ class Account:
     ) -> None:
         self.domain, self.email, self.api_key = domain, email, api_key
         self.lock = threading.RLock()
-        self.opened = now
         self.habits = Habits()
         self._now = now
         self._rows = Rows()
@@ -283,6 +282,7 @@ class Account:
                 self._rows.repoint("person" if of is CUSTOMERS else "tag", source_id, into_id)
             self._rows.remove(of, source_id)
             if of is TAGS:
+                self._uses[kind, into_id] += source["usage"] + self._uses.pop((kind, source_id), 0)
                 self._tell(of, source, ("merged", None))
             else:
                 self._merged[kind, source_id] = into_id
