@@ -82,6 +82,8 @@ class Filtered(Reader[ByFilter]):
         since = max(earlier.first_answer_at - OVERLAP, self.window.start)
         if since < self.window.end:
             earlier.spans.append(Span(self.entity.read.field, self.window.end, since, is_again=True))
+        if not earlier.spans:
+            return False
         self.resumed_from = earlier.furthest or self.window.start
         self.position = earlier
         return True

@@ -74,7 +74,7 @@ class UnorderedSweep(Reader[Unordered]):
     def resume(self, position: str) -> bool:
         """Continue from a position of an earlier attempt."""
         earlier = Position.of_earlier(position)
-        if earlier is None or not earlier.furthest:
+        if earlier is None or not earlier.furthest or not earlier.spans:
             return False
         self.position, self.resumed_from = earlier, earlier.furthest
         return True
@@ -92,39 +92,44 @@ class UnorderedSweep(Reader[Unordered]):
         return Position([Span(self.entity.read.field, None, None if self.is_full else self.window.start - MARGIN)])
 
     def _pages(self, on_page: Callable[[], object]) -> Pages:
-        """Read the list. A rejected cursor costs calls, and no rows: the list is read again from its beginning."""
+        """Read the list. A cursor that is rejected, or leads nowhere, costs calls, and no rows: reading begins anew."""
         refused_after: int | None = None  # pages
         with closing(self.connect()) as client:
-            while True:
+            while self.position.spans:
                 pages = 0
                 try:
-                    for page in self._chain(client, on_page):
+                    for page in self._chain(client, self.position.spans[0], on_page):
                         pages += 1
                         yield page
-                    break
                 except CursorRefused as refused:
                     self.progress.count_refusal(refused)
                     if refused_after is not None and pages <= refused_after:
                         raise
                     refused_after = pages
-                    self.position, self.resumed_from = self._beginning(), None
+                    self._begin_anew()
         self.progress.complete = True
 
-    def _chain(self, client: GorgiasClient, on_page: Callable[[], object]) -> Pages:
+    def _chain(self, client: GorgiasClient, span: Span, on_page: Callable[[], object]) -> Pages:
         """Read what is left of the list by one chain of cursors, until nothing older can be of the window."""
-        for span in list(self.position.spans):
-            cursor = span.cursor
-            first = self._take_peeked() if cursor is None else None
-            for page in client.pages(self.entity.path, order_by="", cursor=cursor, first=first):
-                self.position.answered(page)
-                size, cursor = page.size, page.next_cursor
-                rows = self._typed(page)
-                is_last = self._observe(span, rows.table[span.order]) or cursor is None
-                self.position.advance(span, cursor, self.progress.reached, is_last)
-                on_page()
-                yield self._flagged(rows, is_touched(rows, self.entity.read.touch_fields, self.window)), size
-                if is_last:
-                    break
+        old = cursor = span.cursor
+        first = self._take_peeked() if old is None else None
+        for page in client.pages(self.entity.path, order_by="", cursor=cursor, first=first):
+            if cursor == old and old is not None and not page.rows and page.next_cursor is None:
+                self.progress.count(page)
+                self._begin_anew()
+                return
+            self.position.answered(page)
+            cursor = page.next_cursor
+            rows = self._typed(page)
+            is_last = self._observe(span, rows.table[span.order]) or cursor is None
+            self.position.advance(span, cursor, self.progress.reached, is_last)
+            on_page()
+            yield self._flagged(rows, is_touched(rows, self.entity.read.touch_fields, self.window)), page.size
+            if is_last:
+                return
+
+    def _begin_anew(self) -> None:
+        self.position, self.resumed_from = self._beginning(), None
 
     def _first_page(self, client: GorgiasClient) -> Page:
         return client.page(self.entity.path, order_by="")
