@@ -23,7 +23,7 @@ from gorgias_assets.loading import Loaded, load
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.settings import Settings
 from gorgias_assets.sweeps.batches import Reader
-from gorgias_assets.sweeps.sweep import OVERLAP
+from gorgias_assets.sweeps.position import OVERLAP
 from gorgias_assets.warehouse.tables import Table, WarehouseError
 from gorgias_assets.warehouse.warehouse import Warehouse
 from gorgias_assets.windows import Window
