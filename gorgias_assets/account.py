@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from gorgias_assets.entities.model import ByDate, Entity, read_by
+from gorgias_assets.entities.model import ByDate, ByFilter, Daily, Entity, Unordered, Whole, read_by
 from gorgias_assets.io_managers.merging import MergingIOManager
 from gorgias_assets.io_managers.place import Place
 from gorgias_assets.partitions import daily_partitions
@@ -16,6 +16,10 @@ from gorgias_assets.warehouse.tables import Table
 OVERVIEW = "overview"
 ACCOUNT_TAG = "gorgias/account"  # of all assets, with the account's name
 
+# Pools, after the account's name: an instance may limit how many of their steps run at once (deploy/dagster.yaml).
+API_POOL = "api"  # steps that call Gorgias, which paces itself
+WAREHOUSE_POOL = "warehouse"  # steps that only work on the database
+
 Translation = Callable[[dg.AssetSpec, str], dg.AssetSpec]
 
 
@@ -23,13 +27,15 @@ Translation = Callable[[dg.AssetSpec, str], dg.AssetSpec]
 class Account:
     """One Gorgias helpdesk. Definitions of accounts with different names do not collide.
 
-    - `name`: the prefix of asset keys, and of the names of jobs, schedules, sensors and pools; the group; the
-      resource's key.
+    - `name`: the prefix of asset keys, and of the names of groups, jobs, schedules, sensors and pools; the resource's
+      key.
     - `start_date`: the first partition, `YYYY-MM-DD`. The last one is today if there is a partition of `today`.
     - `io_manager_key`: the resource key of one of this project's IO managers.
     - `table_names`: names of tables that differ from those of their assets, by the name of the entity or `overview`.
     - `translation`: returns the specification of an asset, given ours and the name of the entity or `overview`.
     - `place`: the IO manager's, if it is known; assets then show their tables and their warehouse before any run.
+    - `views`: the chosen views; what they read is among the entities.
+    - `event_types`: the types of events to read; all if none is named.
     """
 
     entities: Sequence[Entity[Any]]
@@ -40,15 +46,27 @@ class Account:
     table_names: Mapping[str, str] = field(default_factory=dict)
     translation: Translation = lambda spec, _: spec
     place: Place | None = None
+    views: Sequence[Any] = ()
+    event_types: Sequence[str] = ()
 
     @cached_property
     def partitions(self) -> dg.DailyPartitionsDefinition:
         return daily_partitions(self.start_date, self.today)
 
     @cached_property
-    def by_date(self) -> list[Entity[ByDate]]:
+    def daily(self) -> list[Entity[Daily]]:
         """The entities with daily partitions."""
+        return [entity for entity in self.entities if isinstance(entity.read, ByDate | ByFilter | Unordered)]
+
+    @cached_property
+    def by_date(self) -> list[Entity[ByDate]]:
+        """The daily entities whose list has a head that shows if something is new, and can be swept in full."""
         return read_by(ByDate, self.entities)
+
+    @cached_property
+    def whole(self) -> list[Entity[Whole]]:
+        """The entities without partitions, which one step reads."""
+        return read_by(Whole, self.entities)
 
     @cached_property
     def overview_key(self) -> dg.AssetKey:
@@ -69,7 +87,7 @@ class Account:
 
     def spec_of(self, what: str, **attributes: Any) -> dg.AssetSpec:
         """Return the translated specification of the asset of an entity or the overview, which has these attributes."""
-        spec = dg.AssetSpec([self.name, what], group_name=self.name, **attributes)
+        spec = dg.AssetSpec([self.name, what], group_name=self._group(what), **attributes)
         spec = self.translation(spec, what)
         if {"table", "schema"} & spec.metadata.keys():
             raise ValueError(
@@ -94,6 +112,10 @@ class Account:
 
     def op_of(self, entity: Entity[Any]) -> str:
         """Return the name of the entity's step, as in a run's configuration."""
+        return self.named("reference") if isinstance(entity.read, Whole) else self.output_of(entity)
+
+    def output_of(self, entity: Entity[Any]) -> str:
+        """Return the name of the entity's output among those of its step."""
         return self.key_of(entity).to_python_identifier()
 
     def named(self, what: str) -> str:
@@ -107,6 +129,11 @@ class Account:
     @cached_property
     def _keys(self) -> dict[str, dg.AssetKey]:
         return {entity.name: self._key(entity.name) for entity in self.entities}
+
+    def _group(self, what: str) -> str:
+        """Return the group of an asset: that of the account for its core and its overview."""
+        group = next((one.group for one in (*self.entities, *self.views) if one.name == what), "")
+        return self.named(group) if group else self.name
 
     def _table_name(self, what: str) -> str:
         return self.table_names.get(what, what)

@@ -88,7 +88,8 @@ def load(
             log.warning(
                 f"{table}: {after.without_id:,} rows without an id are left alone; delete them, no sweep wrote them."
             )
-        find_gone(reader, warehouse, table, log, after.absences, loaded.merged, loaded.gone)
+        if reader.finds_gone:
+            find_gone(reader, warehouse, table, log, after.absences, loaded.merged, loaded.gone)
         loaded.counts = warehouse.counts(table, _touch_fields(reader), windows) if loaded.gone.marked else after.counts
     elif loaded.merged.new:
         warehouse.leave_one_of_each_id(table)
@@ -101,6 +102,8 @@ def load(
     )
     _warn_of_extra_fields(reader, log)
     _say_what_is_withheld(reader, log)
+    if reader.remark:
+        log.info(f"{table}: {reader.remark}")
     _warn_of_clock(reader, log)
     return loaded
 

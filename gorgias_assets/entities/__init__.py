@@ -1,6 +1,5 @@
 """The declared entities. Adding one is one declaration in a module of this folder."""
 
-from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
@@ -43,11 +42,11 @@ __all__ = [
     "TICKETS",
     "TICKET_MESSAGES",
     "USERS",
+    "VIEWS",
     "VOICE_CALLS",
     "VOICE_CALL_EVENTS",
     "VOICE_CALL_RECORDINGS",
     "WIDGETS",
-    "entities_named",
 ]
 
 
@@ -58,12 +57,4 @@ def _declared(*families: ModuleType) -> tuple[Entity[Any], ...]:
 
 CORE = _declared(customers, tickets, surveys)
 ENTITIES = (*CORE, *_declared(events, people, sorting, automation, workspace, voice))
-
-
-def entities_named(entities: Iterable[Entity[Any] | str]) -> list[Entity[Any]]:
-    """Return declared entities for names; entities that are given stay. Raises ValueError."""
-    declared = {entity.name: entity for entity in ENTITIES}
-    for one in entities:
-        if isinstance(one, str) and one not in declared:
-            raise ValueError(f"There is no entity {one}; there are {', '.join(declared)}.")
-    return [declared[one] if isinstance(one, str) else one for one in entities]
+VIEWS: tuple[Any, ...] = ()

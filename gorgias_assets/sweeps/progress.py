@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from gorgias_assets.api.client import Request
+from gorgias_assets.api.client import CursorRefused, Request
 from gorgias_assets.sweeps.rows import TypedRows
 
 
@@ -46,11 +46,15 @@ class Progress:
 
     def count(self, request: Request) -> None:
         self.calls += request.calls
-        self.retries += request.calls - 1
+        self.retries += max(0, request.calls - 1)
         self.waited_seconds += request.waited
         self.complete_to = self.complete_to or request.complete_to
         self.first_requested_at = min(self.first_requested_at or request.requested_at, request.requested_at)
         self.last_requested_at = max(self.last_requested_at or request.requested_at, request.requested_at)
+
+    def count_refusal(self, refused: CursorRefused) -> None:
+        self.calls += refused.calls
+        self.retries += refused.calls - 1
 
     def count_fields(self, rows: TypedRows) -> None:
         self.extra_fields += rows.extra_fields
