@@ -52,7 +52,7 @@ class Nested(Source):
 
     def expression(self, dialect: Dialect, kind: Kind) -> str:
         kind = self.kind or kind
-        found = dialect.field_of(_PARENT, self.name, kind)
+        found = dialect.field_of(_PARENT, self.name)
         return found if kind is Kind.JSON else dialect.typed(found, kind)
 
     def fields(self, kind: Kind) -> dict[str, Kind]:
@@ -67,7 +67,7 @@ class Length(Source):
     name: str
 
     def expression(self, dialect: Dialect, kind: Kind) -> str:  # noqa: ARG002
-        return dialect.length_of(dialect.field_of(_PARENT, self.name, Kind.JSON))
+        return dialect.length_of(dialect.field_of(_PARENT, self.name))
 
     def fields(self, kind: Kind) -> dict[str, Kind]:  # noqa: ARG002
         return {self.name: Kind.JSON}

@@ -65,7 +65,7 @@ class Dialect(ABC):
     def with_object(self, rows: str, column: str, path: str, fields: Mapping[str, Kind]) -> str:
         """Return a relation of `rows` with these fields of the JSON object at a path of a column, for `field_of`.
 
-        A row without such an object has null in them.
+        A field is JSON if that is its kind, or else text. A row without such an object has null in them.
         """
 
     @abstractmethod
@@ -85,13 +85,6 @@ class Dialect(ABC):
         """
 
     @abstractmethod
-    def field_of(self, rows: str, field: str, kind: Kind) -> str:
-        """Return a field of `with_object` and its like: JSON if it was asked for as that, else text.
-
-        `rows` is the relation's alias. Without a field it is the item itself, as text.
-        """
-
-    @abstractmethod
     def tried(self, text: str, kind: Kind) -> str:
         """Return a text as another kind; null if it does not fit."""
 
@@ -102,6 +95,10 @@ class Dialect(ABC):
     @abstractmethod
     def days_between(self, begins: str, ends: str, name: str) -> str:
         """Return a relation with a row for each UTC day from one moment to another, in its column `name`."""
+
+    def field_of(self, relation: str, name: str) -> str:
+        """Return a field of `with_object` and its like; without a name the item itself. `relation` is their alias."""
+        return f"{relation}.{ITEM}" + (f".{self.quoted(name)}" if name else "")
 
     def typed(self, text: str, kind: Kind) -> str:
         """Return the text of a JSON value as the kind; null if it does not fit."""

@@ -53,7 +53,7 @@ _DENIED = (
     "Google refused a read session, so these rows are read page by page, which is slower; to read them faster, grant "
     "these credentials the role BigQuery Read Session User on the project that pays."
 )
-_OFFSET, _FIELD = "_offset", "_field"  # columns within a relation that JSON is unnested to
+_JSON, _OFFSET, _FIELD = "_json", "_offset", "_field"  # columns within a relation that JSON is unnested to
 _MOST_UPDATES = 10  # of a table's properties, while other runs change them as well
 
 
@@ -103,32 +103,38 @@ class BigQueryDialect(Dialect):
     def length_of(self, expression: str) -> str:
         return f"ARRAY_LENGTH({_items(expression)})"
 
-    def with_object(self, rows: str, column: str, path: str, fields: Mapping[str, Kind]) -> str:  # noqa: ARG002
-        return f"(SELECT *, {self._json_at(f'parents.{self.quoted(column)}', path)} AS {ITEM} FROM {rows} AS parents)"
+    def with_object(self, rows: str, column: str, path: str, fields: Mapping[str, Kind]) -> str:
+        found = self._json_at(f"parents.{self.quoted(column)}", path)
+        return f"(SELECT *, {self._struct(found, fields)} AS {ITEM} FROM {rows} AS parents)"
 
-    def with_items(self, rows: str, column: str, path: str, fields: Mapping[str, Kind], counted: bool = False) -> str:  # noqa: ARG002
+    def with_items(self, rows: str, column: str, path: str, fields: Mapping[str, Kind], counted: bool = False) -> str:
         items = _items(self._json_at(f"parents.{self.quoted(column)}", path))
-        position, offset = (f", {_OFFSET} + 1 AS {POSITION}", f" WITH OFFSET AS {_OFFSET}") if counted else ("", "")
+        offset = f" WITH OFFSET AS {_OFFSET}" * counted
         return (
-            f"(SELECT parents.*, {ITEM}{position} FROM {rows} AS parents CROSS JOIN UNNEST({items}) AS {ITEM}{offset})"
+            f"(SELECT parents.*, {self._struct(_JSON, fields)} AS {ITEM}{f', {_OFFSET} + 1 AS {POSITION}' * counted} "
+            f"FROM {rows} AS parents CROSS JOIN UNNEST({items}) AS {_JSON}{offset})"
         )
 
-    def with_entries(self, rows: str, column: str, fields: Mapping[str, Kind]) -> str:  # noqa: ARG002
+    def with_entries(self, rows: str, column: str, fields: Mapping[str, Kind]) -> str:
         name, found = f"TRIM({_FIELD}, '\"')", f"parents.{self.quoted(column)}"  # it may be quoted, as in a path
         return (
-            f"(SELECT parents.*, {name} AS {KEY}, {found}[{name}] AS {ITEM} "
+            f"(SELECT parents.*, {name} AS {KEY}, {self._struct(f'{found}[{name}]', fields)} AS {ITEM} "
             f"FROM {rows} AS parents CROSS JOIN UNNEST(JSON_KEYS({found}, 1)) AS {_FIELD})"
         )
-
-    def field_of(self, rows: str, field: str, kind: Kind) -> str:
-        item = f"{rows}.{ITEM}"
-        return self._json_at(item, field) if kind is Kind.JSON else self.text_at(item, field)
 
     def tried(self, text: str, kind: Kind) -> str:
         return f"SAFE_CAST({text} AS {self.types[kind]})"
 
     def part_of(self, text: str, separator: str, number: int) -> str:
         return f"NULLIF(SPLIT({text}, {self.literal(separator)})[SAFE_ORDINAL({number})], '')"
+
+    def _struct(self, item: str, fields: Mapping[str, Kind]) -> str:
+        """Return a struct of these fields of a JSON object; without any the JSON value itself, as text."""
+        values = [
+            f"{self._json_at(item, name) if kind is Kind.JSON else self.text_at(item, name)} AS {self.quoted(name)}"
+            for name, kind in fields.items()
+        ]
+        return f"STRUCT({', '.join(values)})" if values else self.text_at(item, "")
 
     def _json_at(self, expression: str, path: str) -> str:
         return f"JSON_QUERY({expression}, {self.literal(f'$.{path}')})" if path else expression

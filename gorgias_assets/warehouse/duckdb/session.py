@@ -89,7 +89,8 @@ class DuckDBDialect(Dialect):
         return f"({expression} ->> {self.literal(_path(path))})"
 
     def length_of(self, expression: str) -> str:
-        return f"CASE WHEN json_type({expression}) = 'ARRAY' THEN json_array_length({expression}) END"
+        length = f"CAST(json_array_length({expression}) AS {self.types[Kind.INTEGER]})"
+        return f"CASE WHEN json_type({expression}) = 'ARRAY' THEN {length} END"
 
     # The list is unnested in SELECT: beside FROM, DuckDB 1.5 joins what was unnested to the rows again, which takes ten
     # times as long. All fields are read from JSON at once, which is faster than one after the other.
@@ -113,9 +114,6 @@ class DuckDBDialect(Dialect):
             f"(SELECT *, {_ENTRY}.key AS {KEY}, {_ENTRY}.value AS {ITEM} "
             f"FROM (SELECT *, unnest(map_entries({entries})) AS {_ENTRY} FROM {rows} AS parents) AS listed)"
         )
-
-    def field_of(self, rows: str, field: str, kind: Kind) -> str:  # noqa: ARG002, it was read as that
-        return f"{rows}.{ITEM}.{self.quoted(field)}" if field else f"{rows}.{ITEM}"
 
     def tried(self, text: str, kind: Kind) -> str:
         if kind is not Kind.DATETIME:
