@@ -1,8 +1,8 @@
 """The people who answer: agents, bots among them, and their teams."""
 
-from gorgias_assets.columns import EXTRACTED_AT
+from gorgias_assets.columns import EXTRACTED_AT, Kind
 from gorgias_assets.entities.model import Entity, Whole, boolean, integer, json, moment, string
-from gorgias_assets.entities.view import Items, Nested, Stored, View, read_at
+from gorgias_assets.entities.view import Items, Nested, One, Sql, Stored, View, read_at
 
 USERS = Entity(
     name="users",
@@ -33,6 +33,24 @@ USERS = Entity(
         string("client_id", "The app that a bot belongs to."),
         string("uri", "URL of the user in the API."),
     ),
+)
+
+AGENTS = View(
+    name="agents",
+    grain="One row per living user, bots included, with the role as text.",
+    parent=USERS.name,
+    nested=One("role"),
+    values={
+        integer("user_id", "The user."): Stored("id"),
+        string("name", "Full name.", private=True): Stored("name"),
+        string("email", "E-mail address; of a bot, that of its app.", private=True): Stored("email"),
+        string("role", "admin, agent (called Lead in the helpdesk), basic-agent, bot …"): Nested("name"),
+        boolean("is_bot", "Whether it is the bot of an app, or Gorgias's AI Agent."): Sql(
+            "COALESCE({role} = 'bot', FALSE)", role=Nested("name", Kind.STRING)
+        ),
+        boolean("active", "Whether the user may log in."): Stored("active"),
+        read_at("user"): Stored(EXTRACTED_AT),
+    },
 )
 
 TEAMS = Entity(

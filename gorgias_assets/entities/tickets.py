@@ -132,6 +132,22 @@ TICKET_TAGS = View(
     },
 )
 
+TICKET_PARTIES = View(
+    name="ticket_parties",
+    grain="One row per ticket and party to it: its customer, the agent and the team in charge.",
+    parent=TICKETS.name,
+    nested={"customer": One("customer"), "agent": One("assignee_user"), "team": One("assignee_team")},
+    needs=("party_id",),
+    values={
+        integer("ticket_id", "The ticket."): Stored("id"),
+        string("role", "customer, agent or team."): Origin(),
+        integer("party_id", "The customer, the user or the team."): Nested("id"),
+        string("name", "Name as of the reading.", private=True): Nested("name"),
+        string("email", "E-mail address as of the reading; null for a team.", private=True): Nested("email"),
+        **_OF_TICKET,
+    },
+)
+
 TICKET_CUSTOM_FIELDS = values_of_custom_fields(
     "ticket_custom_fields",
     "One row per ticket and custom field that it has a value of, as of the reading of the ticket.",
@@ -150,6 +166,24 @@ _OF_MESSAGE = {
     ),
     read_at("message"): Stored(EXTRACTED_AT),
 }
+
+TICKET_MESSAGE_PARTIES = View(
+    name="ticket_message_parties",
+    grain="One row per message and party to it: who sent it, and who received it.",
+    parent=TICKET_MESSAGES.name,
+    nested={"sender": One("sender"), "receiver": One("receiver")},
+    needs=("party_id",),
+    values={
+        **_IDS,
+        string("role", "sender or receiver."): Origin(),
+        integer("party_id", "A user if it is the shop's side (`from_agent` of a sender), else a customer."): Nested(
+            "id"
+        ),
+        string("name", "Name as of the reading.", private=True): Nested("name"),
+        string("email", "E-mail address as of the reading.", private=True): Nested("email"),
+        **_OF_MESSAGE,
+    },
+)
 
 TICKET_MESSAGE_RECIPIENTS = View(
     name="ticket_message_recipients",
