@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from gorgias_assets.api.events import EVENTS_PATH
 from gorgias_assets.entities.model import ByDate, ByFilter, Daily, Entity, Unordered, Whole, read_by
 from gorgias_assets.io_managers.merging import MergingIOManager
 from gorgias_assets.io_managers.place import Place
@@ -100,6 +101,11 @@ class Account:
     def table_of(self, what: str, io_manager: MergingIOManager | Place) -> Table:
         """Return the table of an entity or the overview."""
         return io_manager.table_of(self._key(what), name=self._table_name(what))
+
+    @cached_property
+    def events_table(self) -> str:
+        """The name of the table of events; empty if the account has none."""
+        return next((self._table_name(entity.name) for entity in self.entities if entity.path == EVENTS_PATH), "")
 
     def owned_by(self, entity: Entity[Any]) -> dict[str, str]:
         """Return the tables whose rows are gone with a deleted row of this entity, with their field of its id."""

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from gorgias_assets.account import API_POOL, Account
 from gorgias_assets.api.client import GorgiasError, Rejected, Unavailable
+from gorgias_assets.api.events import EVENTS_PATH
 from gorgias_assets.availability import note_lack
 from gorgias_assets.checks.build import evaluations
 from gorgias_assets.checks.verdicts import table_checks
@@ -25,6 +26,7 @@ from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sweeps.batches import Reader
 from gorgias_assets.sweeps.snapshot import Snapshot
 
+_PRIORITY = "dagster/priority"  # of a step among those that are ready: events first, since others use them
 _KIND = "dagster/kind/"  # before the kinds that a specification keeps among its tags
 
 
@@ -101,6 +103,7 @@ def _build_asset(account: Account, entity: Entity[Any], retry_policy: dg.RetryPo
         "output_required": not (entity.is_optional or isinstance(entity.read, ByFilter)),
         "partitions_def": account.partitions,
         "backfill_policy": dg.BackfillPolicy.single_run(),
+        "op_tags": {_PRIORITY: "1"} if entity.path == EVENTS_PATH else {},
     }
     owned = account.owned_by(entity)
 
@@ -120,6 +123,7 @@ def _build_asset(account: Account, entity: Entity[Any], retry_policy: dg.RetryPo
                 full=config.full,
                 look_back=config.look_back,
                 owned=owned,
+                events=account.events_table,
                 account_changed=config.account_changed,
                 believe_absence=config.believe_absence,
             )

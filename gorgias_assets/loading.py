@@ -21,6 +21,7 @@ from gorgias_assets.display import shown_counts
 from gorgias_assets.entities.model import Whole
 from gorgias_assets.missing import Deletions, find_gone
 from gorgias_assets.sweeps.batches import Reader
+from gorgias_assets.sweeps.filtered import Filtered
 from gorgias_assets.warehouse.tables import (
     CLOCKS_DIFFER,
     IS_TOUCHED,
@@ -93,6 +94,8 @@ def load(
         loaded.counts = warehouse.counts(table, _touch_fields(reader), windows) if loaded.gone.marked else after.counts
     elif loaded.merged.new:
         warehouse.leave_one_of_each_id(table)
+    if isinstance(reader, Filtered):
+        _note_reading(reader, warehouse, table)
     if has_position:
         warehouse.forget_position(table, reader.key)
     loaded.seconds = monotonic() - started
@@ -106,6 +109,14 @@ def load(
         log.info(f"{table}: {reader.remark}")
     _warn_of_clock(reader, log)
     return loaded
+
+
+def _note_reading(reader: Filtered, warehouse: Warehouse, table: Table) -> None:
+    """Note the window of which the table has every row now: nobody has to request these again."""
+    began, window, kinds = reader.began_at, reader.window, reader.types or ()
+    if began and window.start < began:
+        read = Window(window.start, min(window.end, began))
+        warehouse.save_readings(table, read.joined(warehouse.readings(table, kinds)), kinds)
 
 
 def _state(reader: Reader[Any], warehouse: Warehouse, table: Table, windows: Sequence[Window]) -> After:
