@@ -230,10 +230,10 @@ def _build_lists(
 
 def _stored_before(context: dg.AssetExecutionContext) -> set[dg.AssetKey]:
     """Return the lists that an earlier attempt of the step has stored."""
-    if not context.retry_number:
+    if not context.op_execution_context.retry_number:
         return set()
     kind = dg.DagsterEventType.ASSET_MATERIALIZATION
-    events = [entry.get_dagster_event() for entry in context.instance.all_logs(context.run_id, of_type=kind)]
+    events = [entry.get_dagster_event() for entry in context.instance.all_logs(context.run.run_id, of_type=kind)]
     return {event.asset_key for event in events if event.asset_key}
 
 
