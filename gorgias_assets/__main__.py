@@ -14,10 +14,12 @@ from typing import Any
 import click
 import dotenv
 
-from gorgias_assets.entities import CORE
+from gorgias_assets.entities import ENTITIES
 from gorgias_assets.warehouse.tables import Table, WarehouseError
 
+NAMES = [entity.name for entity in ENTITIES]
 INTERRUPTED = 130  # the exit code that shells know
+MOST_WORDS = 4  # with "or" between them
 EXIT_CODES = "Exit codes: 0 done, 1 failed for the reason printed, 2 wrong usage, 130 stopped (Ctrl-C, SIGTERM)."
 SETTINGS = "Settings come from the environment and from a file .env: GORGIAS_URI, WAREHOUSE_URI, GORGIAS_START_DATE …"
 OF_DEPLOYMENTS = f"{SETTINGS}\n\n{EXIT_CODES}"
@@ -82,7 +84,8 @@ def _one_of(*words: str, why: str = "") -> dict[str, Any]:
 
     def check(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
         if given is not None and given not in words:
-            raise click.BadParameter(f"it must be {' or '.join(words)}{why}.")
+            some = " or ".join(words) if len(words) <= MOST_WORDS else f"one of {', '.join(words)}"
+            raise click.BadParameter(f"it must be {some}{why}.")
         return given
 
     return {"metavar": "|".join(words), "callback": check}
@@ -99,6 +102,12 @@ def _flags_of_ingestr(command: Callable[..., Any]) -> Callable[..., Any]:
     for flag in WITHOUT_EFFECT:
         command = click.option(flag, hidden=True, multiple=True, expose_value=False)(command)
     return command
+
+
+def _of_account(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--account", "account_name", metavar="NAME", help="The account, if the deployment has several."
+    )(command)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -122,7 +131,12 @@ def cli() -> None:
 
 
 @cli.command(epilog=EXIT_CODES)
-@click.option("--source-table", **_one_of(*(entity.name for entity in CORE)), required=True, help="What to read.")
+@click.option(
+    "--source-table",
+    **(_one_of(*NAMES) | {"metavar": "ENTITY"}),
+    required=True,
+    help=f"What to read: {', '.join(NAMES)}.",
+)
 @click.option(
     "--source-uri",
     metavar="URI",
@@ -226,13 +240,14 @@ def ingest(
 
     with _settings_read():
         settings = Settings.from_environment()
-    (entity,) = (entity for entity in CORE if entity.name == source_table)
+    (entity,) = (entity for entity in ENTITIES if entity.name == source_table)
     request = Request(
         entity,
         dest_table,
         start=interval_start,
         end=interval_end,
         full=full_refresh,
+        event_types=settings.event_types,
         account_changed=account_changed,
         believe_absence=believe_absence,
     )
@@ -242,7 +257,7 @@ def ingest(
             source_uri,
             dest_uri,
             settings,
-            CORE,
+            ENTITIES,
             loader_file_format=loader_file_format,
             is_interactive={"interactive": True, "log": False, None: None}[progress],
         )
@@ -252,9 +267,10 @@ def ingest(
 
 
 @cli.command(epilog=OF_DEPLOYMENTS)
+@_of_account
 @click.argument("first", callback=_day)
 @click.argument("last", callback=_day, required=False)
-def backfill(first: date, last: date | None) -> int:
+def backfill(account_name: str | None, first: date, last: date | None) -> int:
     """Materialize the days from FIRST to LAST of all assets in one run; LAST is yesterday by default.
 
     \b
@@ -266,12 +282,13 @@ def backfill(first: date, last: date | None) -> int:
     """
     from gorgias_assets.commands.backfill import backfill as run
 
-    account, _ = _deployment()
+    account, _ = _deployment(account_name)
     return run(account, first, last or datetime.now(UTC).date() - timedelta(days=1))
 
 
 @cli.command(epilog=OF_DEPLOYMENTS)
-def status() -> int:
+@_of_account
+def status(account_name: str | None) -> int:
     """Print the API calls in use and, for each table, its rows and the days that are missing.
 
     \b
@@ -283,12 +300,13 @@ def status() -> int:
     """
     from gorgias_assets.commands.status import print_status
 
-    return print_status(*_deployment())
+    return print_status(*_deployment(account_name))
 
 
 @cli.command(epilog=OF_DEPLOYMENTS, context_settings={"ignore_unknown_options": True})
+@_of_account
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def sql(arguments: tuple[str, ...]) -> int:
+def sql(account_name: str | None, arguments: tuple[str, ...]) -> int:
     """Open DuckDB's shell on a copy of the tables, so that no run has to wait; ARGUMENTS are that shell's own.
 
     \b
@@ -301,7 +319,7 @@ def sql(arguments: tuple[str, ...]) -> int:
     """
     from gorgias_assets.commands.shell import shell
 
-    account, resources = _deployment()
+    account, resources = _deployment(account_name)
     return shell(resources[account.io_manager_key], arguments)
 
 
@@ -330,11 +348,20 @@ def dbt_sources(output: str | None) -> int:
     return 0
 
 
-def _deployment() -> tuple[Any, dict[str, Any]]:
-    """Return the account of the settings, and the resources of its definitions."""
+def _deployment(name: str | None) -> tuple[Any, dict[str, Any]]:
+    """Return the account of that name, or the only one, and the resources of all definitions."""
     with _settings_read():
-        from gorgias_assets.definitions import account, defs  # which reads the settings
-    return account, dict(defs.resources or {})
+        from gorgias_assets.definitions import accounts, defs  # which reads the settings
+    if not accounts:
+        raise click.ClickException(
+            "There is no account in gorgias_assets/defs; add one by `dg scaffold defs gorgias_assets.GorgiasComponent "
+            "<name>`."
+        )
+    if name is None and len(accounts) > 1:
+        raise click.UsageError(f"There are several accounts; name one by --account: {', '.join(accounts)}.")
+    if name is not None and name not in accounts:
+        raise click.UsageError(f"There is no such account; there is {', '.join(accounts)}.")
+    return accounts[name or next(iter(accounts))], dict(defs.resources or {})
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from typing import Any
 
 import dagster as dg
 
-from gorgias_assets.entities.model import ByDate, Entity, read_by
+from gorgias_assets.entities.model import ByDate, ByFilter, Daily, Entity, Unordered, Whole, read_by
+from gorgias_assets.entities.view import NamedView, View
 from gorgias_assets.io_managers.merging import MergingIOManager
 from gorgias_assets.io_managers.place import Place
 from gorgias_assets.partitions import daily_partitions
@@ -16,6 +17,10 @@ from gorgias_assets.warehouse.tables import Table
 OVERVIEW = "overview"
 ACCOUNT_TAG = "gorgias/account"  # of all assets, with the account's name
 
+# Pools, after the account's name: an instance may limit how many of their steps run at once (deploy/dagster.yaml).
+API_POOL = "api"  # steps that call Gorgias, which paces itself
+WAREHOUSE_POOL = "warehouse"  # steps that only work on the database
+
 Translation = Callable[[dg.AssetSpec, str], dg.AssetSpec]
 
 
@@ -23,13 +28,17 @@ Translation = Callable[[dg.AssetSpec, str], dg.AssetSpec]
 class Account:
     """One Gorgias helpdesk. Definitions of accounts with different names do not collide.
 
-    - `name`: the prefix of asset keys, and of the names of jobs, schedules, sensors and pools; the group; the
-      resource's key.
+    - `name`: the prefix of asset keys, and of the names of groups, jobs, schedules, sensors and pools; the resource's
+      key.
     - `start_date`: the first partition, `YYYY-MM-DD`. The last one is today if there is a partition of `today`.
     - `io_manager_key`: the resource key of one of this project's IO managers.
-    - `table_names`: names of tables that differ from those of their assets, by the name of the entity or `overview`.
-    - `translation`: returns the specification of an asset, given ours and the name of the entity or `overview`.
+    - `table_names`: names of tables and views that differ from those of their assets, by the name of the entity or
+      view, or `overview`.
+    - `translation`: returns the specification of an asset, given ours and the name of the entity or view, or
+      `overview`.
     - `place`: the IO manager's, if it is known; assets then show their tables and their warehouse before any run.
+    - `views`: the chosen views; what they read is among the entities.
+    - `event_types`: the types of events to read; all if none is named.
     """
 
     entities: Sequence[Entity[Any]]
@@ -40,15 +49,27 @@ class Account:
     table_names: Mapping[str, str] = field(default_factory=dict)
     translation: Translation = lambda spec, _: spec
     place: Place | None = None
+    views: Sequence[View] = ()
+    event_types: Sequence[str] = ()
 
     @cached_property
     def partitions(self) -> dg.DailyPartitionsDefinition:
         return daily_partitions(self.start_date, self.today)
 
     @cached_property
-    def by_date(self) -> list[Entity[ByDate]]:
+    def daily(self) -> list[Entity[Daily]]:
         """The entities with daily partitions."""
+        return [entity for entity in self.entities if isinstance(entity.read, ByDate | ByFilter | Unordered)]
+
+    @cached_property
+    def by_date(self) -> list[Entity[ByDate]]:
+        """The daily entities whose list has a head that shows if something is new, and can be swept in full."""
         return read_by(ByDate, self.entities)
+
+    @cached_property
+    def whole(self) -> list[Entity[Whole]]:
+        """The entities without partitions, which one step reads."""
+        return read_by(Whole, self.entities)
 
     @cached_property
     def overview_key(self) -> dg.AssetKey:
@@ -64,12 +85,12 @@ class Account:
         """The assets of the account that there are in a code location."""
         return dg.AssetSelection.tag(ACCOUNT_TAG, self.name)
 
-    def key_of(self, entity: Entity[Any]) -> dg.AssetKey:
-        return self._keys[entity.name]
+    def key_of(self, what: Entity[Any] | View) -> dg.AssetKey:
+        return self._keys[what.name]
 
     def spec_of(self, what: str, **attributes: Any) -> dg.AssetSpec:
-        """Return the translated specification of the asset of an entity or the overview, which has these attributes."""
-        spec = dg.AssetSpec([self.name, what], group_name=self.name, **attributes)
+        """Return the translated specification of the asset of an entity, a view or the overview, with attributes."""
+        spec = dg.AssetSpec([self.name, what], group_name=self._group(what), **attributes)
         spec = self.translation(spec, what)
         if {"table", "schema"} & spec.metadata.keys():
             raise ValueError(
@@ -80,7 +101,7 @@ class Account:
         return spec.merge_attributes(tags={ACCOUNT_TAG: self.name}, metadata=renamed)
 
     def table_of(self, what: str, io_manager: MergingIOManager | Place) -> Table:
-        """Return the table of an entity or the overview."""
+        """Return the table of an entity, view or the overview."""
         return io_manager.table_of(self._key(what), name=self._table_name(what))
 
     def owned_by(self, entity: Entity[Any]) -> dict[str, str]:
@@ -92,8 +113,16 @@ class Account:
             if parent.owns and parent.name == entity.name
         }
 
+    def views_of(self, entity: Entity[Any]) -> list[NamedView]:
+        """Return the views that read the table of this entity."""
+        return [NamedView(view, self.table_names) for view in self.views if entity.name in view.reads]
+
     def op_of(self, entity: Entity[Any]) -> str:
         """Return the name of the entity's step, as in a run's configuration."""
+        return self.named("reference") if isinstance(entity.read, Whole) else self.output_of(entity)
+
+    def output_of(self, entity: Entity[Any]) -> str:
+        """Return the name of the entity's output among those of its step."""
         return self.key_of(entity).to_python_identifier()
 
     def named(self, what: str) -> str:
@@ -106,7 +135,16 @@ class Account:
 
     @cached_property
     def _keys(self) -> dict[str, dg.AssetKey]:
-        return {entity.name: self._key(entity.name) for entity in self.entities}
+        return {one.name: self._key(one.name) for one in self._declarations}
+
+    @property
+    def _declarations(self) -> list[Entity[Any] | View]:
+        return [*self.entities, *self.views]
+
+    def _group(self, what: str) -> str:
+        """Return the group of an asset: that of the account for its core and its overview."""
+        group = next((one.group for one in self._declarations if one.name == what), "")
+        return self.named(group) if group else self.name
 
     def _table_name(self, what: str) -> str:
         return self.table_names.get(what, what)

@@ -1,23 +1,29 @@
-"""The assets: one per entity. Each reads its list through the Gorgias resource, a window of days or the whole."""
+"""The assets: one per entity. Each reads its list through the Gorgias resource, days of it or the whole.
+
+A daily entity has a step of its own. The lists that are read whole are one step: each takes a call or two.
+"""
 
 import warnings
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
-from gorgias_assets.account import Account
+from gorgias_assets.account import API_POOL, Account
+from gorgias_assets.api.client import GorgiasError, Rejected, Unavailable
+from gorgias_assets.availability import note_lack
+from gorgias_assets.checks.build import evaluations
+from gorgias_assets.checks.verdicts import table_checks
+from gorgias_assets.days import kept_days
 from gorgias_assets.declared import GORGIAS, code_version, column_schema, kinds, of_definition
-from gorgias_assets.entities.model import ByDate, Entity, Whole
+from gorgias_assets.entities.model import ByDate, ByFilter, Daily, Entity, Whole
 from gorgias_assets.metadata import of_days
-from gorgias_assets.partitions import days_read, window_of_days
+from gorgias_assets.partitions import days_read, days_recorded, window_of_days
 from gorgias_assets.resources import GorgiasResource
+from gorgias_assets.sweeps.batches import Reader
 from gorgias_assets.sweeps.snapshot import Snapshot
-from gorgias_assets.sweeps.sweep import Sweep
-
-# Pools, after the account's name: an instance may limit how many of their steps run at once (deploy/dagster.yaml).
-API_POOL = "api"  # steps that call Gorgias, which paces itself
-WAREHOUSE_POOL = "warehouse"  # steps that only work on the database
 
 _KIND = "dagster/kind/"  # before the kinds that a specification keeps among its tags
 
@@ -52,15 +58,21 @@ class SweepConfig(LoadConfig):
     )
 
 
-def build_assets(account: Account, *, retry_policy: dg.RetryPolicy | None = None) -> list[dg.AssetsDefinition]:
-    """Return the assets `<account>/<entity>`: by UTC day for entities read by date, unpartitioned for whole lists.
+def build_assets(
+    account: Account, *, retry_policy: dg.RetryPolicy | None = None, late_after: timedelta | None = None
+) -> list[dg.AssetsDefinition]:
+    """Return the assets `<account>/<entity>`: by UTC day for daily entities, unpartitioned for whole lists.
 
     They need a `GorgiasResource` under the account's name, and one of this project's IO managers under
     `account.io_manager_key`. `retry_policy` is for outages and for step processes that crash: another attempt resumes.
+
+    With `late_after`, whole lists have their checks, which their step evaluates once a list is stored. `build_checks`
+    returns those of the other assets.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # `backfill_policy` is in beta; one run per backfill needs it
-        return [_build_asset(account, entity, retry_policy) for entity in account.entities]
+        made = [_build_asset(account, entity, retry_policy) for entity in account.daily]
+    return [*made, _build_lists(account, retry_policy, late_after)] if account.whole else made
 
 
 def attributes_of(spec: dg.AssetSpec) -> dict[str, Any]:
@@ -80,62 +92,186 @@ def attributes_of(spec: dg.AssetSpec) -> dict[str, Any]:
 
 
 def _build_asset(account: Account, entity: Entity[Any], retry_policy: dg.RetryPolicy | None) -> dg.AssetsDefinition:
-    owned = account.owned_by(entity)
-    spec = account.spec_of(
+    """Return the asset of a daily entity."""
+    options: dict[str, Any] = {
+        **attributes_of(_spec(account, entity)),
+        **_of_step(account, retry_policy),
+        "required_resource_keys": {account.name},
+        "io_manager_key": account.io_manager_key,
+        "output_required": not (entity.is_optional or isinstance(entity.read, ByFilter)),
+        "partitions_def": account.partitions,
+        "backfill_policy": dg.BackfillPolicy.single_run(),
+    }
+    owned, views = account.owned_by(entity), account.views_of(entity)
+
+    if isinstance(entity.read, ByDate):
+
+        @dg.asset(**options)
+        def swept(context: dg.AssetExecutionContext, config: SweepConfig) -> Iterator[dg.Output[Reader[Any]]]:
+            gorgias = _resource(context, account)
+            window = window_of_days(
+                account.partitions, days_read(account.partitions, context.partition_keys, context.run.tags)
+            )
+            gorgias.check_names(account.by_date)
+            sweep = gorgias.sweep(
+                entity,
+                window.start,
+                window.end,
+                full=config.full,
+                look_back=config.look_back,
+                owned=owned,
+                account_changed=config.account_changed,
+                believe_absence=config.believe_absence,
+            )
+            yield from _output(context, sweep.keeping(views))
+
+        return swept
+
+    @dg.asset(**options)
+    def created(context: dg.AssetExecutionContext, config: LoadConfig) -> Iterator[dg.Output[Reader[Any]]]:
+        gorgias = _resource(context, account)
+        if days := _days_kept(context, account, entity, gorgias):
+            window = window_of_days(account.partitions, days)
+            exceptions = {"account_changed": config.account_changed, "believe_absence": config.believe_absence}
+            if isinstance(entity.read, ByFilter):
+                types = account.event_types
+                reader = gorgias.filtered(entity, window.start, window.end, types=types, **exceptions)
+            else:
+                reader = gorgias.unordered(entity, window.start, window.end, **exceptions)
+            yield from _output(context, reader.keeping(views))
+
+    return created
+
+
+def _output(context: dg.AssetExecutionContext, reader: Reader[Any]) -> Iterator[dg.Output[Reader[Any]]]:
+    """Yield the reader, or nothing if the account lacks its list."""
+    try:
+        why = reader.peek() if reader.entity.is_optional else None
+    except Rejected as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+    if why:
+        note_lack(context, context.asset_key, why)
+    else:
+        yield dg.Output(reader)
+
+
+def _days_kept(
+    context: dg.AssetExecutionContext, account: Account, entity: Entity[Daily], gorgias: GorgiasResource
+) -> list[str]:
+    """Return the days of the run whose rows Gorgias still keeps; log which are left alone.
+
+    Rows that never change are read for the days that the run records, and for no others.
+    """
+    days_of_run = days_recorded if isinstance(entity.read, ByFilter) else days_read
+    keys = days_of_run(account.partitions, context.partition_keys, context.run.tags)
+    kept = kept_days(entity, account.partitions, keys, datetime.now(UTC))
+    if len(kept) < len(keys):  # by this machine's clock, which may be wrong
+        kept = kept_days(entity, account.partitions, keys, datetime.now(UTC) - gorgias.probe())
+    if left := keys[: len(keys) - len(kept)]:
+        why = (
+            f"{' to '.join(sorted({left[0], left[-1]}))}: left alone, since Gorgias no longer keeps its {entity.name}."
+        )
+        context.log.warning(why)
+        for key in {*left}.intersection(context.partition_keys):  # Dagster records them with the others
+            context.add_asset_metadata({"not_read": why}, partition_key=key)
+        if not kept:
+            context.log_event(dg.AssetObservation(context.asset_key, description=why, partition=left[-1]))
+    return kept
+
+
+def _build_lists(
+    account: Account, retry_policy: dg.RetryPolicy | None, late_after: timedelta | None
+) -> dg.AssetsDefinition:
+    """Return the lists that are read whole: one step, which reads those that a run selects.
+
+    Each list is in memory before it is stored. One that cannot be read leaves the others alone.
+    """
+    checks = {entity.name: table_checks(entity, account.entities) if late_after else [] for entity in account.whole}
+
+    @dg.multi_asset(
+        name=account.named("reference"),
+        outs={
+            account.output_of(entity): dg.AssetOut.from_spec(
+                _spec(account, entity), is_required=False, io_manager_key=account.io_manager_key
+            )
+            for entity in account.whole
+        },
+        check_specs=[check.spec(account, entity) for entity in account.whole for check in checks[entity.name]],
+        can_subset=True,
+        required_resource_keys={account.name, account.io_manager_key},
+        **_of_step(account, retry_policy),
+    )
+    def lists(
+        context: dg.AssetExecutionContext, config: LoadConfig
+    ) -> Iterator[dg.Output[Snapshot] | dg.AssetCheckResult]:
+        gorgias, failed = _resource(context, account), dict[str, GorgiasError]()
+        stored = _stored_before(context)
+        for entity in account.whole:
+            asset = account.key_of(entity)
+            if asset in stored:
+                continue
+            if asset in context.selected_asset_keys:
+                snapshot = gorgias.snapshot(
+                    entity,
+                    owned=account.owned_by(entity),
+                    account_changed=config.account_changed,
+                    believe_absence=config.believe_absence,
+                )
+                try:
+                    why = snapshot.peek() if entity.is_optional else None
+                    if why is None:
+                        snapshot.fetch()
+                except GorgiasError as error:
+                    failed[entity.name] = error
+                    if isinstance(error, Unavailable) and gorgias.outage():
+                        break
+                    continue
+                if why:
+                    note_lack(context, asset, why)
+                    continue
+                yield dg.Output(snapshot.keeping(account.views_of(entity)), account.output_of(entity))
+            if late_after:
+                yield from evaluations(context, account, entity, checks[entity.name], late_after)
+        if failed:
+            raise _failure(failed)
+
+    return lists
+
+
+def _stored_before(context: dg.AssetExecutionContext) -> set[dg.AssetKey]:
+    """Return the lists that an earlier attempt of the step has stored."""
+    if not context.retry_number:
+        return set()
+    kind = dg.DagsterEventType.ASSET_MATERIALIZATION
+    events = [entry.get_dagster_event() for entry in context.instance.all_logs(context.run_id, of_type=kind)]
+    return {event.asset_key for event in events if event.asset_key}
+
+
+def _failure(failed: Mapping[str, GorgiasError]) -> dg.Failure:
+    """Return the failure of a step that could not read these lists. Another attempt is worth it unless all refused."""
+    reasons = {name: error.reason if isinstance(error, Unavailable) else str(error) for name, error in failed.items()}
+    named = "; ".join(f"{name} ({reason.rstrip('.')})" for name, reason in reasons.items())
+    return dg.Failure(
+        f"Not read: {named}.", allow_retries=not all(isinstance(error, Rejected) for error in failed.values())
+    )
+
+
+def _of_step(account: Account, retry_policy: dg.RetryPolicy | None) -> dict[str, Any]:
+    return {"retry_policy": retry_policy, "pool": account.named(API_POOL)}
+
+
+def _spec(account: Account, entity: Entity[Any]) -> dg.AssetSpec:
+    return account.spec_of(
         entity.name,
         description=_description(entity),
         kinds=kinds(account.place.storage) if account.place else {GORGIAS},
         metadata=_metadata(account, entity),
         code_version=code_version(entity),
     )
-    options: dict[str, Any] = {
-        **attributes_of(spec),
-        "io_manager_key": account.io_manager_key,
-        "required_resource_keys": {account.name},
-        "retry_policy": retry_policy,
-        "pool": account.named(API_POOL),
-    }
-
-    if isinstance(entity.read, Whole):
-
-        @dg.asset(**options)
-        def whole_list(context: dg.AssetExecutionContext, config: LoadConfig) -> Snapshot:
-            return _resource(context, account).snapshot(
-                entity,
-                owned=owned,
-                account_changed=config.account_changed,
-                believe_absence=config.believe_absence,
-            )
-
-        return whole_list
-
-    @dg.asset(
-        **options,
-        partitions_def=account.partitions,
-        backfill_policy=dg.BackfillPolicy.single_run(),
-    )
-    def days(context: dg.AssetExecutionContext, config: SweepConfig) -> Sweep:
-        gorgias = _resource(context, account)
-        window = window_of_days(
-            account.partitions, days_read(account.partitions, context.partition_keys, context.run.tags)
-        )
-        gorgias.check_names(account.by_date)
-        return gorgias.sweep(
-            entity,
-            window.start,
-            window.end,
-            full=config.full,
-            look_back=config.look_back,
-            owned=owned,
-            account_changed=config.account_changed,
-            believe_absence=config.believe_absence,
-        )
-
-    return days
 
 
 def _metadata(account: Account, entity: Entity[Any]) -> dict[str, Any]:
-    days = of_days(entity.read) if isinstance(entity.read, ByDate) else {}
+    days = {} if isinstance(entity.read, Whole) else of_days(entity.read)
     if account.place is None:
         return days | {"dagster/column_schema": column_schema(entity.columns)}
     table = account.table_of(entity.name, account.place)
@@ -148,11 +284,18 @@ def _resource(context: dg.AssetExecutionContext, account: Account) -> GorgiasRes
 
 
 def _description(entity: Entity[Any]) -> str:
-    if not isinstance(entity.read, ByDate):
-        return f"{entity.grain}\n\nThe table holds one row per `id`. Each run reads the whole list."
-    touches = ", ".join(f"`{name}`" for name in entity.read.touch_fields)
-    return (
-        f"{entity.grain}\n\n"
-        "A partition is every row that something happened to on that day (UTC), in its newest state: any of "
-        f"{touches} lies in the day. The table holds one row per `id`, the newest state ever read."
-    )
+    match entity.read:
+        case Whole():
+            way = "The table holds one row per `id`. Each run reads the whole list."
+        case ByDate(touch_fields=fields):
+            touches = ", ".join(f"`{name}`" for name in fields)
+            way = (
+                "A partition is every row that something happened to on that day (UTC), in its newest state: any of "
+                f"{touches} lies in the day. The table holds one row per `id`, the newest state ever read."
+            )
+        case read:
+            way = (
+                f"A partition is every row whose `{read.field}` lies in that day (UTC). The table holds one row per "
+                "`id`, and keeps those that Gorgias no longer lists."
+            )
+    return f"{entity.grain}\n\n{way}"

@@ -17,6 +17,7 @@ import dagster as dg
 from dagster import AutomationCondition, AutomationContext
 
 from gorgias_assets.account import Account
+from gorgias_assets.availability import lack_of
 from gorgias_assets.days import Day, days_of, lacking
 from gorgias_assets.partitions import ended, ranges
 
@@ -35,6 +36,7 @@ def day_is_over(
     were lost while Dagster was down count as one.
 
     A day that stays incomplete is requested again at the first tick after an hour, then two, and so on up to a day.
+    Of a list that the account lacks, the newest day alone is requested, once a day.
 
     An asset downstream of others with the same partitions, such as the overview, follows them: its days are requested
     together with theirs, and alone only if they are complete upstream. An asset without partitions is requested at
@@ -116,6 +118,8 @@ class LacksEndedDays(AutomationCondition[dg.AssetKey]):
         upstream = _upstream(context, partitions, keys)
         wanted = (set(lacking(days)) - waiting).union(*(asset.requested for asset in upstream))
         wanted = wanted.intersection(*(asset.requested | asset.complete for asset in upstream))
+        if wanted and (lack := lack_of(context.asset_graph_view.instance, context.key)):
+            wanted &= set(keys[-1:]) if lack.asked_at + LONGEST_WAIT <= context.evaluation_time else set()
         return dg.AutomationResult(
             context, candidates.compute_intersection_with_partition_keys(wanted), cursor=_written(asked)
         )

@@ -3,7 +3,7 @@
 No module below has a list of entities of its own.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal, Unpack
@@ -15,15 +15,16 @@ from gorgias_assets.alerts import check_alert, failure_alert
 from gorgias_assets.assets import build_assets
 from gorgias_assets.automation import conditions_sensor, day_is_over
 from gorgias_assets.checks.build import build_checks, freshness_keys
-from gorgias_assets.entities import CORE, entities_named
-from gorgias_assets.entities.model import Entity
+from gorgias_assets.entities.model import ByFilter, read_by
 from gorgias_assets.io_managers.from_uri import io_manager_from_uri
 from gorgias_assets.jobs import freshness_job, full_sweep_job, gorgias_job
 from gorgias_assets.overview.asset import NEEDS, build_overview
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.schedules import daily_schedule, freshness_schedule, full_sweep_schedule, late_after
+from gorgias_assets.selection import chosen
 from gorgias_assets.sensors import changes_sensor, gaps_sensor
 from gorgias_assets.settings import Given, Settings
+from gorgias_assets.views import view_specs
 
 # For outages and crashed step processes. The next attempt of a step resumes where the last one stopped.
 RETRIES = dg.RetryPolicy(max_retries=3, delay=60, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
@@ -34,7 +35,6 @@ Automation = Literal["schedule", "conditions", "none"]
 def build_definitions(
     account: str = "gorgias",
     *,
-    entities: Iterable[Entity[Any] | str] = CORE,
     today: bool = True,
     automation: Automation = "schedule",
     table_names: Mapping[str, str] | None = None,
@@ -48,41 +48,45 @@ def build_definitions(
     have schemas of their own names, unless `table_schema` is set; rows of one account in the tables of another are
     refused before anything is read.
 
-    - `entities`: declarations, or names of them. The overview is made if the entities that it needs are given.
     - `today`: whether today is a partition, before it has ended.
     - `automation`: who requests the days that are over: a schedule and a sensor (`schedule`), an automation condition
       of each asset (`conditions`), or nobody (`none`).
     - `table_names`: names of tables that differ from those of their assets, by the name of the entity or `overview`.
     - `translation`: changes the specification of an asset, given ours and the name of the entity or `overview`.
     - `io_manager_key`: the IO manager's resource key, by default `<account>_io_manager`.
-    - `settings`: fields of `Settings`, such as `uri`, `warehouse` and `start_date`. No environment variable is read but
-      `GORGIAS_URI`, or the one that `uri` names, when a run starts.
+    - `settings`: fields of `Settings`, such as `uri`, `warehouse`, `start_date` and `entities`. No environment variable
+      is read but `GORGIAS_URI`, or the one that `uri` names, when a run starts.
+
+    `entities` takes declarations of your own as well as names. The overview is made if the entities that it needs are
+    among them.
 
     Raises ValueError, with one sentence, on an argument that cannot be used.
     """
-    chosen = Settings.of(**settings)
-    made_of = account_of(account, chosen, entities, today, table_names, translation, io_manager_key)
-    return definitions_of(made_of, chosen, automation)
+    given = Settings.of(**settings)
+    made_of = account_of(account, given, today, table_names, translation, io_manager_key)
+    return definitions_of(made_of, given, automation)
 
 
 def account_of(
     name: str,
     settings: Settings,
-    entities: Iterable[Entity[Any] | str],
     today: bool,
     table_names: Mapping[str, str] | None,
     translation: Translation | None,
     io_manager_key: str | None,
 ) -> Account:
     """Return the account that the arguments of `build_definitions` are about. Raises ValueError."""
+    entities, views = chosen(settings.entities)
     return Account(
-        entities_named(entities),
+        entities,
         name,
         settings.start_date.isoformat(),
         io_manager_key or f"{name}_io_manager",
         today,
         table_names or {},
         translation or (lambda spec, _: spec),
+        views=views,
+        event_types=settings.event_types,
     )
 
 
@@ -94,9 +98,11 @@ def definitions_of(account: Account, settings: Settings, automation: Automation 
     account = replace(account, place=io_manager.place())
     late = late_after(settings.daily_at, settings.timezone)
     overviews = _overviews(account, settings)
-    assets = [*build_assets(account, retry_policy=RETRIES), *overviews]
+    assets = [*build_assets(account, retry_policy=RETRIES, late_after=late), *overviews]
+    if automation == "conditions":
+        assets = [_with_condition(asset, account, settings) for asset in assets]
     made = dg.Definitions(
-        assets=[_with_condition(asset, settings) for asset in assets] if automation == "conditions" else assets,
+        assets=[*assets, *view_specs(account)],
         asset_checks=build_checks(account, late_after=late),
         jobs=[gorgias_job(account), full_sweep_job(account), freshness_job(account, freshness_keys(account))],
         sensors=_alerts(account, settings),
@@ -114,16 +120,19 @@ def definitions_of(account: Account, settings: Settings, automation: Automation 
     )
 
 
-def _with_condition(asset: dg.AssetsDefinition, settings: Settings) -> dg.AssetsDefinition:
+def _with_condition(asset: dg.AssetsDefinition, account: Account, settings: Settings) -> dg.AssetsDefinition:
     """Have days requested once they are over, unless the asset was given a condition of its own."""
-    condition = day_is_over(
-        f"{settings.daily_at.minute} {settings.daily_at.hour} * * *",
-        settings.timezone.key,
-        horizon_days=settings.gaps_days,
-    )
-    return asset.map_asset_specs(
-        lambda spec: spec if spec.automation_condition else spec.replace_attributes(automation_condition=condition)
-    )
+    kept = {account.key_of(entity): entity.read.kept.days - 1 for entity in read_by(ByFilter, account.entities)}
+
+    def with_condition(spec: dg.AssetSpec) -> dg.AssetSpec:
+        condition = day_is_over(
+            f"{settings.daily_at.minute} {settings.daily_at.hour} * * *",
+            settings.timezone.key,
+            horizon_days=min(settings.gaps_days, kept.get(spec.key, settings.gaps_days)),
+        )
+        return spec if spec.automation_condition else spec.replace_attributes(automation_condition=condition)
+
+    return asset.map_asset_specs(with_condition)
 
 
 def _always(account: Account, settings: Settings, late: timedelta) -> dg.Definitions:

@@ -11,14 +11,16 @@ from pydantic import BaseModel, Field
 
 from gorgias_assets.account import Account, Translation
 from gorgias_assets.build import account_of, definitions_of
-from gorgias_assets.entities import CORE
+from gorgias_assets.entities import ENTITIES
 from gorgias_assets.settings import Settings
 
-NAMES = ", ".join(entity.name for entity in CORE)
+NAMES = ", ".join(entity.name for entity in ENTITIES)
 # The component's attributes that are settings, by their names there. What is left out is read from the environment.
 SETTINGS = (
     "warehouse",
     "table_schema",
+    "entities",
+    "event_types",
     "start_date",
     "daily_at",
     "timezone",
@@ -57,7 +59,9 @@ class ScaffoldParams(BaseModel):
     name: str | None = Field(None, description="name of the account; by default that of the folder")
     warehouse: str | None = Field(None, description="URI of the warehouse, such as duckdb:///shops.duckdb")
     start_date: str | None = Field(None, description="first day, YYYY-MM-DD")
-    entities: str | None = Field(None, description=f"names with commas between them; by default all of {NAMES}")
+    entities: str | None = Field(
+        None, description=f"all, core, or names of entities and views with commas between them, such as {NAMES}"
+    )
 
 
 class GorgiasScaffolder(dg.Scaffolder[ScaffoldParams]):
@@ -71,7 +75,8 @@ class GorgiasScaffolder(dg.Scaffolder[ScaffoldParams]):
         params = request.params
         name = params.name or re.sub(r"\W", "_", request.target_path.name)
         uri_env = f"{name.upper()}_URI"
-        entities = {"entities": params.entities.replace(" ", "").split(",")} if params.entities else {}
+        words = params.entities.replace(" ", "").split(",") if params.entities else []
+        entities = {"entities": words if len(words) > 1 else words[0]} if words else {}
         others = {"warehouse": params.warehouse, "start_date": params.start_date}
         given = {key: value for key, value in others.items() if value}
         scaffold_component(request, {"name": name, "uri_env": uri_env, **given, **entities})
@@ -112,8 +117,9 @@ class GorgiasComponent(dg.Component, dg.Model, dg.Resolvable):
             "names of tables that differ from those of their assets, by entity", {"tickets": "helpdesk_tickets"}
         ),
     ] = None
-    entities: Annotated[
-        list[str] | None, _described(f"the entities to read; by default {NAMES}", ["tickets", "ticket_messages"])
+    entities: Annotated[list[str] | str | None, _setting("entities", "all", ["tickets", "ticket_messages"])] = None
+    event_types: Annotated[
+        list[str] | str | None, _setting("event_types", ["ticket-assigned", "ticket-closed", "ticket-reopened"])
     ] = None
     start_date: Annotated[str | None, _setting("start_date", "2025-01-01", reads=date)] = None
     today: Annotated[bool, _described("whether today is a partition, before it has ended")] = True
@@ -169,7 +175,6 @@ class GorgiasComponent(dg.Component, dg.Model, dg.Resolvable):
         return account_of(
             self.name,
             self.settings,
-            CORE if self.entities is None else self.entities,
             self.today,
             self.table_names,
             self.translation,

@@ -7,6 +7,7 @@ from enum import Enum
 import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
+from gorgias_assets.entities.model import ByFilter, Daily, Entity
 from gorgias_assets.metadata import Metadata, began_at
 from gorgias_assets.partitions import FIRST_DAY, days_of_run, window_of
 from gorgias_assets.windows import Window
@@ -52,6 +53,15 @@ def days_of(
 def lacking(days: Mapping[str, Day]) -> list[str]:
     """Return the keys of the days that are neither complete nor being read."""
     return [key for key, day in days.items() if day not in (Day.COMPLETE, Day.RUNNING)]
+
+
+def kept_days(
+    entity: Entity[Daily], partitions: dg.DailyPartitionsDefinition, keys: Sequence[str], now: datetime
+) -> list[str]:
+    """Return the days whose rows Gorgias keeps: it may have purged some of an older one."""
+    if not isinstance(entity.read, ByFilter):
+        return list(keys)
+    return [key for key in keys if window_of(partitions, key).start >= now - entity.read.kept]
 
 
 def newest_materializations(

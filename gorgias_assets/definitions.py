@@ -39,4 +39,3 @@ def _reason(error: BaseException) -> BaseException:
 
 
 defs, accounts = _load()
-account = next(iter(accounts.values()))  # of the commands

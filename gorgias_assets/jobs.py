@@ -14,7 +14,7 @@ def gorgias_job(account: Account) -> Any:
     return dg.define_asset_job(
         account.name,
         selection=account.selection,
-        description="Read days of all entities, and whole lists.",
+        description="Read days of the daily entities, and the lists that are read whole.",
     )
 
 
@@ -37,11 +37,11 @@ def freshness_job(account: Account, check_keys: Sequence[dg.AssetCheckKey]) -> A
 
 
 def request_of(account: Account, first: str, last: str, older: str = FIRST_DAY, **fields: Any) -> dg.RunRequest:
-    """Return a request for one run of the partitions from `first` to `last`, if the account has partitions.
+    """Return a request for one run of the partitions from `first` to `last`, if the account has daily entities.
 
     `older` is the tag that names the first day: the run reads the days before `last`, and records them or not.
     """
-    if not account.by_date:
+    if not account.daily:
         return dg.RunRequest(**fields)
     tags = fields.pop("tags", {}) | tags_of_older_days(first, last, older)
     return dg.RunRequest(partition_key=last, tags=tags, **fields)

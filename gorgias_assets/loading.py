@@ -6,7 +6,7 @@ A load that is interrupted at any point leaves a state that a shorter one could 
 reader resumes from the position that was saved with the last batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from gorgias_assets.api.clock import NOTABLE, difference
 from gorgias_assets.display import shown_counts
-from gorgias_assets.entities.model import ByDate
+from gorgias_assets.entities.model import Whole
 from gorgias_assets.missing import Deletions, find_gone
 from gorgias_assets.sweeps.batches import Reader
 from gorgias_assets.warehouse.tables import (
@@ -82,13 +82,15 @@ def load(
         has_position = has_position or saved is not None
         if not loaded.first_rows:
             loaded.first_rows = batch.rows.filter(batch.rows[IS_TOUCHED]).slice(0, PREVIEW_ROWS)
+    _keep_views(reader, warehouse, table, log)
     if not reader.is_part:
         after = _state(reader, warehouse, table, windows)
         if after.without_id:
             log.warning(
                 f"{table}: {after.without_id:,} rows without an id are left alone; delete them, no sweep wrote them."
             )
-        find_gone(reader, warehouse, table, log, after.absences, loaded.merged, loaded.gone)
+        if reader.finds_gone:
+            find_gone(reader, warehouse, table, log, after.absences, loaded.merged, loaded.gone)
         loaded.counts = warehouse.counts(table, _touch_fields(reader), windows) if loaded.gone.marked else after.counts
     elif loaded.merged.new:
         warehouse.leave_one_of_each_id(table)
@@ -100,8 +102,21 @@ def load(
         "API calls"
     )
     _warn_of_extra_fields(reader, log)
+    _say_what_is_withheld(reader, log)
+    if reader.remark:
+        log.info(f"{table}: {reader.remark}")
     _warn_of_clock(reader, log)
     return loaded
+
+
+def _keep_views(reader: Reader[Any], warehouse: Warehouse, table: Table, log: Logger) -> None:
+    """Create or replace the views that read the table, as far as they differ from their declaration."""
+    views = [view.stored_in(table.schema) for view in reader.views]
+    for taken in warehouse.keep_views(table.schema, views) if views else ():
+        log.warning(
+            f"{taken} was made by something else, so there is no view of that name; rename one of them: a view by "
+            "`table_names`."
+        )
 
 
 def _state(reader: Reader[Any], warehouse: Warehouse, table: Table, windows: Sequence[Window]) -> After:
@@ -119,7 +134,7 @@ def _state(reader: Reader[Any], warehouse: Warehouse, table: Table, windows: Seq
 
 def _touch_fields(reader: Reader[Any]) -> Sequence[str]:
     read = reader.entity.read
-    return read.touch_fields if isinstance(read, ByDate) else ()
+    return () if isinstance(read, Whole) else read.touch_fields
 
 
 def _account_to_note(reader: Reader[Any], known: str | None, table: Table) -> str | None:
@@ -207,5 +222,18 @@ def _warn_of_extra_fields(reader: Reader[Any], log: Logger) -> None:
         log.warning(
             f"{reader.entity.name}: Gorgias sent undeclared fields, or values that do not fit their column; they are "
             "kept in _extra, or as text in their own column: "
-            f"{', '.join(f'{name} ({count:,} rows)' for name, count in fields.items())}."
+            f"{_by_name(fields)}."
         )
+
+
+def _say_what_is_withheld(reader: Reader[Any], log: Logger) -> None:
+    fields = shown_counts(dict(sorted(reader.progress.withheld.items())))
+    if fields:
+        log.info(
+            f"{reader.entity.name}: these may hold secrets, and all of them that is not declared as harmless is "
+            f"withheld: {_by_name(fields)}."
+        )
+
+
+def _by_name(fields: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({count:,} rows)" for name, count in fields.items())

@@ -20,7 +20,7 @@ import pyarrow as pa
 from gorgias_assets.columns import EXTRACTED_AT, Kind
 from gorgias_assets.declared import column_schema
 from gorgias_assets.display import shown, shown_counts
-from gorgias_assets.entities.model import ByDate, Entity
+from gorgias_assets.entities.model import ByDate, Daily, Entity
 from gorgias_assets.loading import Loaded
 from gorgias_assets.sweeps.batches import Reader
 from gorgias_assets.sweeps.rows import parse_datetime
@@ -31,9 +31,11 @@ Metadata = Mapping[str, dg.MetadataValue[Any]]
 TOUCH_FIELDS = "gorgias/touch_fields"
 
 
-def of_days(read: ByDate) -> dict[str, Any]:
+def of_days(read: Daily) -> dict[str, Any]:
     """Return which rows a day is: those touched in it, and to IO managers that know one column, those created in it."""
-    return {"partition_expr": read.creation_order, TOUCH_FIELDS: list(read.touch_fields)}
+    if isinstance(read, ByDate):
+        return {"partition_expr": read.creation_order, TOUCH_FIELDS: list(read.touch_fields)}
+    return {"partition_expr": read.field}
 
 
 def of_table(table: Table, rows: int | None) -> dict[str, Any]:

@@ -13,11 +13,13 @@ from pydantic import Field, field_validator
 from gorgias_assets.api.budget import Budget
 from gorgias_assets.api.client import GorgiasClient, GorgiasError, Unavailable
 from gorgias_assets.api.uri import EXPECTED_FORM, GorgiasUri, InvalidUri
-from gorgias_assets.entities.model import ByDate, Entity, Whole
+from gorgias_assets.entities.model import ByDate, ByFilter, Entity, Unordered, Whole
 from gorgias_assets.sweeps.batches import Expects
+from gorgias_assets.sweeps.filtered import Filtered
 from gorgias_assets.sweeps.heads import Head, head_of
 from gorgias_assets.sweeps.snapshot import Snapshot
 from gorgias_assets.sweeps.sweep import Sweep
+from gorgias_assets.sweeps.unordered import UnorderedSweep
 from gorgias_assets.windows import Window
 
 _TEN_YEARS = 3_650  # days
@@ -173,6 +175,41 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
         connect = self._connect()
         expects = Expects(self.account().domain, account_changed, believe_absence)
         return Snapshot(entity, connect, max_lookups=self.max_lookups, owned=owned, expects=expects)
+
+    def filtered(
+        self,
+        entity: Entity[ByFilter],
+        start: datetime,
+        end: datetime,
+        *,
+        types: Sequence[str] = (),
+        owned: Mapping[str, str] = MappingProxyType({}),
+        account_changed: bool = False,
+        believe_absence: bool = False,
+    ) -> Filtered:
+        """Return a reading of the rows created in `[start, end)`, of some types or of all; nothing is read yet."""
+        connect = self._connect()
+        expects = Expects(self.account().domain, account_changed, believe_absence)
+        return Filtered(entity, Window.of(start, end), connect, types=types, owned=owned, expects=expects)
+
+    def unordered(
+        self,
+        entity: Entity[Unordered],
+        start: datetime,
+        end: datetime,
+        *,
+        full: bool = False,
+        owned: Mapping[str, str] = MappingProxyType({}),
+        account_changed: bool = False,
+        believe_absence: bool = False,
+    ) -> UnorderedSweep:
+        """Return a sweep of the rows created in `[start, end)`; nothing is read yet.
+
+        A full sweep reads the whole list, and so refreshes every stored row.
+        """
+        connect = self._connect()
+        expects = Expects(self.account().domain, account_changed, believe_absence)
+        return UnorderedSweep(entity, Window.of(start, end), connect, is_full=full, owned=owned, expects=expects)
 
     def _impatient_client(self, budget: Budget | None = None) -> GorgiasClient:
         return self.client(min(_TICK_PATIENCE_SECONDS, self.patience_minutes * 60), budget)

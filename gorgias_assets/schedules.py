@@ -31,6 +31,8 @@ def daily_schedule(
     or Dagster was down, or their runs have failed. Assets that lack different days get runs of their own, so that an
     asset that always fails does not make the others' runs longer. Each run includes `summaries`, which are made of the
     entities' days; one of them includes the lists that are read whole.
+
+    A list that the account lacks is asked for in each run all the same: once a day, in one call.
     """
 
     @dg.schedule(
@@ -117,18 +119,17 @@ def _lacking(instance: dg.DagsterInstance, account: Account, keys: Sequence[str]
     An asset without any lacks the last day alone. A list that is read whole joins the assets that lack least.
     """
     lacking = defaultdict(list)
-    for entity in account.by_date:
+    for entity in account.daily:
         days = days_of(instance, account.partitions, account.key_of(entity), keys)
         there = [number for number, key in enumerate(keys) if days[key] in (Day.COMPLETE, Day.RUNNING)]
         lacking[keys[min(max(there, default=len(keys)) + 1, len(keys) - 1)]].append(account.key_of(entity))
-    whole = [account.key_of(entity) for entity in account.entities if entity not in account.by_date]
-    lacking[max(lacking, default=keys[-1])] += whole
+    lacking[max(lacking, default=keys[-1])] += map(account.key_of, account.whole)
     return lacking
 
 
 def _observe(instance: dg.DagsterInstance, account: Account, day: str, outage: str) -> None:
     """Leave a trace on the assets' own pages: an observation, since nothing was read and nothing failed."""
     for entity in account.entities:
-        partition = day if entity in account.by_date else None
+        partition = day if entity in account.daily else None
         observation = dg.AssetObservation(account.key_of(entity), partition=partition, description=outage)
         instance.report_runless_asset_event(observation)

@@ -13,7 +13,8 @@ from gorgias_assets.account import Account
 from gorgias_assets.api.client import GorgiasError, Unavailable
 from gorgias_assets.api.uri import InvalidUri
 from gorgias_assets.assets import SweepConfig
-from gorgias_assets.days import Day, days_of, lacking
+from gorgias_assets.availability import is_lacked
+from gorgias_assets.days import Day, days_of, kept_days, lacking
 from gorgias_assets.entities.model import ByDate, Entity
 from gorgias_assets.jobs import request_of
 from gorgias_assets.partitions import days_of_run, ended, ranges, window_of
@@ -39,10 +40,12 @@ class Down(str):
 def changes_sensor(account: Account, every: timedelta, kept: timedelta = timedelta(days=3)) -> dg.SensorDefinition:
     """Request today's partition of the entities whose list has a new head. A tick costs one call per entity.
 
+    They are the entities read by date; the others are left to the daily run, and so is a list that the account lacks.
     The runs read today alone, without the look-back, look for no deleted row, count none, and evaluate no check; the
-    daily run does all that. The cursor holds
-    the heads for which a run was requested, by entity. An entity that a run is reading today is left to a later tick.
-    One whose list has not answered for `LONGEST_SKIP` is requested all the same: its run fails, and is seen to.
+    daily run does all that. The cursor holds the heads for which a run was requested, by entity. An entity that a run
+    is reading today is left to a later tick. One whose list has not answered for `LONGEST_SKIP` is requested all the
+    same: its run fails, and is seen to.
+
     Runs older than `kept` are deleted: they would be most of the history.
     """
 
@@ -60,7 +63,8 @@ def changes_sensor(account: Account, every: timedelta, kept: timedelta = timedel
         if today is None:
             return dg.SensorResult(skip_reason="The first day has not begun.")
         heads: dict[str, KnownHead] = json.loads(context.cursor) if context.cursor else {}
-        looks = {entity: _look(context, account, entity, today, heads.get(entity.name)) for entity in account.by_date}
+        known = [entity for entity in account.by_date if not is_lacked(context.instance, account, entity)]
+        looks = {entity: _look(context, account, entity, today, heads.get(entity.name)) for entity in known}
         new = {entity: look for entity, look in looks.items() if isinstance(look, list)}
         waits, overdue = _down(heads, {entity.name: why for entity, why in looks.items() if isinstance(why, Down)})
         wanted = [entity for entity in account.by_date if entity in new or entity.name in overdue]
@@ -85,9 +89,11 @@ def gaps_sensor(
 ) -> dg.SensorDefinition:
     """Request days that are missing, failed, or last read before they had ended: one run for each gap.
 
-    It looks at the last `horizon_days` days that ended at least `late_after` ago. The newest gaps come first, a few per
-    tick. A gap that is still there after it was requested waits an hour, then two, and so on up to a day. `summaries`
-    are assets made of the entities' days: they join each run, and are requested alone if they alone lack days.
+    It looks at the last `horizon_days` days that ended at least `late_after` ago, and not at days whose rows Gorgias no
+    longer keeps. The newest gaps come first, a few per tick. A gap that is still there after it was requested waits an
+    hour, then two, and so on up to a day. A list that the account lacks is left to the daily run, until that reads it.
+    `summaries` are assets made of the days of the core: they join each run, and are requested alone if they alone lack
+    days.
 
     During an outage it requests nothing for `LONGEST_SKIP`, and then goes on as ever: the runs fail, and are seen to.
     The cursor holds when the outage began.
@@ -103,7 +109,8 @@ def gaps_sensor(
     )
     def gaps(context: dg.SensorEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         now = datetime.now(UTC)
-        found = _gaps(context.instance, account, ended(account.partitions, now - late_after)[-horizon_days:], summaries)
+        keys = ended(account.partitions, now - late_after)[-horizon_days:]
+        found = _gaps(context.instance, account, keys, summaries, now)
         gorgias: GorgiasResource = getattr(context.resources, account.name)
         outage = gorgias.outage() if found else None
         since = (_moment(context.cursor) or now) if outage else None
@@ -191,7 +198,11 @@ def _from_then(since: datetime) -> str:
 
 
 def _gaps(
-    instance: dg.DagsterInstance, account: Account, keys: Sequence[str], summaries: Sequence[dg.AssetKey]
+    instance: dg.DagsterInstance,
+    account: Account,
+    keys: Sequence[str],
+    summaries: Sequence[dg.AssetKey],
+    now: datetime,
 ) -> Gaps:
     """Return the gaps among the days `keys`, the newest last day first."""
     gaps, complete = defaultdict(list), list(keys)
@@ -202,9 +213,12 @@ def _gaps(
             gaps[gap].append(asset)
         return days
 
-    for entity in account.by_date:
-        days = find(account.key_of(entity), keys)
-        complete = [key for key in complete if days[key] is Day.COMPLETE]
+    for entity in account.daily:
+        if is_lacked(instance, account, entity):
+            continue
+        days = find(account.key_of(entity), kept_days(entity, account.partitions, keys, now))
+        if not entity.group:  # summaries are made of the core
+            complete = [key for key in complete if days[key] is Day.COMPLETE]
     for summary in summaries:
         find(summary, complete)
     return dict(sorted(gaps.items(), key=lambda gap: gap[0][::-1], reverse=True))
@@ -230,7 +244,7 @@ class _Attempt:
 
 def _attempts(instance: dg.DagsterInstance, account: Account, now: datetime) -> list[_Attempt]:
     """Return the runs of the last days that the sensor requested; queued and running ones count as ending now."""
-    tag, all_assets = account.tag("gaps"), frozenset(map(account.key_of, account.by_date))
+    tag, all_assets = account.tag("gaps"), frozenset(map(account.key_of, account.daily))
     mine = dg.RunsFilter(tags={"dagster/sensor_name": account.named("gaps")}, created_after=now - 2 * LONGEST_WAIT)
     return [
         _Attempt(

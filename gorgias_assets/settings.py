@@ -3,7 +3,7 @@
 import os
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, time, timedelta
 from typing import Annotated, Any, Literal, Self, TypedDict
 from zoneinfo import ZoneInfo
@@ -25,6 +25,13 @@ def _minutes(text: object) -> object:
         raise ValueError from None
 
 
+def _words(text: object) -> object:
+    """Split text at commas."""
+    if isinstance(text, str):
+        return tuple(word for part in text.split(",") if (word := part.strip()))
+    return tuple(text) if isinstance(text, Iterable) else text
+
+
 def _setting(variable: str, default: Any, meaning: str, must_be: str = "text", **fields: Any) -> Any:
     """Return a field that `variable` sets; `must_be` ends the sentence on a value that it cannot take."""
     return Field(default, alias=variable, description=meaning, json_schema_extra={"must_be": must_be}, **fields)
@@ -36,6 +43,8 @@ class Given(TypedDict, total=False):
     uri: dg.EnvVar | str
     warehouse: str
     table_schema: str
+    entities: Iterable[Any] | str
+    event_types: Iterable[str] | str
     start_date: date | str
     daily_at: time | str
     timezone: ZoneInfo | str
@@ -79,6 +88,20 @@ class Settings(BaseModel):
         "GORGIAS_SCHEMA",
         "",
         "the schema or dataset of the tables; by default the dataset in `WAREHOUSE_URI`, else the account's name",
+    )
+    entities: Annotated[tuple[Any, ...], BeforeValidator(_words)] = _setting(
+        "GORGIAS_ENTITIES",
+        "core",
+        "the entities and views to have: `all`, or `core` for customers, tickets, messages and surveys, or names with "
+        "commas between them",
+        "names of entities and views with commas between them",
+        min_length=1,
+    )
+    event_types: Annotated[tuple[str, ...], BeforeValidator(_words)] = _setting(
+        "GORGIAS_EVENT_TYPES",
+        "",
+        "the types of events to read, with commas between them; by default all",
+        "types of events with commas between them",
     )
     start_date: date = _setting("GORGIAS_START_DATE", "2024-01-01", "the first partition", "a date, YYYY-MM-DD")
     daily_at: Annotated[time, BeforeValidator(_hours_and_minutes)] = _setting(

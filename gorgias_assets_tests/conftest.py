@@ -65,8 +65,8 @@ class Project:
         self.sandbox = sandbox
         self.account = sandbox.account
         self.engine = DuckDBFile(engine) if isinstance(engine, Path) else engine
-        deployed = Account(entities, start_date=FIRST_DAY)
-        self.assets, self.partitions = build_assets(deployed), deployed.partitions
+        self.deployed = Account(entities, start_date=FIRST_DAY)
+        self.assets, self.partitions = build_assets(self.deployed), self.deployed.partitions
         self.resources = {
             "gorgias": GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url, patience_minutes=0.1),
             "io_manager": self.engine.io_manager("gorgias"),
@@ -95,7 +95,7 @@ class Project:
 
         `config` is the assets' configuration.
         """
-        selected = select or [asset.key.path[-1] for asset in self.assets]
+        chosen = [entity for entity in self.deployed.entities if entity.name in select or not select]
         days = (
             {"partition_key": first}
             if last is None
@@ -108,15 +108,16 @@ class Project:
             resources=self.resources,
             run_config={
                 "loggers": {"console": {"config": {"log_level": "ERROR"}}},
-                "ops": {f"gorgias__{name}": {"config": config} for name in selected} if config else {},
+                "ops": {self.deployed.op_of(entity): {"config": config} for entity in chosen} if config else {},
             },
             raise_on_error=raise_on_error,
             **days,
         )
 
     def metadata(self, result: dg.ExecuteInProcessResult, entity: Entity) -> dict[str, Any]:
-        """Return the metadata of the materialization of one day."""
-        (materialization,) = result.asset_materializations_for_node(f"gorgias__{entity.name}")
+        """Return the metadata of the materialization of one day, or of a whole list."""
+        made = result.asset_materializations_for_node(self.deployed.op_of(entity))
+        (materialization,) = [one for one in made if one.asset_key == self.deployed.key_of(entity)]
         return {name: value.value for name, value in materialization.metadata.items()}
 
     def log(self, result: dg.ExecuteInProcessResult) -> list[dg.EventLogEntry]:

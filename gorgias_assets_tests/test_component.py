@@ -211,7 +211,7 @@ REFUSED = {
     "start_date: soon": "start_date must be a date, YYYY-MM-DD.",
     "max_share: 8": "max_share must be a number above 0, at most 1.",
     "timezone: Berlin": "timezone must be a time zone such as Europe/Berlin.",
-    "entities: [letters]": "There is no entity letters; there are customers, tickets,",
+    "entities: [letters]": "There is no entity or view letters; there are all, core, customers, tickets,",
     "translation: {metadata: {table: t}}": "The translation of customers sets the metadata table or schema;",
     "warehouse: sqlite:///x": "The warehouse URI names no known warehouse;",
 }

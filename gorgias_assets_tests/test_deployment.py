@@ -17,8 +17,8 @@ import yaml
 from dagster_cloud_cli.config.models import Location, load_dagster_cloud_yaml
 from dagster_k8s.container_context import K8sContainerContext
 
-from gorgias_assets.account import Account
-from gorgias_assets.assets import API_POOL, build_assets
+from gorgias_assets.account import API_POOL, Account
+from gorgias_assets.assets import build_assets
 from gorgias_assets.entities import CORE
 from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
 from gorgias_assets.settings import Settings

@@ -6,8 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from gorgias_assets.account import Account
-from gorgias_assets.assets import API_POOL
+from gorgias_assets.account import API_POOL, Account
 from gorgias_assets.days import Day, days_of
 from gorgias_assets.entities import CORE
 from gorgias_assets.jobs import gorgias_job

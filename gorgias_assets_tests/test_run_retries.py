@@ -11,7 +11,7 @@ import dagster as dg
 import duckdb
 import pytest
 
-from gorgias_assets.assets import API_POOL
+from gorgias_assets.account import API_POOL
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sandbox.server import Sandbox

@@ -203,7 +203,7 @@ def test_a_list_without_days_is_read_whole_in_the_run_of_a_day_and_in_a_full_swe
     (request,) = tick(project, full=full).run_requests
     job = definitions(project).resolve_job_def("gorgias_full_sweep" if full else "gorgias")
     result = job.execute_in_process(instance=project.instance, tags=request.tags, run_config=request.run_config)
-    (snapshot,) = result.asset_materializations_for_node("gorgias__tags")
+    (snapshot,) = result.asset_materializations_for_node("gorgias_reference")
     assert (snapshot.partition, project.query("SELECT name FROM gorgias.tags")) == (None, [("refund",)])
     days = result.asset_materializations_for_node("gorgias__tickets")
     assert [day.partition for day in days] == ["2025-03-31"]

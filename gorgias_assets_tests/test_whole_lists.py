@@ -1,13 +1,20 @@
-"""A list that is read whole: a dozen lines declare it, and it has a table, an asset, checks and a place in the job."""
+"""A list that is read whole: a dozen lines declare it, and it has a table, an asset, checks and a place in the job.
+
+All such lists are one step, and yet apart: one that fails, or that the account lacks, leaves the others alone.
+"""
 
 from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
 
+from gorgias_assets.assets import build_assets
+from gorgias_assets.availability import lack_of
 from gorgias_assets.build import build_definitions
-from gorgias_assets.entities import CORE
+from gorgias_assets.entities import CORE, MACROS, TEAMS, USERS
 from gorgias_assets.entities.model import Entity, Whole, integer, json, moment, string
+from gorgias_assets.resources import GorgiasResource
+from gorgias_assets.sandbox.faults import Fault
 from gorgias_assets_tests.conftest import Project
 
 TAGS = Entity(
@@ -28,9 +35,38 @@ TAGS = Entity(
 )
 
 
+LISTS = [USERS, TEAMS, MACROS]
+
+
 @pytest.fixture
 def project(sandbox, engine) -> Project:
     return Project(sandbox, engine, [TAGS])
+
+
+@pytest.fixture
+def three(sandbox, engine) -> Project:
+    """Return one with three lists, which an account may lack."""
+    return Project(sandbox, engine, LISTS)
+
+
+def run(project: Project, **arguments) -> dg.ExecuteInProcessResult:
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    return dg.materialize(
+        project.assets,
+        instance=project.instance,
+        resources=project.resources,
+        run_config=quiet,
+        raise_on_error=False,
+        **arguments,
+    )
+
+
+def stored(result: dg.ExecuteInProcessResult) -> list[str]:
+    return [event.asset_key.path[-1] for event in result.get_asset_materialization_events()]
+
+
+def read(sandbox) -> list[str]:
+    return [request.path.rpartition("/")[2] for request in sandbox.requests]
 
 
 def snapshot(project: Project) -> dict:
@@ -86,3 +122,57 @@ def test_it_has_a_place_in_the_job_and_checks_among_entities_that_are_read_by_da
         ["ids_unique", "sweep_complete", "absences_plausible", "fields_known", "fresh"], True
     )
     assert {event.asset_key.path[-1] for event in result.get_asset_materialization_events()} >= {"tags", "tickets"}
+
+
+def test_three_lists_are_one_step_of_which_a_run_may_select_some(three, sandbox):
+    result = run(three, selection=[dg.AssetKey(["gorgias", name]) for name in ("teams", "users")])
+    assert {event.step_key for event in result.all_events if event.is_step_success} == {"gorgias_reference"}
+    assert (stored(result), read(sandbox)) == (["users", "teams"], ["users", "teams"])
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_list_that_the_account_lacks_is_not_materialized_and_its_page_says_why(three, sandbox, status):
+    sandbox.faults.append(Fault(status, path="*/teams", times=None))
+    results = [run(three), run(three)]
+    assert [result.success for result in results] == [True, True]
+    assert stored(results[1]) == ["users", "macros"]
+    teams = three.deployed.key_of(TEAMS)
+    observed = [record.asset_observation for record in three.instance.fetch_observations(teams, limit=9).records]
+    assert [f"status {status}" in one.description for one in observed] == [True, True]
+    lines = [entry.message for entry in three.log(results[1]) if entry.message.startswith("gorgias/teams")]
+    assert lines == [f"gorgias/teams: {observed[0].description}"]
+    lack = lack_of(three.instance, teams)
+    assert lack.since <= lack.asked_at
+    sandbox.faults.clear()
+    assert stored(run(three)) == ["users", "teams", "macros"]
+    assert lack_of(three.instance, teams) is None
+
+
+def test_a_list_that_fails_on_its_way_leaves_the_others_alone_and_the_run_says_which_it_was(three, sandbox, account):
+    for number in range(130):
+        account.create("teams", name=f"team {number}")
+    sandbox.faults.append(Fault(403, path="*/teams", skip=1))
+    three.assets = build_assets(three.deployed, retry_policy=dg.RetryPolicy(max_retries=1))
+    result = run(three)
+    assert (result.success, stored(result)) == (False, ["users", "macros"])
+    error = result.failure_data_for_node("gorgias_reference").error
+    assert "Not read: teams (GET /teams of account 'sandbox': " in str(error)
+    assert not [event for event in result.all_events if event.is_step_up_for_retry]  # it would be refused again
+
+
+def test_another_attempt_requests_the_lists_alone_that_the_last_one_did_not_store(three, sandbox):
+    sandbox.faults.append(Fault(503, path="*/teams", times=None))
+    three.resources["gorgias"] = GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url, patience_minutes=1 / 100)
+    three.assets = build_assets(three.deployed, retry_policy=dg.RetryPolicy(max_retries=1))
+    result = run(three)
+    assert (result.success, stored(result)) == (False, ["users", "macros"])
+    assert (read(sandbox).count("users"), read(sandbox).count("macros")) == (1, len(MACROS.read.passes))
+    assert "Not read: teams (" in str(result.failure_data_for_node("gorgias_reference").error)
+
+
+def test_in_an_outage_the_step_ends_with_the_first_list(three, sandbox):
+    sandbox.faults.append(Fault(503, times=None))
+    three.resources["gorgias"] = GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url, patience_minutes=1 / 100)
+    result = run(three)
+    assert (result.success, stored(result)) == (False, [])
+    assert set(read(sandbox)) == {"users", "account"}

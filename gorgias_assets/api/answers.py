@@ -122,25 +122,43 @@ class Found(Request):
     location: str | None
 
 
-def read_list(answer: Answer) -> Read:
-    """Return the fields of a `Page`. Raise `Unusable` for anything but a list's envelope."""
-    _check_passing(answer)
-    if answer.status != 200:
-        raise Refused(answer.status, _has(answer.body, "error", dict), _host_of(answer.location))
+def read_list(answer: Answer, key: str = "id") -> Read:
+    """Return the fields of a `Page`, whose rows are told apart by `key`: an integer `id`, or a text.
+
+    Raise `Unusable` for anything but a list's envelope.
+    """
+    _check_accepted(answer)
     try:
         envelope = parsing.loads(answer.body)
         rows, meta = envelope["data"], envelope["meta"]
         cursors = {"next_cursor": meta["next_cursor"], "prev_cursor": meta.get("prev_cursor")}
-        is_list = (
-            type(rows) is list
-            and all(type(row) is dict and type(row.get("id")) is int and abs(row["id"]) < 2**63 for row in rows)
-            and all(cursor is None or (type(cursor) is str and cursor != "") for cursor in cursors.values())
+        is_list = _are_rows(rows, key) and all(
+            cursor is None or (type(cursor) is str and cursor != "") for cursor in cursors.values()
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         is_list = False
     if not is_list:
         raise Unusable("the answer is no list of rows with ids") from None
     return {"rows": rows, **cursors, "size": len(answer.body)}
+
+
+def read_whole(answer: Answer, key: str = "id") -> Read:
+    """Return the fields of a `Page` for a list without pages: an envelope, a bare list, or one object by itself.
+
+    Raise `Unusable` for anything else, a list that has pages after all among it.
+    """
+    _check_accepted(answer)
+    try:
+        found = parsing.loads(answer.body)
+        has_rows = isinstance(found, dict) and isinstance(found.get("data"), list)
+        rows = found["data"] if has_rows else found if isinstance(found, list) else [found]
+        has_more = has_rows and (found.get("meta") or {}).get("next_cursor") is not None
+        is_list = _are_rows(rows, key) and not has_more
+    except (ValueError, TypeError, AttributeError):
+        is_list = False
+    if not is_list:
+        raise Unusable("the answer is no whole list of rows with ids") from None
+    return {"rows": rows, "next_cursor": None, "prev_cursor": None, "size": len(answer.body)}
 
 
 def read_presence(answer: Answer) -> Read:
@@ -166,6 +184,26 @@ def read_presence(answer: Answer) -> Read:
 def read_nothing(answer: Answer) -> Read:  # noqa: ARG001, any answer will do
     """Accept any answer."""
     return {}
+
+
+def _check_accepted(answer: Answer) -> None:
+    """Raise for an answer that is not what was asked for."""
+    _check_passing(answer)
+    if answer.status != 200:
+        raise Refused(answer.status, _has(answer.body, "error", dict), _host_of(answer.location))
+
+
+def _are_rows(rows: object, key: str) -> bool:
+    is_key = _is_id if key == "id" else _is_name
+    return type(rows) is list and all(type(row) is dict and is_key(row.get(key)) for row in rows)
+
+
+def _is_id(value: object) -> bool:
+    return type(value) is int and abs(value) < 2**63
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value != ""
 
 
 def _check_passing(answer: Answer) -> None:

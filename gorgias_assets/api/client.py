@@ -12,6 +12,7 @@ letters. This module is the only owner of retries.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
 from threading import Event
@@ -34,6 +35,7 @@ from gorgias_assets.api.answers import (
     read_list,
     read_nothing,
     read_presence,
+    read_whole,
     retry_after,
 )
 from gorgias_assets.api.budget import Budget
@@ -87,7 +89,14 @@ class GorgiasError(Exception):
 
 
 class Rejected(GorgiasError):
-    """The request cannot succeed as things are: Gorgias refused it, or a certificate, a name or a proxy is wrong."""
+    """The request cannot succeed as things are: Gorgias refused it, or a certificate, a name or a proxy is wrong.
+
+    `status` is that of the answer; 0 if there was none, or if it came from something in front of Gorgias.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class CursorRefused(Rejected):
@@ -96,8 +105,8 @@ class CursorRefused(Rejected):
     `calls` is the number of requests made until then.
     """
 
-    def __init__(self, message: str, calls: int) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, status: int, calls: int) -> None:
+        super().__init__(message, status)
         self.calls = calls
 
 
@@ -159,17 +168,22 @@ class GorgiasClient:
         cursor: str | None = None,
         filters: Parameters = (),
         patience: float = math.inf,
+        key: str = "id",
+        first: Page | None = None,
     ) -> Iterator[Page]:
         """Yield the pages of the list at `path`, from its beginning or from `cursor` to its end.
 
-        `order_by` is `<field>:asc` or `<field>:desc`. Every parameter is sent again with each cursor, which does not
-        hold them (developers.gorgias.com/reference/pagination-1). Raise `Rejected`, `Unavailable`, and `Untrusted` if a
-        cursor is repeated.
+        `order_by` is `<field>:asc` or `<field>:desc`, or empty for a list that takes none. Every parameter is sent
+        again with each cursor, which does not hold them (developers.gorgias.com/reference/pagination-1). `first` is the
+        page to begin with, if that was requested already. Raise `Rejected`, `Unavailable`, and `Untrusted` if a cursor
+        is repeated.
         """
         seen = {cursor}
         while True:
-            page = self.page(path, order_by=order_by, cursor=cursor, filters=filters, patience=patience)
-            cursor = page.next_cursor
+            page = first or self.page(
+                path, order_by=order_by, cursor=cursor, filters=filters, patience=patience, key=key
+            )
+            first, cursor = None, page.next_cursor
             if cursor is not None and cursor in seen:
                 raise endless(path)
             yield page
@@ -186,17 +200,24 @@ class GorgiasClient:
         filters: Parameters = (),
         limit: int = PAGE_ROWS,
         patience: float = math.inf,
+        key: str = "id",
     ) -> Page:
         """Return one page of the list at `path`: its first, or the one at `cursor`.
 
-        It has at most `limit` rows, and fewer if pages of the list are too heavy (`PageSize`).
+        It has at most `limit` rows, and fewer if pages of the list are too heavy (`PageSize`). Its rows are told apart
+        by `key`: an integer `id`, or a text.
         """
-        parameters = [("order_by", order_by), *filters]
+        parameters = [*([("order_by", order_by)] if order_by else []), *filters]
         if cursor is not None:
             parameters.append(("cursor", cursor))
         size = self._sizes.setdefault(path, PageSize())
-        read, request = self._ask(path, parameters, read_list, patience, size, limit)
+        read, request = self._ask(path, parameters, partial(read_list, key=key), patience, size, limit)
         size.answered(len(read["rows"]), read["size"])
+        return Page(**read, **vars(request))
+
+    def whole(self, path: str, *, filters: Parameters = (), key: str = "id") -> Page:
+        """Return all of the list at `path`, which has no pages and takes none of their parameters."""
+        read, request = self._ask(path, filters, partial(read_whole, key=key))
         return Page(**read, **vars(request))
 
     def find(self, path: str, patience: float = math.inf) -> Found:
@@ -339,6 +360,7 @@ class GorgiasClient:
             return CursorRefused(
                 f"{where}: Gorgias rejected the cursor ({status}) and seeking failed too. Rows read so far are saved; "
                 "re-run later.",
+                status,
                 calls,
             )
         if 300 <= status < 400:
@@ -348,7 +370,7 @@ class GorgiasClient:
             advice = _NOT_GORGIAS
         else:
             advice = _ADVICE.get(status, _UNEXPECTED)
-        return Rejected(f"{where}: status {status}; {advice}.")
+        return Rejected(f"{where}: status {status}; {advice}.", 0 if advice is _NOT_GORGIAS else status)
 
 
 def _wait(state: tenacity.RetryCallState) -> float:

@@ -6,12 +6,12 @@
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypeGuard
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from typing import TypeGuard
 
-from gorgias_assets.api.client import GorgiasClient, Page, Untrusted
+from gorgias_assets.api.client import GorgiasClient, Page
+from gorgias_assets.api.filtered import Wanted, filtered_pages
 from gorgias_assets.windows import Window
 
 EVENTS_KEPT = timedelta(days=365)
@@ -27,25 +27,8 @@ def event_pages(
 
     Raise the client's errors, and `Untrusted` if the filters are ignored and too much has happened since the window.
     """
-    kinds = frozenset(types)
-    filters = [("types", kind) for kind in sorted(kinds)]
-    filters += [
-        ("created_datetime[gte]", window.start.isoformat()),
-        ("created_datetime[lt]", window.end.isoformat()),
-    ]
-    after = 0
-    for page in client.pages("/events", order_by="created_datetime:desc", filters=filters, patience=patience):
-        moments = [_moment(event) for event in page.rows]
-        known = [moment for moment in moments if moment is not None]
-        of_window = [
-            event for event, moment in zip(page.rows, moments, strict=True) if _is_of(event, moment, window, kinds)
-        ]
-        yield replace(page, rows=of_window)
-        if known and max(known) < window.start:
-            return
-        after += bool(known) and min(known) >= window.end
-        if after > MOST_PAGES_AFTER:
-            raise Untrusted(f"GET /events: more came than was asked for, and {after:,} pages lie after {window}.")
+    wanted = Wanted("/events", "created_datetime", window, frozenset(types))
+    return filtered_pages(client, wanted, patience=patience, most_after=MOST_PAGES_AFTER)
 
 
 def ids_in(data: object) -> set[int]:
@@ -82,17 +65,3 @@ def _ids_with_names(data: object) -> Iterator[tuple[str, int]]:
 
 def is_id(value: object) -> TypeGuard[int]:
     return type(value) is int and abs(value) < 2**63
-
-
-def _is_of(event: Mapping[str, Any], moment: datetime | None, window: Window, kinds: frozenset[str]) -> bool:
-    """Return if the event is one of those asked for; one without a moment is taken to be of the window."""
-    kind = event.get("type")
-    return isinstance(kind, str) and kind in kinds and (moment is None or moment in window)
-
-
-def _moment(event: Mapping[str, Any]) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(event["created_datetime"])
-    except (KeyError, TypeError, ValueError):
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -54,6 +54,12 @@ class Stored:
     def touch_fields(self) -> Sequence[str]:
         return self.entity.read.touch_fields if isinstance(self.entity.read, ByDate) else ()
 
+    @property
+    def creation_field(self) -> str:
+        """The datetime of a daily entity that never moves."""
+        read = self.entity.read
+        return read.creation_order if isinstance(read, ByDate) else read.field
+
     def rows(self, query: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self.warehouse.query(self.table.schema, query).to_pylist()
         return rows
@@ -173,7 +179,7 @@ def _ids_of_days(stored: Stored, days: Window | None) -> str:
     """
     if days is None:
         return f"SELECT MIN(id) AS lowest, MAX(id) AS highest FROM {stored.name}"
-    created = stored.dialect.quoted(stored.entity.read.creation_order)
+    created = stored.dialect.quoted(stored.creation_field)
     return (
         "SELECT MIN(id) AS lowest, MAX(CASE WHEN created = newest THEN id END) AS highest FROM ("
         f"SELECT id, {created} AS created, MAX({created}) OVER () AS newest FROM {stored.name} "

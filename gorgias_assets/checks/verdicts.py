@@ -13,11 +13,12 @@ import dagster as dg
 
 from gorgias_assets.account import Account
 from gorgias_assets.api.client import GorgiasClient
+from gorgias_assets.availability import Lack, lack_of
 from gorgias_assets.checks import audits
 from gorgias_assets.checks.audits import Stored, outlived, tolerated
-from gorgias_assets.days import DAY, Day, days_of, newest_materializations, unbroken_days
+from gorgias_assets.days import DAY, Day, days_of, kept_days, newest_materializations, unbroken_days
 from gorgias_assets.display import shown_counts
-from gorgias_assets.entities.model import ByDate, Entity, Parent, read_by
+from gorgias_assets.entities.model import ByDate, Daily, Entity, Parent, Whole, read_by
 from gorgias_assets.metadata import Metadata, absences_doubted, began_at, doubt
 from gorgias_assets.partitions import window_of
 from gorgias_assets.windows import Window
@@ -64,6 +65,11 @@ class CheckContext:
         return self.account.key_of(self.entity)
 
     @cached_property
+    def lack(self) -> Lack | None:
+        """How the account was found to lack the asset's list; None if it was read since."""
+        return lack_of(self.instance, self.asset) if self.entity.is_optional else None
+
+    @cached_property
     def stored(self) -> Stored:
         return self.stored_of(self.entity)
 
@@ -92,7 +98,7 @@ class CheckContext:
             raise self.nothing_of(entity)
         return stored
 
-    def loaded_days(self, entity: Entity[ByDate]) -> Window:
+    def loaded_days(self, entity: Entity[Daily]) -> Window:
         """Return the window of the consecutive days that end with the entity's newest."""
         days = unbroken_days(self.instance, self.account.key_of(entity))
         if days is None:
@@ -197,7 +203,9 @@ def touches_in_order(context: CheckContext) -> Verdict:
     ERROR,
 )
 def sweep_complete(context: CheckContext) -> Verdict:
-    read, days = context.materializations, context.days
+    read, days = context.materializations, _days_with_rows(context)
+    if not days:
+        return Verdict(True, f"Gorgias no longer keeps {context.entity.name} of these days; they were left alone.")
     reasons = {key: doubt(read[key]) if key in read else "it was not materialized" for key in days}
     doubts = {key: why for key, why in reasons.items() if why}
     begun = {key: began for key, metadata in read.items() if (began := began_at(metadata))}
@@ -219,6 +227,13 @@ def sweep_complete(context: CheckContext) -> Verdict:
         day, moment = max(partly.items())
         text += f" {day} had not ended; it is complete up to {_minute(moment)}, when its reading began."
     return Verdict(True, text, numbers)
+
+
+def _days_with_rows(context: CheckContext) -> Mapping[str, Window]:
+    """Return the days without those that were left alone because Gorgias no longer keeps their rows."""
+    kept = kept_days(context.entity, context.account.partitions, [*context.days], context.now)
+    read = context.materializations
+    return {key: day for key, day in context.days.items() if key in kept or began_at(read.get(key, {}))}
 
 
 @check(
@@ -279,8 +294,10 @@ def fresh(context: CheckContext) -> Verdict:
     """Judge the newest day that is due, or a newer one: a materialization of an older day may be newer than theirs.
 
     Days are due from the first one that was read on time, as a daily run reads them. So who has only read old days is
-    late with none, and who stops reading new ones is.
+    late with none, and who stops reading new ones is. A list that the account lacks is never late.
     """
+    if context.lack:
+        return Verdict(True, str(context.lack))
     partitions, instance = context.account.partitions, context.instance
     day = (context.now - context.late_after - DAY).date().isoformat()
     start = partitions.get_first_partition_key()
@@ -335,6 +352,8 @@ def _one_was_on_time(context: CheckContext, keys: Sequence[str]) -> bool:
     ERROR,
 )
 def list_fresh(context: CheckContext) -> Verdict:
+    if context.lack:
+        return Verdict(True, str(context.lack))
     began = began_at(context.newest_reading)
     if began is None:
         return Verdict(False, "The newest materialization does not show when its reading began.")
@@ -354,7 +373,7 @@ def parents_exist(parent: Entity[Any], link: Parent) -> Check:
         reads=[parent],
     )
     def judge(context: CheckContext) -> Verdict:
-        days = context.loaded_days(parent) if isinstance(parent.read, ByDate) else None
+        days = None if isinstance(parent.read, Whole) else context.loaded_days(parent)
         found = audits.orphans(context.stored, context.stored_of(parent), link.field, days)
         missing, gone, beyond = found["missing"], found["gone"], found["beyond"]
         lost = count_of(missing.parents, parent.name.removesuffix("s"))
@@ -405,8 +424,10 @@ def counts_agree(children: Entity[ByDate], link: Parent) -> Check:
 def table_checks(entity: Entity[Any], entities: Sequence[Entity[Any]]) -> list[Check]:
     """Return the checks of an entity that need no call to Gorgias. `entities` are all of the account."""
     parents = [parents_exist(other, link) for other in entities if (link := entity.parent) and link.name == other.name]
-    if not isinstance(entity.read, ByDate):
+    if isinstance(entity.read, Whole):
         return [ids_unique, list_complete, absences_plausible, fields_known, list_fresh, *parents]
+    if not isinstance(entity.read, ByDate):  # absence shows nothing there
+        return [ids_unique, sweep_complete, fields_known, fresh, *parents]
     counts = [
         counts_agree(other, link)
         for other in read_by(ByDate, entities)

@@ -32,7 +32,7 @@ def backfill(account: Account, first: date, last: date) -> int:
     with (
         dg.DagsterInstance.get() as instance,
         dg.execute_job(
-            dg.reconstructable(backfill_job),
+            dg.build_reconstructable_job(__name__, backfill_job.__name__, (account.name,)),
             instance,
             run_config={"loggers": {"terminal": {}}},
             tags=tags_of_days(str(first), str(last)),
@@ -45,19 +45,20 @@ def backfill(account: Account, first: date, last: date) -> int:
         return 0 if result.success else 1
 
 
-def backfill_job() -> dg.JobDefinition:
+def backfill_job(name: str) -> dg.JobDefinition:
     """Return the job of the code location with its progress in the terminal, always in this process."""
-    from gorgias_assets.definitions import account, defs  # this function is all that Dagster makes the job of
+    from gorgias_assets.definitions import defs  # this function is all that Dagster makes the job of
 
     logged = dg.Definitions.merge(defs, dg.Definitions(loggers={"terminal": _terminal}))
-    return logged.resolve_job_def(account.name).with_executor_def(IN_PROCESS)
+    return logged.resolve_job_def(name).with_executor_def(IN_PROCESS)
 
 
 def print_tables(account: Account, result: dg.ExecuteInProcessResult | dg.JobExecutionResult) -> None:
     """Print a line for each entity's table on the changes that a run made."""
     print(f"\n{'table':<36}{'rows':>10}{'merged':>10}{'new':>10}{'API calls':>11}")
     for entity in account.entities:
-        for event in result.asset_materializations_for_node(account.op_of(entity))[-1:]:
+        made = result.asset_materializations_for_node(account.op_of(entity))
+        for event in [one for one in made if one.asset_key == account.key_of(entity)][-1:]:
             value = {name: metadata.value for name, metadata in event.metadata.items()}
             numbers = [value[name] for name in ("dagster/row_count", "rows_merged", "rows_new", "api_calls")]
             print(

@@ -13,17 +13,17 @@ from typing import Any
 import dagster as dg
 from rich.console import Console
 
-from gorgias_assets.api.client import GorgiasError
+from gorgias_assets.api.client import GorgiasError, Rejected
 from gorgias_assets.api.uri import InvalidUri
-from gorgias_assets.columns import DELETED_AT, EXTRACTED_AT
+from gorgias_assets.columns import ADDED_COLUMNS, DELETED_AT, EXTRACTED_AT
 from gorgias_assets.commands.terminal import logged, moving, stoppable
-from gorgias_assets.entities.model import Entity, Whole
+from gorgias_assets.entities.model import ByDate, ByFilter, Entity, Whole
 from gorgias_assets.io_managers.from_uri import io_manager_from_uri
 from gorgias_assets.loading import Loaded, load
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.settings import Settings
 from gorgias_assets.sweeps.batches import Reader
-from gorgias_assets.sweeps.sweep import OVERLAP
+from gorgias_assets.sweeps.position import OVERLAP
 from gorgias_assets.warehouse.tables import Table, WarehouseError
 from gorgias_assets.warehouse.warehouse import Warehouse
 from gorgias_assets.windows import Window
@@ -36,7 +36,8 @@ LAST_MOMENT = datetime(2100, 1, 1, tzinfo=UTC)  # of an interval without an end
 class Request:
     """The interval `[start, end)` of an entity's list that is wanted in a table.
 
-    Without `start` it goes on from what the table holds. Without `end`, what the table holds is not read again.
+    Without `start` it goes on from what the table holds. Without `end`, what the table holds is not read again. A list
+    that is read whole has no interval. `event_types` are those to read, or none for all.
     """
 
     entity: Entity[Any]
@@ -44,6 +45,7 @@ class Request:
     start: datetime | None = None
     end: datetime | None = None
     full: bool = False
+    event_types: Sequence[str] = ()
     account_changed: bool = False
     believe_absence: bool = False
 
@@ -106,6 +108,8 @@ def _ingest(
         return
     window = Window(start or FIRST_MOMENT, end)
     reader = _reader(request, gorgias, window, is_full=request.full or not start)
+    if request.entity.is_optional and (why := reader.peek()):
+        raise Rejected(why)
     console.print(
         f"Reading {request.entity.name} of {gorgias.account().domain} into {table} of {warehouse}: "
         f"{_wanted(request, reader.window, start)}.\nCtrl-C stops it; the same command resumes it."
@@ -136,9 +140,16 @@ def begin_of(request: Request, readings: Sequence[Window]) -> datetime | None:
 def _reader(request: Request, gorgias: GorgiasResource, window: Window, is_full: bool) -> Reader[Any]:
     """Return the reader. It owns no other entity's rows, since nobody knows the names of their tables."""
     exceptions: dict[str, Any] = {name: getattr(request, name) for name in ("account_changed", "believe_absence")}
-    if isinstance(request.entity.read, Whole):
-        return gorgias.snapshot(request.entity, **exceptions)
-    return gorgias.sweep(request.entity, window.start, window.end, full=is_full, **exceptions)
+    entity, begin = request.entity, FIRST_MOMENT if is_full else window.start
+    match entity.read:
+        case Whole():
+            return gorgias.snapshot(entity, **exceptions)
+        case ByDate():
+            return gorgias.sweep(entity, window.start, window.end, full=is_full, **exceptions)
+        case ByFilter():
+            return gorgias.filtered(entity, begin, window.end, types=request.event_types, **exceptions)
+        case _:
+            return gorgias.unordered(entity, begin, window.end, **exceptions)
 
 
 def _check_holds(columns: Sequence[str], entity: Entity[Any], entities: Sequence[Entity[Any]], table: Table) -> None:
@@ -150,7 +161,8 @@ def _check_holds(columns: Sequence[str], entity: Entity[Any], entities: Sequence
             f"{table} was made by something else, or is a view; nothing was read. Name another table by --dest-table."
         )
     declared = {other.name: {column.name for column in other.columns} for other in entities}
-    shares = {name: len(names.intersection(columns)) / len(names) for name, names in declared.items()}
+    stored = {*columns}.difference(column.name for column in ADDED_COLUMNS)
+    shares = {name: len(names & stored) / len(names | stored) for name, names in declared.items()}
     nearest = max(shares, key=lambda name: (shares[name], name == entity.name))
     if nearest != entity.name:
         raise WarehouseError(
@@ -159,11 +171,12 @@ def _check_holds(columns: Sequence[str], entity: Entity[Any], entities: Sequence
 
 
 def _wanted(request: Request, window: Window | None, start: datetime | None) -> str:
-    """Return in words what is read: of the whole list, or of the rows touched from `start` on."""
+    """Return in words what is read: the whole list, or the rows touched, or created, from `start` on."""
     if not window or not (start or request.end):
         return "the whole list"
     bounds = (f"since {_shown(start)}" if start else "", f"until {_shown(request.end)}" if request.end else "")
-    touched = " ".join(["rows touched", *filter(None, bounds)])
+    done = "touched" if isinstance(request.entity.read, ByDate) else "created"
+    touched = " ".join([f"rows {done}", *filter(None, bounds)])
     if request.full:
         return f"the whole list, for {touched}"
     return touched if start == request.start else f"{touched}, since the table holds the time before"

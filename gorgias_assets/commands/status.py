@@ -13,15 +13,17 @@ from gorgias_assets.api.budget import Budget
 from gorgias_assets.api.client import GorgiasError, Unavailable
 from gorgias_assets.api.clock import NOTABLE, difference
 from gorgias_assets.api.uri import InvalidUri
+from gorgias_assets.availability import is_lacked
 from gorgias_assets.columns import DELETED_AT, EXTRACTED_AT
-from gorgias_assets.days import Day, days_of, lacking
-from gorgias_assets.entities.model import ByDate, Entity
+from gorgias_assets.days import Day, days_of, kept_days, lacking
+from gorgias_assets.entities.model import ByDate, Daily, Entity, Whole
 from gorgias_assets.partitions import ended, ranges
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.warehouse.tables import Table
 from gorgias_assets.warehouse.warehouse import Warehouse
 
 MOST_GAPS_SHOWN = 3
+UNAVAILABLE = "not available to this account or key"
 LINE = "{:<36}{:>10}{:>7}  {:<18}{:<26}{:<10}{}"
 
 
@@ -34,17 +36,19 @@ def print_status(account: Account, resources: Mapping[str, Any]) -> int:
     warehouse = io_manager.warehouse.billed_to({"command": "status"})
     print(f"account    {_calls(resources[account.name], account)}\nwarehouse  {warehouse}\n")
     print(LINE.format("table", "rows", "gone", "last touched", "complete", "today", "missing or failed"))
-    unread: dict[str, list[str]] = {}  # entities by the last day that nobody has requested yet
+    unread: dict[tuple[str, str], list[str]] = {}  # entities by the days that nobody has requested yet
     with dg.DagsterInstance.get() as instance:
         for entity in account.entities:
             table = account.table_of(entity.name, io_manager)
-            days = _days(instance, account, entity) if isinstance(entity.read, ByDate) else {}
-            print(LINE.format(str(table), *_rows(warehouse, table, entity), *_shown(days)))
-            if before := _before(days):
-                unread.setdefault(before[-1], []).append(entity.name)
-    for last, names in unread.items():
-        of = f" of {', '.join(names)}" if len(names) < len(account.by_date) else ""
-        print(f"\nNot read yet{of}: {_range(account.start_date, last)}. The command backfill reads them.")
+            days = {} if isinstance(entity.read, Whole) else _days(instance, account, entity)
+            is_there = not is_lacked(instance, account, entity)
+            shown = _shown(days) if is_there else ("-", "-", UNAVAILABLE)
+            print(LINE.format(str(table), *_rows(warehouse, table, entity), *shown))
+            if is_there and (before := _before(days)):
+                unread.setdefault((before[0], before[-1]), []).append(entity.name)
+    for (first, last), names in unread.items():
+        of = f" of {', '.join(names)}" if len(names) < len(account.daily) else ""
+        print(f"\nNot read yet{of}: {_range(first, last)}. The command backfill reads them.")
     return 0
 
 
@@ -72,7 +76,13 @@ def _rows(warehouse: Warehouse, table: Table, entity: Entity[Any]) -> tuple[str,
     rows, dialect = warehouse.counts(table, (), ()).rows, warehouse.dialect
     if not rows:
         return "0", "0", "-"
-    fields = entity.read.touch_fields if isinstance(entity.read, ByDate) else (EXTRACTED_AT,)
+    match entity.read:
+        case ByDate(touch_fields=fields):
+            pass
+        case Whole():
+            fields = (EXTRACTED_AT,)
+        case read:
+            fields = (read.field,)
     touches = ", ".join(f"MAX({dialect.quoted(field)}) AS {field}" for field in fields)
     query = f"SELECT COUNT({DELETED_AT}) AS gone, {touches} FROM {warehouse.rows_of(table)}"
     (found,) = warehouse.query(table.schema, query).to_pylist()
@@ -80,11 +90,12 @@ def _rows(warehouse: Warehouse, table: Table, entity: Entity[Any]) -> tuple[str,
     return f"{rows:,}", f"{found['gone']:,}", f"{last:%Y-%m-%d %H:%M}" if last else "-"
 
 
-def _days(instance: dg.DagsterInstance, account: Account, entity: Entity[ByDate]) -> dict[str, Day]:
+def _days(instance: dg.DagsterInstance, account: Account, entity: Entity[Daily]) -> dict[str, Day]:
     """Return the states of the days, of which the last one is today if that is a partition."""
     now = datetime.now(UTC)
     keys = [*ended(account.partitions, now), *([f"{now:%Y-%m-%d}"] if account.today else [])]
-    return days_of(instance, account.partitions, account.key_of(entity), keys)
+    kept = kept_days(entity, account.partitions, keys, now)
+    return days_of(instance, account.partitions, account.key_of(entity), kept)
 
 
 def _before(days: Mapping[str, Day]) -> list[str]:

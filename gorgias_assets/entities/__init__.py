@@ -1,6 +1,5 @@
 """The declared entities. Adding one is one declaration in a module of this folder."""
 
-from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
@@ -49,11 +48,7 @@ __all__ = [
     "VOICE_CALL_EVENTS",
     "VOICE_CALL_RECORDINGS",
     "WIDGETS",
-    "entities_named",
 ]
-
-
-_FAMILIES = (events, people, sorting, automation, workspace, voice)
 
 
 def _declared(*families: ModuleType) -> tuple[Entity[Any], ...]:
@@ -61,20 +56,11 @@ def _declared(*families: ModuleType) -> tuple[Entity[Any], ...]:
     return tuple(value for value in values if isinstance(value, Entity))
 
 
+def _views(*families: ModuleType) -> tuple[View, ...]:
+    values = (value for family in families for value in vars(family).values())
+    return tuple(value for value in values if isinstance(value, View))
+
+
 CORE = _declared(customers, tickets, surveys)
-ENTITIES = (*CORE, *_declared(*_FAMILIES))
-VIEWS = tuple(
-    value
-    for family in (customers, tickets, surveys, *_FAMILIES)
-    for value in vars(family).values()
-    if isinstance(value, View)
-)
-
-
-def entities_named(entities: Iterable[Entity[Any] | str]) -> list[Entity[Any]]:
-    """Return declared entities for names; entities that are given stay. Raises ValueError."""
-    declared = {entity.name: entity for entity in ENTITIES}
-    for one in entities:
-        if isinstance(one, str) and one not in declared:
-            raise ValueError(f"There is no entity {one}; there are {', '.join(declared)}.")
-    return [declared[one] if isinstance(one, str) else one for one in entities]
+ENTITIES = (*CORE, *_declared(events, people, sorting, automation, workspace, voice))
+VIEWS = _views(customers, tickets, surveys, events, people, sorting, automation, workspace, voice)

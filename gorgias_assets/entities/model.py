@@ -45,6 +45,10 @@ class ByFilter:
     kept: timedelta
     field: str = "created_datetime"
 
+    @property
+    def touch_fields(self) -> tuple[str, ...]:
+        return (self.field,)
+
 
 @dataclass(frozen=True)
 class Unordered:
@@ -56,6 +60,10 @@ class Unordered:
     """
 
     field: str = "created_datetime"
+
+    @property
+    def touch_fields(self) -> tuple[str, ...]:
+        return (self.field,)
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ METRIC_CARDS = Entity(
     name="metric_cards",
     path="/metric-cards",
     grain="One row per metric of Gorgias's statistics: its definition and formula.",
-    read=Whole(order_by="", has_pages=False, id_from="slug"),
+    read=Whole(order_by="", passes=((("include", "deprecated"),),), has_pages=False, id_from="slug"),
     group="reference",
     is_optional=True,
     columns=(

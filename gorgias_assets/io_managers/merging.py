@@ -110,7 +110,9 @@ class MergingIOManager(dg.IOManager):
         counts = loaded.counts
         schema = {"dagster/column_schema": column_schema(entity.columns)}
         context.step_context.add_asset_metadata(  # not to the output, whose event would repeat it
-            schema | metadata.preview(entity, loaded.first_rows), partition_key=max(windows, default=None)
+            schema | metadata.preview(entity, loaded.first_rows),
+            asset_key=context.asset_key,  # the step may have others
+            partition_key=max(windows, default=None),
         )
         newest = metadata.of_table(table, counts.rows if counts else None) | metadata.of_run(reader, loaded)
         if not windows:
@@ -147,5 +149,5 @@ def _describe(context: dg.OutputContext, newest: Mapping[str, Any], days: Mappin
         return
     for key in keys:
         if key in days:
-            context.step_context.add_asset_metadata(days[key], partition_key=key)
-    context.step_context.add_asset_metadata(newest, partition_key=max(keys))
+            context.step_context.add_asset_metadata(days[key], asset_key=context.asset_key, partition_key=key)
+    context.step_context.add_asset_metadata(newest, asset_key=context.asset_key, partition_key=max(keys))

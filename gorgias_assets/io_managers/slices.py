@@ -72,7 +72,7 @@ def _dimension(expression: str | Sequence[str], partitions: dg.PartitionsDefinit
 def windows_of(context: dg.OutputContext, read: Window | None) -> dict[str, Window]:
     """Return the window of each partition that is recorded by key, oldest first; none if they are no windows.
 
-    They are the context's, and those before them that the run's tags name, if the window `read` includes them.
+    They are the context's, and those before them that the run's tags name, as far as the window `read` includes them.
     """
     if not context.has_asset_partitions:
         return {}
@@ -80,9 +80,9 @@ def windows_of(context: dg.OutputContext, read: Window | None) -> dict[str, Wind
     if not isinstance(partitions, dg.TimeWindowPartitionsDefinition):
         return {}
     if read and read.start < window_of(partitions, min(keys)).start:
-        recorded = days_recorded(partitions, keys, context.step_context.dagster_run.tags)
-        keys = [key for key in recorded if window_of(partitions, key).start >= read.start]
-    return {key: window_of(partitions, key) for key in sorted(keys)}
+        keys = days_recorded(partitions, keys, context.step_context.dagster_run.tags)
+    windows = {key: window_of(partitions, key) for key in sorted(keys)}
+    return {key: window for key, window in windows.items() if not read or window.start >= read.start}
 
 
 def asset_name(context: dg.OutputContext | dg.InputContext) -> str:

@@ -9,8 +9,8 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
-from gorgias_assets.account import OVERVIEW, Account
-from gorgias_assets.assets import WAREHOUSE_POOL, attributes_of
+from gorgias_assets.account import OVERVIEW, WAREHOUSE_POOL, Account
+from gorgias_assets.assets import attributes_of
 from gorgias_assets.days import newest_materializations
 from gorgias_assets.io_managers.merging import MergingIOManager, without_vain_retries
 from gorgias_assets.io_managers.slices import DayRows, labels_for

@@ -4,12 +4,15 @@ It stands in for `https://<domain>.gorgias.com` in the demo and in every test: t
 account whose rows, clock, mistakes and deletions a test or a demo controls.
 
     moments    the instants Gorgias prints, and the microseconds they are ordered by
-    objects    every kind of object: its fields when nothing is known, its orders, its filters
+    kinds      the shape of a kind of object: its fields when nothing is known, its orders, its filters
+    objects    every kind of object that Gorgias lists
     rows       the rows of one account, stored as JSON, and pages of them by keyset cursor
+    happenings the events of each change, and whose doing they are
     account    what changes rows, and what each change moves: bumps, cascades, merges, events
+    reference  everything that an account of some years has set up
     shop       a living shop, which acts on an account over simulated time
     prose      what its customers and agents write
-endpoints  the paths of the API, and the answer of each
+    endpoints  the paths of the API, and the answer of each
     bucket     the leaky bucket of API calls
     faults     what goes wrong on demand: any status, header or body, by path, turn or weight of the page
     server     the HTTP in front of it all, on its own host only, with TLS and another clock if wanted

@@ -7,7 +7,7 @@ import dagster as dg
 
 from gorgias_assets.commands.backfill import backfill
 from gorgias_assets.days import newest_materializations
-from gorgias_assets.definitions import account, defs
+from gorgias_assets.definitions import accounts, defs
 from gorgias_assets.sandbox.__main__ import SCHEMA
 
 DAYS = 7
@@ -22,6 +22,7 @@ GROUP BY day ORDER BY day DESC LIMIT 7"""
 
 def main() -> int:
     """Return the exit status. The run is in the history of `DAGSTER_HOME`."""
+    (account,) = accounts.values()
     today = datetime.now(UTC).date()
     last = today - timedelta(days=1)
     if failed := backfill(account, today - timedelta(days=DAYS), last):

@@ -3,24 +3,27 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, Generic
+from typing import Any, Generic, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from gorgias_assets.api.client import GorgiasClient, GorgiasError
+from gorgias_assets.api.client import GorgiasClient, GorgiasError, Page, Rejected
 from gorgias_assets.api.page_size import PAGE_ROWS
 from gorgias_assets.entities.model import Entity, WayT
+from gorgias_assets.entities.view import NamedView
 from gorgias_assets.sweeps.deletions import Named
 from gorgias_assets.sweeps.progress import Progress
-from gorgias_assets.sweeps.rows import newest_by_id, type_rows
+from gorgias_assets.sweeps.rows import TypedRows, newest_by_id, type_rows
 from gorgias_assets.warehouse.tables import IS_TOUCHED, Covered
 from gorgias_assets.windows import Window
 
 BATCH_ROWS = 10_000
 BATCH_BYTES = 24 * 2**20  # of bodies; bounds memory if bodies are long
+UNAVAILABLE = (403, 404)  # for an account whose plan or key lacks an optional entity
 
 _NEVER = datetime.max.replace(tzinfo=UTC)  # no row is read then
 
@@ -55,16 +58,18 @@ class Expects:
 
 
 class Reader(ABC, Generic[WayT]):
-    """One reading of `entity`, by any way. Lazy: nothing is requested before `batches()` is iterated.
+    """One reading of `entity`, by any way. Lazy: nothing is requested before `peek()`, or `batches()` is iterated.
 
     - `connect` makes a client of the account; each thread that reads has one of its own.
     - `expects`: what the table it is loaded into should be like.
     - `owned`: the tables whose rows are gone with a deleted row of this one, with their field that holds its id.
+    - `views`: the views that read the table, which are kept as declared once rows are in it.
     - `key`: the name under which a position is saved; readings of one key may resume from each other's positions.
     """
 
     key: str
     window: Window | None = None
+    remark = ""  # a sentence for the log, once all is read
     is_part = False  # True if it leaves what is gone, and what it has not read, to another reading
     resumed_from: datetime | None = None
 
@@ -82,7 +87,19 @@ class Reader(ABC, Generic[WayT]):
         self.max_lookups = max_lookups
         self.owned = owned
         self.expects = expects or Expects()
+        self.views: Sequence[NamedView] = ()
         self.progress = Progress()
+        self._peeked: Page | None = None
+
+    def keeping(self, views: Sequence[NamedView]) -> Self:
+        """Return the reader, with these views."""
+        self.views = views
+        return self
+
+    @property
+    def finds_gone(self) -> bool:
+        """True if a stored row that it should have read and has not may be gone."""
+        return True
 
     @property
     def began_at(self) -> datetime | None:
@@ -105,6 +122,27 @@ class Reader(ABC, Generic[WayT]):
     def resume(self, position: str) -> bool:  # noqa: ARG002, for readers that resume
         """Continue from a position of an earlier attempt. Return False, and begin anew, if that is impossible."""
         return False
+
+    def peek(self) -> str | None:
+        """Request the first page now, and keep it. Return None, or in a sentence why there is nothing to read.
+
+        That is so if Gorgias refuses the first page of an optional entity with status 403 or 404. Raises the client's
+        other errors.
+        """
+        if self._peeked is None:
+            try:
+                with closing(self.connect()) as client:
+                    page = self._first_page(client)
+            except Rejected as refused:
+                if not self.entity.is_optional or refused.status not in UNAVAILABLE:
+                    raise
+                return (
+                    f"Gorgias refuses GET {self.entity.path} of this account with status {refused.status}: its plan "
+                    "may lack it, or the key's user may not read it. The table is left as it is."
+                )
+            self.progress.count(page)
+            self._peeked = replace(page, calls=0, waited=0.0)
+        return None
 
     def batches(
         self, rows: int = BATCH_ROWS, size: int = BATCH_BYTES, on_page: Callable[[], object] = lambda: None
@@ -150,6 +188,28 @@ class Reader(ABC, Generic[WayT]):
     def looks_due_by(self, now: datetime) -> datetime | None:
         """Return the moment until which looks for missing rows are due; None if all are."""
         return now
+
+    @abstractmethod
+    def _first_page(self, client: GorgiasClient) -> Page:
+        """Request the page with which a reading begins that does not resume."""
+
+    def _take_peeked(self) -> Page | None:
+        """Return the first page if it was requested already, once."""
+        page, self._peeked = self._peeked, None
+        return page
+
+    def _typed(self, page: Page) -> TypedRows:
+        """Type and count the page's rows; the parsed ones are freed."""
+        rows = type_rows(page.rows, self.entity.columns, page.requested_at, self.entity.left_out)
+        page.rows.clear()
+        self.progress.count_page(page, rows.table.num_rows)
+        self.progress.count_fields(rows)
+        return rows
+
+    def _flagged(self, rows: TypedRows, touched: pa.Array) -> pa.Table:
+        """Return the rows with their flag `_is_touched`, counted."""
+        self.progress.rows_touched += pc.sum(touched).as_py() or 0
+        return rows.table.append_column(IS_TOUCHED, touched)
 
     @abstractmethod
     def _pages(self, on_page: Callable[[], object]) -> Pages:

@@ -6,24 +6,24 @@ order by `DISORDER`, and so it is read that much further.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
-from itertools import accumulate, chain
+from itertools import chain
+from types import MappingProxyType
 
 import pyarrow as pa
 
 from gorgias_assets.api.client import CursorRefused, GorgiasClient, GorgiasError, Page, Unavailable, Untrusted
 from gorgias_assets.entities.model import ByDate, Entity
+from gorgias_assets.sweeps.order import LATEST, is_newest_first, just_after, out_of_order
 from gorgias_assets.sweeps.position import DISORDER, Position, Span
 from gorgias_assets.sweeps.progress import Progress
 from gorgias_assets.sweeps.rows import TypedRows, moments, type_rows
 from gorgias_assets.sweeps.seek import seek
 
 SEEK_PATIENCE_SECONDS = 30.0  # a passing fault must not cost a walk through the list, and a lasting one not minutes
-_MICROSECOND = timedelta(microseconds=1)
-_LATEST = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)  # behind it no moment can be reckoned with
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,23 @@ class Pager:
     """The pages of one list, for the readers of one sweep; each reader brings a client of its own.
 
     `can_seek` is False once a seek was rejected. `oldest` is the order field of the list's last row by order, if known.
+    `peeked` is the first page by order, if that was requested already.
     """
 
-    def __init__(self, entity: Entity[ByDate], position: Position, progress: Progress, can_seek: bool) -> None:
+    def __init__(
+        self,
+        entity: Entity[ByDate],
+        position: Position,
+        progress: Progress,
+        can_seek: bool,
+        peeked: Mapping[str, Page] = MappingProxyType({}),
+    ) -> None:
         self.entity = entity
         self.position = position
         self.progress = progress
         self.can_seek = can_seek
         self.oldest: dict[str, datetime] = {}
+        self._peeked = dict(peeked)
 
     def pages(self, client: GorgiasClient, span: Span, first: OrderedPage | None = None) -> Iterator[OrderedPage]:
         """Yield pages from where the span stands, or from `first`, to the list's end.
@@ -78,12 +87,12 @@ class Pager:
                 if reached is None or (refused_at is not None and reached >= refused_at):
                     raise
                 refused_at = reached
-            page, from_newest = self._reach(client, span, _just_after(reached))
+            page, from_newest = self._reach(client, span, just_after(reached))
             reached = None if from_newest else reached
 
     def seek(self, client: GorgiasClient, order: str, moment: datetime) -> OrderedPage | None:
         """Reach the rows older than `moment`; return None on any doubt, and never seek again."""
-        if not self.can_seek or moment > _LATEST:
+        if not self.can_seek or moment > LATEST:
             return None
         sought = seek(partial(self._request, client, patience=SEEK_PATIENCE_SECONDS), order, moment)
         with self.position.lock:
@@ -110,15 +119,13 @@ class Pager:
 
     def _ordered(self, page: Page, order: str) -> OrderedPage:
         """Type the page's rows, and verify their order. The parsed rows are freed."""
-        rows = type_rows(page.rows, self.entity.columns, page.requested_at)
+        rows = type_rows(page.rows, self.entity.columns, page.requested_at, self.entity.left_out)
         page.rows.clear()
+        if not is_newest_first(rows.table[order]):
+            raise self._out_of_order(order)
         keys = rows.table[order].combine_chunks().drop_null()
         times = keys.cast(pa.int64()).to_pylist()  # microseconds
         until = round((page.answered_at + DISORDER).timestamp() * 1e6)
-        if any(
-            time - least > DISORDER // _MICROSECOND for time, least in zip(times, accumulate(times, min), strict=True)
-        ):
-            raise self._out_of_order(order)
         ends = max(times, default=None), max(filter(until.__ge__, times), default=None), min(times, default=None)
         first, newest, last = (None if time is None else keys[times.index(time)].as_py() for time in ends)
         return OrderedPage(page, rows, first, newest, last)
@@ -131,14 +138,11 @@ class Pager:
         with self.position.lock:
             self.progress.rows_in_order += page.rows.table.num_rows - without_order
             self.progress.rows_without_order += without_order
-            self.progress.extra_fields += page.rows.extra_fields
+            self.progress.count_fields(page.rows)
         return min(filter(None, (page.last, last)), default=None)
 
     def _out_of_order(self, order: str) -> Untrusted:
-        return Untrusted(
-            f"GET {self.entity.path}: rows are not in the order of {order}, newest first, so rows could be missed."
-            " Nothing was lost; try again, and report it if it stays."
-        )
+        return out_of_order(self.entity.path, order)
 
     def _first(self, client: GorgiasClient, span: Span) -> OrderedPage:
         """Return the page at which the span's reading begins or resumes."""
@@ -150,7 +154,7 @@ class Pager:
             else:
                 if self._continues(client, span, page):
                     return page
-        moment = _just_after(span.reached) if span.reached else span.top
+        moment = just_after(span.reached) if span.reached else span.top
         return self._reach(client, span, moment)[0] if moment else self._newest(client, span)
 
     def _continues(self, client: GorgiasClient, span: Span, page: OrderedPage) -> bool:
@@ -169,7 +173,10 @@ class Pager:
     def _newest(self, client: GorgiasClient, span: Span) -> OrderedPage:
         if span.bottom is None:
             self.find_oldest(client, span.order)
-        page = self._ordered(self._request(client, f"{span.order}:desc", None), span.order)
+        answer = self._peeked.pop(span.order, None)
+        if answer:
+            self._count(answer)
+        page = self._ordered(answer or self._request(client, f"{span.order}:desc", None), span.order)
         with self.position.lock:
             span.top = None
             self.progress.newest = self.progress.newest or page.first
@@ -203,10 +210,4 @@ class Pager:
 
     def _count_refusal(self, refused: CursorRefused) -> None:
         with self.position.lock:
-            self.progress.calls += refused.calls
-            self.progress.retries += refused.calls - 1
-
-
-def _just_after(moment: datetime) -> datetime:
-    """Return a moment before which lies every row that can follow one of this moment."""
-    return min(moment, _LATEST) + DISORDER + _MICROSECOND
+            self.progress.count_refusal(refused)

@@ -17,6 +17,7 @@ from gorgias_assets.sweeps.rows import parse_datetime
 
 VERSION = 1  # of a position's text
 DISORDER = timedelta(seconds=1)  # by which a row may be newer than one before it
+OVERLAP = timedelta(minutes=10)  # within which a change may not be in a list yet
 
 
 @dataclass(eq=False)
@@ -52,6 +53,11 @@ class Position:
     was_sought: bool = False
     stops: dict[str, datetime | None] = field(default_factory=dict)
     lock: RLock = field(default_factory=RLock, repr=False, compare=False)
+
+    @property
+    def furthest(self) -> datetime | None:
+        """The latest moment to which any span has been read; None if none has been begun."""
+        return max((span.reached for span in self.spans if span.reached), default=None)
 
     def answered(self, request: Request) -> None:
         """Note the moments of the first request and its answer."""
@@ -98,6 +104,15 @@ class Position:
                 "stops": self.stops,
             }
             return json.dumps(fields, default=datetime.isoformat)
+
+    @classmethod
+    def of_earlier(cls, text: str) -> Self | None:
+        """Read what an earlier attempt has left to read for the first time; return None if that cannot be told."""
+        earlier = cls.load(text)
+        if earlier is None or earlier.started_at is None or earlier.first_answer_at is None:
+            return None
+        earlier.spans = [span for span in earlier.spans if not span.is_again]
+        return earlier
 
     @classmethod
     def load(cls, text: str) -> Self | None:

@@ -4,7 +4,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from gorgias_assets.api.client import Request
+from gorgias_assets.api.client import CursorRefused, Request
+from gorgias_assets.sweeps.rows import TypedRows
 
 
 @dataclass
@@ -18,6 +19,7 @@ class Progress:
     - `waited_seconds`: time spent waiting for the budget, of all readers together.
     - `newest`, `reached`: the order field of the newest row, and of the last row read.
     - `extra_fields`: how often each field went to `_extra`, or was kept as text in its own column.
+    - `withheld`: how often each field, or a part of it, was withheld because it may hold a secret.
     - `first_requested_at`, `last_requested_at`, `complete_to`: when the first and the last answered request were sent,
       and the second before which all that happened is in the first answer, by Gorgias's clock.
     - `seek`: "not needed", "off", "used", or "rejected (paged instead)".
@@ -35,6 +37,7 @@ class Progress:
     newest: datetime | None = None
     reached: datetime | None = None
     extra_fields: Counter[str] = field(default_factory=Counter)
+    withheld: Counter[str] = field(default_factory=Counter)
     first_requested_at: datetime | None = None
     last_requested_at: datetime | None = None
     complete_to: datetime | None = None
@@ -43,11 +46,19 @@ class Progress:
 
     def count(self, request: Request) -> None:
         self.calls += request.calls
-        self.retries += request.calls - 1
+        self.retries += max(0, request.calls - 1)
         self.waited_seconds += request.waited
         self.complete_to = self.complete_to or request.complete_to
         self.first_requested_at = min(self.first_requested_at or request.requested_at, request.requested_at)
         self.last_requested_at = max(self.last_requested_at or request.requested_at, request.requested_at)
+
+    def count_refusal(self, refused: CursorRefused) -> None:
+        self.calls += refused.calls
+        self.retries += refused.calls - 1
+
+    def count_fields(self, rows: TypedRows) -> None:
+        self.extra_fields += rows.extra_fields
+        self.withheld += rows.withheld
 
     def count_page(self, request: Request, rows: int) -> None:
         self.pages += 1

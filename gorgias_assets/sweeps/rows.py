@@ -4,11 +4,15 @@ A value that its declared column cannot hold, and a field that is not declared, 
 is then null. A value that JSON cannot hold is kept as text: in `_extra`, or inside its own column if that is JSON. A
 string with bytes that are no text stays in its column, with escapes for these. Datetimes are parsed here: behind this
 door they are aware, UTC and in microseconds.
+
+The exception are secrets. Of a column that may hold some only the harmless part passes this door; and of an entity with
+such a column, nothing passes that would be kept in `_extra`, where a secret may come under another name or in another
+form. What is withheld is counted by the name of its field.
 """
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import reduce
@@ -18,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gorgias_assets.api.parsing import Repaired, dumps, repaired
-from gorgias_assets.columns import ADDED_COLUMNS, EXTRACTED_AT, Column, Kind
+from gorgias_assets.columns import ADDED_COLUMNS, EXTRACTED_AT, Column, Harmless, Kind
 from gorgias_assets.warehouse.tables import IS_TOUCHED
 from gorgias_assets.windows import Window
 
@@ -37,18 +41,16 @@ _END_OF_DAY = re.compile(r"(?<=[T ])24(?=(?::?00){0,2}(?:[.,]0+)?(?:Z|\s?[-+]|$)
 class TypedRows:
     """Rows in the order they were read.
 
-    - `extras`: the fields of each row that went to `_extra`, by the row's position.
-    - `as_text`: how often each field is in its own column with text for something that this cannot hold.
+    - `unfit`: the fields of each row that its columns do not hold, by the row's position.
+    - `extra_fields`: how often each field went to `_extra`, or is in its own column with text for something that this
+      cannot hold.
+    - `withheld`: how often each field, or a part of it, was withheld because it may hold a secret.
     """
 
     table: pa.Table
-    extras: dict[int, Row]
-    as_text: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def extra_fields(self) -> Counter[str]:
-        """Count how often each field went to `_extra`, or is text in its own column."""
-        return Counter(repaired(name) for extra in self.extras.values() for name in extra) + self.as_text
+    unfit: dict[int, set[str]]
+    extra_fields: Counter[str] = field(default_factory=Counter)
+    withheld: Counter[str] = field(default_factory=Counter)
 
 
 def parse_datetime(text: str) -> datetime:
@@ -97,11 +99,22 @@ def moments(rows: Sequence[Row], name: str) -> list[datetime]:
     return [moment for row in rows if (moment := moment_of(row, name)) is not None]
 
 
-def type_rows(rows: Sequence[Row], columns: Sequence[Column], extracted_at: datetime) -> TypedRows:
-    """Type `rows`, all read by the request that was sent at `extracted_at`."""
-    extras = _unknown_fields(rows, {column.name for column in columns})
-    as_text: Counter[str] = Counter()
-    arrays = [_column_array(column, rows, extras, as_text) for column in columns]
+def type_rows(
+    rows: Sequence[Row], columns: Sequence[Column], extracted_at: datetime, left_out: Collection[str] = ()
+) -> TypedRows:
+    """Type `rows`, all read by the request that was sent at `extracted_at`, without the fields `left_out`."""
+    withheld: Counter[str] = Counter()
+    rows = _without_secrets(rows, columns, withheld)
+    extras = _unknown_fields(rows, {*left_out, *(column.name for column in columns)})
+    counted: Counter[str] = Counter()
+    arrays = [_column_array(column, rows, extras, counted) for column in columns]
+    unfit = {position: set(extra) for position, extra in extras.items()}
+    names_unfit = Counter(repaired(name) for names in unfit.values() for name in names)
+    if any(column.keeps for column in columns):
+        withheld += names_unfit
+        extras.clear()
+    else:
+        counted += names_unfit
     added = [
         pa.repeat(pa.scalar(extracted_at, Kind.DATETIME.arrow_type), len(rows)),
         pa.nulls(len(rows), Kind.DATETIME.arrow_type),
@@ -109,13 +122,13 @@ def type_rows(rows: Sequence[Row], columns: Sequence[Column], extracted_at: date
         pa.array([_extra_text(extras[i]) if i in extras else None for i in range(len(rows))], pa.string()),
     ]
     names = [column.name for column in (*columns, *ADDED_COLUMNS)]
-    return TypedRows(pa.Table.from_arrays([*arrays, *added], names=names), extras, as_text)
+    return TypedRows(pa.Table.from_arrays([*arrays, *added], names=names), unfit, counted, withheld)
 
 
 def is_touched(rows: TypedRows, touch_fields: Sequence[str], window: Window) -> pa.Array:
     """Return for each row if something happened to it in the window, or if a touch is unreadable or all are missing."""
     touches = [rows.table[name] for name in touch_fields]
-    unreadable = [not rows.extras.get(i, {}).keys().isdisjoint(touch_fields) for i in range(rows.table.num_rows)]
+    unreadable = [not rows.unfit.get(i, set()).isdisjoint(touch_fields) for i in range(rows.table.num_rows)]
     missing = reduce(pc.and_, map(pc.is_null, touches))
     touched = reduce(pc.or_, (is_within(touch, window) for touch in touches))
     return pc.or_(pc.or_(touched, missing), pa.array(unreadable, pa.bool_()))
@@ -142,6 +155,33 @@ def newest_by_id(rows: pa.Table) -> pa.Table:
     rows = rows.take(sorted(newest.values()))
     flags = pa.array([row_id in touched for row_id in rows["id"].to_pylist()])
     return rows.set_column(rows.column_names.index(IS_TOUCHED), IS_TOUCHED, flags)
+
+
+def _without_secrets(rows: Sequence[Row], columns: Sequence[Column], withheld: Counter[str]) -> Sequence[Row]:
+    """Return the rows with the harmless part of each column that may hold secrets, and count what that lacks."""
+    for column in columns:
+        if column.keeps is None:
+            continue
+        parts = [_harmless(column.keeps, row, row.get(column.name)) for row in rows]
+        withheld[column.name] += sum(part != row.get(column.name) for part, row in zip(parts, rows, strict=True))
+        rows = [{**row, column.name: part} for part, row in zip(parts, rows, strict=True)]
+    withheld += Counter()  # drops those that lack nothing
+    return rows
+
+
+def _harmless(keeps: Harmless, row: Row, value: Any) -> Any:
+    """Return the part of a column's value that is kept; None if it is no object."""
+    kind = row.get(keeps.by)
+    if isinstance(kind, str) and kind in keeps.whole:
+        return value
+    if not isinstance(value, dict):
+        return None
+    return {name: inner for name, inner in value.items() if name in keeps.fields and _is_flat(inner)}
+
+
+def _is_flat(value: Any) -> bool:
+    """Return if it is neither an object nor a list of more than text, numbers and booleans."""
+    return not any(isinstance(inner, dict | list) for inner in (value if isinstance(value, list) else [value]))
 
 
 def _unknown_fields(rows: Sequence[Row], known: set[str]) -> dict[int, Row]:

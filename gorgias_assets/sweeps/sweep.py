@@ -10,19 +10,18 @@ from contextlib import closing
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from gorgias_assets.api.client import GorgiasClient
+from gorgias_assets.api.client import GorgiasClient, Page
 from gorgias_assets.entities.model import ByDate, Entity
 from gorgias_assets.sweeps.batches import Expects, Pages, Reader
 from gorgias_assets.sweeps.deletions import Named, named_gone
 from gorgias_assets.sweeps.pager import Pager
-from gorgias_assets.sweeps.position import Position, Span
+from gorgias_assets.sweeps.position import OVERLAP, Position, Span
 from gorgias_assets.sweeps.read_ahead import read_ahead
 from gorgias_assets.sweeps.readers import Readers
 from gorgias_assets.warehouse.tables import Covered
 from gorgias_assets.windows import Window
 
 SECOND = timedelta(seconds=1)
-OVERLAP = timedelta(minutes=10)  # within which a change may not be in a list yet
 READ_AHEAD_BYTES = 6 * 2**20
 
 
@@ -59,6 +58,7 @@ class Sweep(Reader[ByDate]):
         read = entity.read
         order, bottom = (read.creation_order, None) if is_full else (read.order, window.start - look_back)
         self.position = Position([Span(order, None, bottom)])
+        self._first_order = order
         self._look_back = look_back
         self._can_seek = can_seek
         self._readers: Readers | None = None
@@ -83,11 +83,10 @@ class Sweep(Reader[ByDate]):
 
         Return False, and begin anew, if the position cannot be read, or nothing shows what has changed since then.
         """
-        earlier = Position.load(position)
-        if earlier is None or earlier.started_at is None or earlier.first_answer_at is None:
+        earlier = Position.of_earlier(position)
+        if earlier is None or earlier.first_answer_at is None:
             return False
-        earlier.spans = [span for span in earlier.spans if not span.is_again]
-        self.resumed_from = max((span.reached for span in earlier.spans if span.reached), default=self.window.start)
+        self.resumed_from = earlier.furthest or self.window.start
         if again := self._changed_since(earlier.first_answer_at - OVERLAP, earlier.spans):
             earlier.spans.append(again)
         if earlier.was_sought:
@@ -125,7 +124,9 @@ class Sweep(Reader[ByDate]):
         return None if self.is_full else now
 
     def _pages(self, on_page: Callable[[], object]) -> Pages:
-        pager = Pager(self.entity, self.position, self.progress, self._can_seek)
+        peeked = self._take_peeked()
+        pages = {self._first_order: peeked} if peeked else {}
+        pager = Pager(self.entity, self.position, self.progress, self._can_seek, pages)
         readers = self._readers = Readers(pager, self.window, self.connect)
         with read_ahead(readers.pages(), READ_AHEAD_BYTES) as ahead, closing(readers):
             readers.ahead = ahead
@@ -134,6 +135,9 @@ class Sweep(Reader[ByDate]):
                 on_page()
                 yield page.rows, page.size
         self.progress.complete = True
+
+    def _first_page(self, client: GorgiasClient) -> Page:
+        return client.page(self.entity.path, order_by=f"{self._first_order}:desc")
 
     def _saved_position(self) -> str:
         return self.position.dump()

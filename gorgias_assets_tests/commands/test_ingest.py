@@ -243,7 +243,7 @@ NEEDED = ("--source-table", "tickets", "--dest-table", "a.b")
             2,
             "There is a word too many. A URI must be in quotes",
         ),
-        (("ingest", "--source-table", URI), 2, "it must be customers or tickets or ticket_messages or"),
+        (("ingest", "--source-table", URI), 2, "it must be one of customers, tickets, ticket_messages,"),
         (("ingest", *NEEDED, "--dest-table", URI), 2, "it must be <schema>.<table>"),
         (("ingest", *NEEDED, "--interval-start", URI), 2, "it must be a date or a moment, such as 2024-06-19"),
         (("ingest", *NEEDED, "--interval-start", "1066-10-14"), 2, "its year must be one from 1970 to 2099."),
