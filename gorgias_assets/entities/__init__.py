@@ -51,19 +51,16 @@ __all__ = [
 ]
 
 
-_FAMILIES = (events, people, sorting, automation, workspace, voice)
-
-
 def _declared(*families: ModuleType) -> tuple[Entity[Any], ...]:
     values = (value for family in families for value in vars(family).values())
     return tuple(value for value in values if isinstance(value, Entity))
 
 
+def _views(*families: ModuleType) -> tuple[View, ...]:
+    values = (value for family in families for value in vars(family).values())
+    return tuple(value for value in values if isinstance(value, View))
+
+
 CORE = _declared(customers, tickets, surveys)
-ENTITIES = (*CORE, *_declared(*_FAMILIES))
-VIEWS = tuple(
-    value
-    for family in (customers, tickets, surveys, *_FAMILIES)
-    for value in vars(family).values()
-    if isinstance(value, View)
-)
+ENTITIES = (*CORE, *_declared(events, people, sorting, automation, workspace, voice))
+VIEWS = _views(customers, tickets, surveys, events, people, sorting, automation, workspace, voice)

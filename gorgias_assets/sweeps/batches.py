@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, Generic
+from typing import Any, Generic, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,6 +15,7 @@ from gorgias_assets.api.client import GorgiasClient, GorgiasError, Page, Rejecte
 from gorgias_assets.api.events import Held
 from gorgias_assets.api.page_size import PAGE_ROWS
 from gorgias_assets.entities.model import Entity, WayT
+from gorgias_assets.entities.view import NamedView
 from gorgias_assets.sweeps.deletions import Named
 from gorgias_assets.sweeps.progress import Progress
 from gorgias_assets.sweeps.rows import TypedRows, newest_by_id, type_rows
@@ -64,6 +65,7 @@ class Reader(ABC, Generic[WayT]):
     - `expects`: what the table it is loaded into should be like.
     - `events`: the table of the account's events, in the same schema; empty if it has none.
     - `owned`: the tables whose rows are gone with a deleted row of this one, with their field that holds its id.
+    - `views`: the views that read the table, which are kept as declared once rows are in it.
     - `key`: the name under which a position is saved; readings of one key may resume from each other's positions.
     """
 
@@ -89,8 +91,14 @@ class Reader(ABC, Generic[WayT]):
         self.owned = owned
         self.events = events
         self.expects = expects or Expects()
+        self.views: Sequence[NamedView] = ()
         self.progress = Progress()
         self._peeked: Page | None = None
+
+    def keeping(self, views: Sequence[NamedView]) -> Self:
+        """Return the reader, with these views."""
+        self.views = views
+        return self
 
     @property
     def finds_gone(self) -> bool:
