@@ -9,6 +9,7 @@ from typing import Any
 from gorgias_assets.sandbox import prose
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.life import Life
+from gorgias_assets.sandbox.people import person
 
 AGENTS = 6
 MAILBOX = {"name": "Shop support", "address": "support@shop.example"}
@@ -55,18 +56,13 @@ class Shop(Life):
         busy = TRAFFIC[self.account.now.hour] * (0.6 if self.account.now.weekday() > 4 else 1.15)
         return timedelta(days=self.random.expovariate(self.tickets_per_day * busy))
 
-    def _person(self, domain: str) -> dict[str, str]:
-        first, last = self.random.choice(prose.FIRST_NAMES), self.random.choice(prose.LAST_NAMES)
-        email = f"{first}.{last}{self.random.randint(1, 9999)}@{domain}".lower()
-        return {"firstname": first, "lastname": last, "name": f"{first} {last}", "email": email}
-
     def _hired(self) -> int:
-        return int(self.account.create("users", **self._person("shop.example"), bio="Support agent")["id"])
+        return int(self.account.create("users", **person(self.random, "shop.example"), bio="Support agent")["id"])
 
     def _customer(self) -> int:
         if self._customers and self.chance(RETURNING):
             return self.random.choice(self._customers)
-        customer = self.account.create("customers", **self._person("example.com"), meta={"name_set_via": "email"})
+        customer = self.account.create("customers", **person(self.random, "example.com"), meta={"name_set_via": "email"})
         self._customers.append(customer["id"])
         return int(customer["id"])
 
@@ -186,7 +182,7 @@ class Shop(Life):
 
     def _message_is_rewritten(self, talk: Talk) -> None:
         for message in self.account.where("messages", "ticket_id", talk.ticket_id)[-1:]:
-            self._edit(message["id"], _body(message["body_text"] + "\n\n(Order number removed.)"))
+            self._edit(message["id"], prose.body(message["body_text"] + "\n\n(Order number removed.)"))
 
     def _message_is_deleted(self, talk: Talk) -> None:
         for message in self.account.where("messages", "ticket_id", talk.ticket_id)[1:2]:
@@ -196,7 +192,7 @@ class Shop(Life):
         long_ago = self.account.now - self.around(days=200)
         old = self._new_talk(self._customer(), created_datetime=long_ago, closed_datetime=long_ago, status="closed")
         text = self.random.choice(old.topic.openings).format_map(old.words)
-        about = {"ticket_id": old.ticket_id, "sender": {"id": old.customer_id}, **_body(text)}
+        about = {"ticket_id": old.ticket_id, "sender": {"id": old.customer_id}, **prose.body(text)}
         self.account.create("messages", **about, created_datetime=long_ago, sent_datetime=long_ago, imported=True)
 
     def _change(self, talk: Talk, fields: dict[str, Any]) -> None:
@@ -234,11 +230,7 @@ class Shop(Life):
 
     def _write(self, talk: Talk, ticket: dict[str, Any], text: str, **fields: Any) -> int:
         about = {"ticket_id": talk.ticket_id, "subject": ticket["subject"], "processed_datetime": self.account.now}
-        return int(self.account.create("messages", **about, **_body(text.format_map(talk.words)), **fields)["id"])
-
-
-def _body(text: str) -> dict[str, str]:
-    return {"body_text": text, "body_html": prose.html(text), "stripped_text": text, "stripped_html": prose.html(text)}
+        return int(self.account.create("messages", **about, **prose.body(text.format_map(talk.words)), **fields)["id"])
 
 
 ODD_JOBS = (
