@@ -6,6 +6,7 @@ account whose rows, clock, mistakes and deletions a test or a demo controls.
     moments    the instants Gorgias prints, and the microseconds they are ordered by
     objects    every kind of object: its fields when nothing is known, its orders, its filters
     rows       the rows of one account, stored as JSON, and pages of them by keyset cursor
+    happenings the events of a field's change
     account    what changes rows, and what each change moves: bumps, cascades, merges, events
     shop       a living shop, which acts on an account over simulated time
     prose      what its customers and agents write

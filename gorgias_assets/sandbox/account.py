@@ -5,21 +5,57 @@ happens at `Account.now`, and that clock moves only when a caller moves it.
 """
 
 import heapq
+import itertools
 import json
 import threading
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from gorgias_assets.sandbox.happenings import Happening, happened, ids_of
 from gorgias_assets.sandbox.moments import microseconds, printed
-from gorgias_assets.sandbox.objects import CUSTOMERS, EVENTS, KINDS, MESSAGES, TICKETS, VIEW_CONDITIONS, Kind
+from gorgias_assets.sandbox.objects import (
+    ACCOUNT_ID,
+    CORE,
+    CUSTOMERS,
+    EVENTS,
+    JOBS,
+    KINDS,
+    MACROS,
+    MESSAGES,
+    RULES,
+    SURVEYS,
+    TAGS,
+    TICKETS,
+    USERS,
+    VIEW_CONDITIONS,
+    VOICE_CALL_RECORDINGS,
+    Habits,
+    Kind,
+)
 from gorgias_assets.sandbox.rows import Listing, Page, Row, Rows, dumped, id_of
 
 EVENTS_KEPT = timedelta(days=365)
-CUSTOMER_UPDATED_AFTER = timedelta(microseconds=10)
+UPDATED_AFTER = {CUSTOMERS.name: timedelta(microseconds=10), RULES.name: timedelta(microseconds=4)}
+JOB_STARTS_AFTER, JOB_ENDS_AFTER = timedelta(milliseconds=106), timedelta(seconds=2)
 EXCERPT = 200
+DONE_BY_NOBODY = ("ticket-tags-removed",)
+"""Types of events that name nobody if a change comes through the API."""
+
 LAST_MESSAGE = ("last_received_message_datetime", "last_message_datetime")
+
+
+@dataclass(frozen=True)
+class Cause:
+    """The reason of what happens: whose doing it is, and the context that all of it shares if it does."""
+
+    user_id: int | None
+    context: str | None = None
+    is_silent: bool = False
 
 
 class Account:
@@ -27,6 +63,9 @@ class Account:
 
     `create` and `update` take the fields of the list endpoints; those that show another object need only its id:
     `account.create("messages", ticket_id=7, sender={"id": 3})`. Fields that Gorgias does not have are kept and served.
+
+    Events name as their doer a ticket's assignee, a message's sender, for the account's own objects the key's owner,
+    and nobody for the rest. Inside `acting`, `executing` and `unnoticed` it is otherwise.
     """
 
     def __init__(
@@ -39,15 +78,23 @@ class Account:
         self.domain, self.email, self.api_key = domain, email, api_key
         self.lock = threading.RLock()
         self.opened = now
+        self.habits = Habits()
         self._now = now
         self._rows = Rows()
         self._next_ids: dict[str, int] = {}
-        self._unsettled: list[tuple[datetime, int]] = []
+        self._due: list[tuple[datetime, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._turn = itertools.count()
         self._excerpts: dict[int, str] = {}
         self._merged: dict[tuple[str, int], int] = {}
-        self.create("users", email=email, name="Ines Vale", firstname="Ines", lastname="Vale", role={"name": "admin"})
-        for name in VIEW_CONDITIONS:
-            self.create("views", name=name, slug=name.lower())
+        self._uses: Counter[tuple[str, int]] = Counter()
+        self._cause: Cause | None = None
+        self.owner_id = USERS.first_id
+        with self.unnoticed():
+            owner = {"name": "Ines Vale", "firstname": "Ines", "lastname": "Vale", "role": {"name": "admin"}}
+            self.create("users", id=self.owner_id, email=email, **owner)
+            self.create("account", id=ACCOUNT_ID, domain=domain)
+            for name in VIEW_CONDITIONS:
+                self.create("views", name=name, slug=name.lower())
 
     @property
     def now(self) -> datetime:
@@ -62,9 +109,10 @@ class Account:
             if later.date() > self._now.date():
                 midnight = later.replace(hour=0, minute=0, second=0, microsecond=0)
                 self._rows.remove_before(EVENTS, microseconds(midnight - EVENTS_KEPT))
-            while self._unsettled and self._unsettled[0][0] <= later:
-                self._now, ticket_id = heapq.heappop(self._unsettled)
-                self._settle(ticket_id)
+                self._count_uses()
+            while self._due and self._due[0][0] <= later:
+                self._now, _, happening, about = heapq.heappop(self._due)
+                happening(*about)
             self._now = later
 
     def advance(self, by: timedelta) -> None:
@@ -101,7 +149,7 @@ class Account:
         return self._merged.get((kind, row_id))
 
     def insert_many(self, kind: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Put rows as they are given: no default, no bump, no event. Each needs an id and a created_datetime."""
+        """Put rows as they are given: no default, no bump, no event. Each needs an id."""
         with self.lock:
             self._rows.put_many(KINDS[kind], (self._numbered(KINDS[kind], dict(row)) for row in rows))
 
@@ -112,19 +160,26 @@ class Account:
         """
         with self.lock:
             of = KINDS[kind]
-            moments = {"created_datetime": self._now}
-            if of.has_updates:
-                moments["updated_datetime"] = self._now + (CUSTOMER_UPDATED_AFTER if of is CUSTOMERS else timedelta())
-            row = self._numbered(of, {"id": self._next_id(of), **of.blank, **_plain(moments | fields)})
+            row = self._numbered(of, {"id": self._next_id(of), **of.blank, **_plain(self._moments(of) | fields)})
             if of.uri:
                 row.setdefault("uri", of.uri.format_map({**row, "domain": self.domain}))
             self._rows.put(of, row)
             self._tell(of, row, ("created", None))
-            if of is TICKETS and "updated_datetime" not in fields:
-                self._settle_soon(row["id"])
+            if of is TICKETS:
+                self._uses.update(("tags", tag) for tag in ids_of(row["tags"]) if tag)
+                if "updated_datetime" not in fields:
+                    self._settle_soon(row["id"])
             if of is MESSAGES:
                 self._arrived(row)
+            if of is JOBS and row["status"] in ("pending", "scheduled"):
+                self._start_soon(row)
             return _plain(self._found(of, row["id"]))
+
+    def _moments(self, kind: Kind) -> dict[str, datetime]:
+        """Return the datetimes of a row that is created now. A macro has no `updated_datetime` until its first edit."""
+        later = {"updated_datetime": self._now + UPDATED_AFTER.get(kind.name, timedelta())}
+        moments = {"created_datetime": self._now} | ({} if kind is MACROS else later)
+        return {name: moment for name, moment in moments.items() if name in kind.blank}
 
     def update(self, kind: str, row_id: int, **fields: Any) -> None:
         """Update, and bump `updated_datetime` as Gorgias does. An update that changes nothing bumps nothing."""
@@ -135,46 +190,104 @@ class Account:
             }
             if of is TICKETS and "status" in changes:
                 changes.setdefault("closed_datetime", printed(self._now) if changes["status"] == "closed" else None)
-            bumps = of.has_updates and not changes.keys() <= of.silent
-            if bumps and "updated_datetime" not in fields:
+            is_heard = not changes.keys() <= of.silent
+            if is_heard and of.has_updates and "updated_datetime" not in fields:
                 changes["updated_datetime"] = printed(self._now)
             after = row | changes
             self._rows.put(of, after)
-            if bumps:
-                self._tell(of, after, *_happened(of, row, after, changes), ("updated", None))
+            if of is TICKETS and "tags" in changes:
+                self._uses.update(("tags", tag) for tag in ids_of(after["tags"]) if tag)
+                self._uses.subtract(("tags", tag) for tag in ids_of(row["tags"]) if tag)
+            if of is SURVEYS:
+                self._tell_survey(after, changes)
+            elif is_heard:
+                self._tell(of, after, *happened(kind, row, after, changes), ("updated", None))
 
     def delete(self, kind: str, row_id: int) -> None:
-        """Delete, with a ticket its messages too, but not its survey. A message leaves no event, and no bump."""
+        """Delete, with a ticket its messages too, but not its survey. A message leaves no event, and no bump.
+
+        A recording of a call stays, with the time of its deletion.
+        """
         with self.lock:
             of, row = KINDS[kind], self._found(KINDS[kind], row_id)
+            if of is VOICE_CALL_RECORDINGS:
+                by = self._cause.user_id if self._cause else self.owner_id
+                self._rows.put(of, row | {"deleted_datetime": printed(self._now), "deleted_by_user_id": by})
+                return
             self._rows.remove(of, row_id)
             if of is TICKETS:
                 for message in self.where("messages", "ticket_id", row_id):
                     self._rows.remove(MESSAGES, message["id"])
             if of is MESSAGES:
                 self._count_messages(row["ticket_id"], -1)
-            else:
-                self._tell(of, row, ("deleted", None))
+            self._tell(of, row, ("deleted", None))
+
+    @contextmanager
+    def acting(self, user_id: int | None) -> Iterator[None]:
+        """Have everything inside done by a user, or by nobody."""
+        with self._caused_by(Cause(user_id)):
+            yield
+
+    @contextmanager
+    def unnoticed(self) -> Iterator[None]:
+        """Have nothing inside leave an event, as what is older than the events that are kept."""
+        with self._caused_by(Cause(None, is_silent=True)):
+            yield
+
+    @contextmanager
+    def executing(
+        self, rule_id: int, ticket_id: int, trigger: str = "ticket-created", failed: Sequence[Mapping[str, str]] = ()
+    ) -> Iterator[None]:
+        """Have a rule do everything inside on a ticket: nobody's doing, in one context that `rule-executed` ends.
+
+        `failed` are actions that failed: `{"action_name": …, "failure_reason": …}`.
+        """
+        with self._caused_by(Cause(None, self._new_context())):
+            yield
+            rule = self._found(RULES, rule_id)
+            about = {name: rule[name] for name in ("id", "name", "code", "type")}
+            outcome = {"triggering_event_type": trigger, "failed_actions": list(failed)}
+            slug = "-".join((rule["name"] or "").lower().split())
+            self._log(TICKETS, ticket_id, None, [("rule-executed", {**about, "slug": slug, **outcome})])
+
+    @contextmanager
+    def _caused_by(self, cause: Cause) -> Iterator[None]:
+        with self.lock:
+            before, self._cause = self._cause, cause
+            try:
+                yield
+            finally:
+                self._cause = before
+
+    def tell(self, kind: str, row_id: int, what: str, data: object = None, user_id: int | None = None) -> None:
+        """Leave an event that goes with no change of a row: `tell("users", 3, "logged-in", {"remote_addr": …})`."""
+        with self.lock:
+            of = KINDS[kind]
+            self._log(of, row_id, user_id, [(f"{of.noun}-{what}", data)])
 
     def merge(self, kind: str, source_id: int, into_id: int) -> Row:
         """Merge: the source vanishes and redirects to the survivor, which takes its messages, or a customer's tickets.
 
         A surviving ticket is bumped, a surviving customer is not. Customers were seen to leave these events, with the
-        deletion of the source first; that tickets do so too is an inference.
+        deletion of the source first; that tickets do so too is an inference. A merged tag redirects nowhere, bumps no
+        ticket, and its event does not name the survivor.
         """
         with self.lock:
             of = KINDS[kind]
-            if of not in (CUSTOMERS, TICKETS) or source_id == into_id:
+            if of not in (CUSTOMERS, TICKETS, TAGS) or source_id == into_id:
                 raise ValueError(f"{kind} {source_id} cannot be merged into {into_id}")
             source, survivor = self._found(of, source_id), self._found(of, into_id)
             if of is TICKETS:
                 self._take_messages(source, survivor)
             else:
-                self._rows.repoint("person", source_id, into_id)
+                self._rows.repoint("person" if of is CUSTOMERS else "tag", source_id, into_id)
             self._rows.remove(of, source_id)
-            self._merged[kind, source_id] = into_id
-            self._tell(of, source, ("deleted", None))
-            self._tell(of, survivor, ("merged", {f"source_{of.noun}_id": source_id}))
+            if of is TAGS:
+                self._tell(of, source, ("merged", None))
+            else:
+                self._merged[kind, source_id] = into_id
+                self._tell(of, source, ("deleted", None))
+                self._tell(of, survivor, ("merged", {f"source_{of.noun}_id": source_id}))
             return _plain(self._found(of, into_id))
 
     def _take_messages(self, source: Row, survivor: Row) -> None:
@@ -188,6 +301,7 @@ class Account:
 
     def _arrived(self, message: Row) -> None:
         """Change the new message's ticket at once, and have it processed again soon."""
+        self._uses.update(("macros", macro) for macro in ids_of(message["macros"]) if macro)
         ticket = self._rows.get(TICKETS, message["ticket_id"] or 0)
         if ticket is None:
             return
@@ -201,7 +315,7 @@ class Account:
     def _settle_soon(self, ticket_id: int, excerpt: str = "") -> None:
         if ticket_id not in self._excerpts:
             after = timedelta(microseconds=200_000 + ticket_id * 7919 % 1_800_000)
-            heapq.heappush(self._unsettled, (self._now + after, ticket_id))
+            self._later(self._now + after, self._settle, ticket_id)
         self._excerpts[ticket_id] = excerpt
 
     def _settle(self, ticket_id: int) -> None:
@@ -211,7 +325,33 @@ class Account:
             moment = {"updated_datetime": printed(self._now)}
             ticket = {**ticket, "language": ticket["language"] or "en", "excerpt": excerpt, **moment}
             self._rows.put(TICKETS, ticket)
-            self._tell(TICKETS, ticket, ("updated", None))
+            self._log(TICKETS, ticket_id, None, [("ticket-updated", None)])
+
+    def _later(self, moment: datetime, happening: Callable[..., None], *about: Any) -> None:
+        heapq.heappush(self._due, (moment, next(self._turn), happening, about))
+
+    def _start_soon(self, job: Row) -> None:
+        planned = job["scheduled_datetime"]
+        moment = datetime.fromisoformat(planned) if planned else self._now + JOB_STARTS_AFTER
+        self._later(moment, self._step, job["id"], {"status": "running"}, "started_datetime")
+        self._later(moment + JOB_ENDS_AFTER, self._step, job["id"], {"status": "done"}, "ended_datetime")
+
+    def _step(self, job_id: int, changes: Row, moment: str) -> None:
+        """Let a job go on, unless its cancelling was requested, or it has ended otherwise."""
+        job = self._rows.get(JOBS, job_id)
+        if job and job["status"] == "cancel_requested":
+            changes, moment = {"status": "canceled"}, "cancelled_datetime"
+        elif not job or job["status"] not in ("scheduled", "pending", "running"):
+            return
+        self._rows.put(JOBS, {**job, **changes, moment: printed(self._now)})
+
+    def _count_uses(self) -> None:
+        """Make the numbers of uses right, which Gorgias does now and then."""
+        for (kind, row_id), uses in self._uses.items():
+            row = self._rows.get(KINDS[kind], row_id)
+            if row and uses:
+                self._rows.put(KINDS[kind], row | {"usage": row["usage"] + uses})
+        self._uses.clear()
 
     def _excerpt(self, ticket_id: int) -> str | None:
         newest = Listing("created_datetime", True, limit=1, conditions=(("ticket_id = ?", (ticket_id,)),))
@@ -223,31 +363,53 @@ class Account:
             counted = {"messages_count": ticket["messages_count"] + change, "excerpt": self._excerpt(ticket_id)}
             self._rows.put(TICKETS, {**ticket, **counted})
 
-    def _tell(self, kind: Kind, row: Row, *happened: tuple[str, object]) -> None:
+    def _tell(self, kind: Kind, row: Row, *happened: Happening) -> None:
         """Add events of one cause, which share a context."""
-        if kind.noun is None:
+        types = [(f"{kind.noun}-{what}", data) for what, data in happened if what not in kind.untold]
+        if kind.noun is not None:
+            self._log(kind, row["id"], self._doer(kind, row), types)
+
+    def _tell_survey(self, survey: Row, changes: Row) -> None:
+        """Add the events of a survey that is sent or scored. They are about its ticket, as far as is known."""
+        types: list[Happening] = []
+        if changes.get("sent_datetime"):
+            types.append(("satisfaction-survey-sent", None))
+        if changes.get("scored_datetime"):
+            said = {name: survey[name] for name in ("score", "body_text")}
+            types.append(("satisfaction-survey-responded", said))
+        if survey["ticket_id"] is not None:
+            self._log(TICKETS, survey["ticket_id"], None, types)
+
+    def _doer(self, kind: Kind, row: Row) -> int | None:
+        if kind is TICKETS:
+            return id_of(row["assignee_user"])
+        if kind is MESSAGES and row.get("from_agent"):
+            return id_of(row["sender"])
+        return None if kind in CORE else self.owner_id
+
+    def _log(self, kind: Kind, object_id: int, user_id: int | None, types: Sequence[Happening]) -> None:
+        cause = self._cause
+        if cause and cause.is_silent:
             return
         first = self._next_id(EVENTS)
-        by = id_of(row["assignee_user"]) if kind is TICKETS else id_of(row["sender"]) if row.get("from_agent") else None
-        about = {
-            "created_datetime": printed(self._now),
-            "context": str(uuid.uuid5(uuid.NAMESPACE_URL, str(first))),
-            "object_type": kind.object_type,
-            "object_id": row["id"],
-            "user_id": by,
-        }
-        events = [
-            {
+        context = (cause and cause.context) or self._new_context()
+        for event_id, (event, data) in enumerate(types, first):
+            by = cause.user_id if cause else None if event in DONE_BY_NOBODY else user_id
+            about = {
                 "id": event_id,
-                "type": f"{kind.noun}-{what}",
+                "type": event,
                 "data": data,
                 "uri": EVENTS.uri.format(id=event_id),
-                **about,
+                "created_datetime": printed(self._now),
+                "context": context,
+                "object_type": kind.object_type,
+                "object_id": object_id,
+                "user_id": by,
             }
-            for event_id, (what, data) in enumerate(happened, first)
-        ]
-        for event in events:
-            self._rows.put(EVENTS, self._numbered(EVENTS, event))
+            self._rows.put(EVENTS, self._numbered(EVENTS, about))
+
+    def _new_context(self) -> str:
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, str(self._next_id(EVENTS))))
 
     def _found(self, kind: Kind, row_id: int) -> Row:
         row = self._rows.get(kind, row_id)
@@ -274,31 +436,8 @@ def _plain(fields: Mapping[str, Any]) -> Row:
 
 
 def _differs(kind: Kind, name: str, before: object, after: object) -> bool:
-    return _ids(before) != _ids(after) if name in kind.joins else before != after
-
-
-def _ids(shown: object) -> list[int | None]:
-    return [id_of(one) for one in (shown if isinstance(shown, list) else [shown])]
+    return ids_of(before) != ids_of(after) if name in kind.joins else before != after
 
 
 def _latest(*printed_moments: str | None) -> str | None:
     return max(filter(None, printed_moments), key=microseconds, default=None)
-
-
-def _happened(kind: Kind, before: Row, after: Row, changes: Row) -> Iterator[tuple[str, object]]:
-    """Yield the events of an update, except the plain `updated` that always ends them."""
-    if kind is not TICKETS:
-        return
-    if "status" in changes:
-        yield "closed" if after["status"] == "closed" else "reopened", None
-    if "assignee_user" in changes:
-        yield "assigned", {"assignee_user_id": id_of(after["assignee_user"])}
-    if "subject" in changes:
-        yield "subject-updated", {"new_subject": after["subject"]}
-    if changes.get("trashed_datetime"):
-        yield "trashed", None
-    old, new = _ids(before["tags"]), _ids(after["tags"])
-    if added := [tag for tag in new if tag not in old]:
-        yield "tags-added", {"tags_added": added}
-    if removed := [tag for tag in old if tag not in new]:
-        yield "tags-removed", {"tags_removed": removed}

@@ -9,8 +9,8 @@ from urllib.parse import parse_qs, parse_qsl, urlencode
 
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.moments import microseconds
-from gorgias_assets.sandbox.objects import KINDS, TICKETS, VIEWS, Kind, whole
-from gorgias_assets.sandbox.rows import Cursor, Listing, Row, dumped, id_of
+from gorgias_assets.sandbox.objects import CUSTOM_FIELDS, CUSTOMERS, KINDS, TAGS, TICKETS, VIEWS, Filter, Kind, whole
+from gorgias_assets.sandbox.rows import Condition, Cursor, Listing, Row, dumped, id_of
 
 PAGE_SIZE, PAGE_LIMIT = 30, 100
 NOT_IN_VIEW_ITEMS = ("summary", "custom_fields")
@@ -35,7 +35,7 @@ class Answer:
 
     @property
     def is_page(self) -> bool:
-        return self.status == 200 and self.body.startswith(b'{"object":"list"')
+        return self.status == 200 and self.body.startswith((b'{"object":"list"', b'{"data":['))
 
 
 class ApiError(Exception):
@@ -91,18 +91,33 @@ def answer(account: Account, path: str, query: str) -> Answer:
 
 def one_list(asked: Asked, path: str) -> Answer:
     kind = kind_at(path)
+    if not kind.has_pages:
+        return whole_list(asked, kind)
     page = asked.account.page(kind.name, listing(asked, kind))
     cursors = {"prev_cursor": page.prev_cursor, "next_cursor": page.next_cursor}
     return listed(asked, page.rows, cursors | dict.fromkeys(["total_resources"] if kind.counts_rows else []))
 
 
+def whole_list(asked: Asked, kind: Kind) -> Answer:
+    """Answer all rows at once, without an envelope but `data`."""
+    asked.only(*kind.filters)
+    page = asked.account.page(kind.name, Listing("id", False, None, EVERYTHING, conditions(asked, kind)))
+    hidden = () if kind.has_id else ("id",)
+    return Answer(200, dumped({"data": [without(json.loads(row), hidden) for row in page.rows]}))
+
+
 def one_object(asked: Asked, path: str, row_id: int) -> Answer:
     kind = kind_at(path)
     asked.only("relationships")
-    row = asked.account.row(kind.name, row_id)
+    row = asked.account.row(kind.name, row_id) if kind.has_id else None
     if row is None:
         return gone(asked, kind, row_id)
     return Answer(200, dumped(DETAILS[kind.name](asked.account, row) if kind.name in DETAILS else row))
+
+
+def one_card(asked: Asked, slug: str) -> Answer:
+    card = next((card for card in asked.account.rows("metric_cards") if card["slug"] == slug), None)
+    return NOT_FOUND.answer if card is None else Answer(200, dumped(without(card, ("id",))))
 
 
 def calling_user(asked: Asked) -> Answer:
@@ -111,8 +126,44 @@ def calling_user(asked: Asked) -> Answer:
 
 
 def account_itself(asked: Asked) -> Answer:
-    about = {"domain": asked.account.domain, "created_datetime": asked.account.opened, "deactivated_datetime": None}
-    return Answer(200, dumped(about | {"settings": [], "status": "active"}))
+    settings = {"settings": asked.account.rows("account_settings")}
+    return Answer(200, dumped(without(asked.account.rows("account")[0], ("id",)) | settings))
+
+
+def tags_of_ticket(asked: Asked, ticket_id: int) -> Answer:
+    ticket = asked.account.row("tickets", ticket_id)
+    if ticket is None:
+        return gone(asked, TICKETS, ticket_id)
+    tags = (asked.account.row(TAGS.name, tag["id"]) for tag in ticket["tags"])
+    return Answer(200, dumped({"data": [tag for tag in tags if tag]}))
+
+
+def values_of_ticket(asked: Asked, ticket_id: int) -> Answer:
+    ticket = asked.account.row("tickets", ticket_id)
+    if ticket is None:
+        return gone(asked, TICKETS, ticket_id)
+    rows = [
+        {"field": field, "prediction": None, "value": value} for field, value in values(asked, ticket["custom_fields"])
+    ]
+    return Answer(200, dumped({"data": rows}))
+
+
+def values_of_customer(asked: Asked, customer_id: int) -> Answer:
+    customer = asked.account.row("customers", customer_id)
+    if customer is None:
+        return gone(asked, CUSTOMERS, customer_id)
+    rows = [
+        {"field": without(field, ("requirement_type",)), "value": value}
+        for field, value in values(asked, customer["custom_fields"])
+    ]
+    return Answer(200, dumped({"data": rows}))
+
+
+def values(asked: Asked, custom_fields: Mapping[str, Row]) -> list[tuple[Row, object]]:
+    """Return definitions, archived ones too, and values."""
+    asked.only()
+    found = ((asked.account.row(CUSTOM_FIELDS.name, one["id"]), one["value"]) for one in custom_fields.values())
+    return [(field, value) for field, value in found if field]
 
 
 def message_of_ticket(asked: Asked, ticket_id: int, row_id: int) -> Answer:
@@ -153,21 +204,47 @@ def view_items(asked: Asked, view_id: int) -> Answer:
 
 
 def listing(asked: Asked, kind: Kind) -> Listing:
-    asked.only("cursor", "limit", "order_by", *kind.filters)
-    order, _, direction = asked.read("order_by", lambda sent: sent[-1], kind.order).partition(":")
-    if order not in kind.orders or direction not in ("asc", "desc"):
-        raise ApiError(400, "Invalid parameters.", {"order_by": ["Not a valid choice."]})
+    asked.only("cursor", "limit", *(["order_by"] if kind.takes_order else []), *kind.filters)
+    order, descending = ordering(asked, kind)
     return Listing(
         order,
-        descending=direction == "desc",
+        descending,
         cursor=asked.read("cursor", lambda sent: Cursor.parse(sent[-1], by_time=order.endswith("_datetime"))),
         limit=asked.read("limit", page_size, PAGE_SIZE),
-        conditions=tuple(
-            (wanted.condition, (asked.read(name, wanted.read),))
-            for name, wanted in kind.filters.items()
-            if name in asked.parameters
-        ),
+        conditions=conditions(asked, kind),
     )
+
+
+def ordering(asked: Asked, kind: Kind) -> tuple[str, bool]:
+    """Return the name of an order, and True if it is descending. Several fields need one direction."""
+    habits = asked.account.habits
+    usual = habits.assumes[kind.name].get("order_by", kind.order)
+    parts = [part.partition(":") for part in asked.read("order_by", lambda sent: sent[-1], usual).split(",")]
+    order, directions = ",".join(field for field, _, _ in parts), {direction for _, _, direction in parts}
+    bare = {""} if kind.name in habits.bare_orders else set()
+    if order not in kind.orders or len(directions) > 1 or not directions <= {"asc", "desc"} | bare:
+        raise ApiError(400, "Invalid parameters.", {"order_by": ["Not a valid choice."]})
+    return order, directions == {"desc"}
+
+
+def conditions(asked: Asked, kind: Kind) -> tuple[Condition, ...]:
+    assumed = asked.account.habits.assumes[kind.name]
+    for name, other in asked.account.habits.needs.get(kind.name, {}).items():
+        if name in asked.parameters and other not in asked.parameters:
+            raise ApiError(400, "Invalid parameters.", {other: [REQUIRED]})
+    return tuple(
+        (wanted.condition, (condition_value(asked, name, wanted, assumed),))
+        for name, wanted in kind.filters.items()
+        if wanted.is_required or name in asked.parameters or name in assumed
+    )
+
+
+def condition_value(asked: Asked, name: str, wanted: Filter, assumed: Mapping[str, str]) -> Any:
+    if name in asked.parameters:
+        return asked.read(name, wanted.read)
+    if name in assumed:
+        return wanted.read([assumed[name]])
+    raise ApiError(400, "Invalid parameters.", {name: [REQUIRED]})
 
 
 def page_size(sent: Sequence[str]) -> int:
@@ -178,23 +255,16 @@ def page_size(sent: Sequence[str]) -> int:
 
 
 def kind_at(path: str) -> Kind:
-    kind = KINDS.get(path.replace("-", "_"))
-    if kind is None or "_" in path:
+    if path not in LISTS:
         raise NOT_FOUND
-    return kind
+    return LISTS[path]
 
 
 def listed(asked: Asked, rows: Sequence[bytes], meta: Mapping[str, object]) -> Answer:
-    parts = (
-        b'{"object":"list","uri":',
-        dumped(asked.uri),
-        b',"data":[',
-        b",".join(rows),
-        b'],"meta":',
-        dumped(meta),
-        b"}",
-    )
-    return Answer(200, b"".join(parts))
+    """Answer in the order of keys of one of two serializers: only one of them has `total_resources`."""
+    about, data = b'"object":"list","uri":%b' % dumped(asked.uri), b'"data":[%b]' % b",".join(rows)
+    parts = (about, data) if "total_resources" in meta else (data, about)
+    return Answer(200, b'{%b,%b,"meta":%b}' % (*parts, dumped(meta)))
 
 
 def gone(asked: Asked, kind: Kind, row_id: int) -> Answer:
@@ -227,6 +297,10 @@ def one_customer(_: Account, row: Row) -> Row:
     return row | {"customer": None, "channels": channels, "integrations": {}, "external_data": {}, "ecommerce_data": {}}
 
 
+def one_rule(_: Account, row: Row) -> Row:
+    return without(row, ("settings", "type"))
+
+
 def one_ticket(account: Account, row: Row) -> Row:
     surveys = account.where("satisfaction_surveys", "ticket_id", row["id"])
     messages = [
@@ -246,9 +320,13 @@ def one_ticket(account: Account, row: Row) -> Row:
     }
 
 
-FOREVER = 2**62
+FOREVER, EVERYTHING = 2**62, -1
+REQUIRED = "Missing data for required field."
 NOT_FOUND = ApiError(404, "Resource not found.")
-DETAILS = {"customers": one_customer, "tickets": one_ticket}
+LISTS = {kind.list_path: kind for kind in KINDS.values()}
+"""The kinds, by the path of their lists."""
+
+DETAILS = {"customers": one_customer, "rules": one_rule, "tickets": one_ticket}
 """By kind, the function that makes the single object of its row in a list."""
 
 ROUTES: Sequence[tuple[str, Callable[..., Answer]]] = (
@@ -257,6 +335,10 @@ ROUTES: Sequence[tuple[str, Callable[..., Answer]]] = (
     (r"/api/views/(\d{1,18})/items", view_items),
     (r"/api/tickets/(\d{1,18})/messages", messages_of_ticket),
     (r"/api/tickets/(\d{1,18})/messages/(\d{1,18})", message_of_ticket),
-    (r"/api/([a-z-]+)", one_list),
-    (r"/api/([a-z-]+)/(\d{1,18})", one_object),
+    (r"/api/tickets/(\d{1,18})/tags", tags_of_ticket),
+    (r"/api/tickets/(\d{1,18})/custom-fields", values_of_ticket),
+    (r"/api/customers/(\d{1,18})/custom-fields", values_of_customer),
+    (r"/api/metric-cards/([a-z-]+)", one_card),
+    (r"/api/([a-z/-]+)", one_list),
+    (r"/api/([a-z/-]+)/(\d{1,18})", one_object),
 )

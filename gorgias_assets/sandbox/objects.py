@@ -23,7 +23,12 @@ VIEW_CONDITIONS = {
 }
 """The system views of every account, by name."""
 
-FIRST_VIEW = 9001
+FIRST_VIEW, ACCOUNT_ID = 9001, 220_001
+PLANTED = "planted-2f9c61d0"
+"""A part of every secret in the account, by which a test finds what leaked."""
+
+ALWAYS = "? IS NOT NULL"
+"""The condition of a parameter that is taken and changes nothing here."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Filter:
 
     condition: str
     read: Callable[[Sequence[str]], object] = lambda sent: sent[-1]
+    is_required: bool = False
 
 
 def whole(sent: Sequence[str]) -> int:
@@ -51,12 +57,35 @@ def several(sent: Sequence[str]) -> str:
     return json.dumps([whole([value]) if value.isdigit() else value for value in sent])
 
 
+def one_of(*choices: str) -> Callable[[Sequence[str]], str]:
+    def read(sent: Sequence[str]) -> str:
+        if sent[-1] not in choices:
+            raise ValueError("Not a valid choice.")
+        return sent[-1]
+
+    return read
+
+
 def equal(name: str, read: Callable[[Sequence[str]], object] = lambda sent: sent[-1]) -> dict[str, Filter]:
     return {name: Filter(f"json_extract(body, '$.{name}') = ?", read)}
 
 
 def among(parameter: str, value: str) -> dict[str, Filter]:
     return {parameter: Filter(f"{value} IN (SELECT value FROM json_each(?))", several)}
+
+
+def is_set(parameter: str, name: str) -> dict[str, Filter]:
+    return {parameter: Filter(f"(json_extract(body, '$.{name}') IS NOT NULL) = ?", truth)}
+
+
+def part_of(parameter: str, *names: str) -> dict[str, Filter]:
+    text = " || ' ' || ".join(f"coalesce(json_extract(body, '$.{name}'), '')" for name in names)
+    return {parameter: Filter(f"{text} LIKE '%' || ? || '%'")}
+
+
+def padded(name: str) -> str:
+    """Return a number as a text of the same order, which a cursor can carry."""
+    return f"printf('%012d', coalesce(json_extract(body, '$.{name}'), 0))"
 
 
 def view_condition() -> str:
@@ -68,23 +97,43 @@ def view_condition() -> str:
 class Kind:
     """One kind of object.
 
-    `uri` is empty if the list shows none; `joins` are the fields that show another object as it is now (see
-    `rows.JOINS`); `columns` are integers worth an index; a change of only `silent` fields leaves `updated_datetime`
-    as it was; `noun` is its name in events, if it has any.
+    - `uri`: empty if the list shows none.
+    - `blank`: the default of each field.
+    - `path`: its list; made of the name if empty.
+    - `joins`: the fields that show another object as it is now (see `rows.JOINS`).
+    - `columns`: integers worth an index.
+    - `takes_order`: False if the list refuses `order_by`.
+    - `assumes`: the parameters that count as sent if they are not.
+    - `silent`: a change of only these fields leaves `updated_datetime` as it was, and no event.
+    - `noun`: its name in events, if it has any.
+    - `untold`: what leaves no event although it has a noun.
+    - `counts_rows`: True if its pages have `total_resources`, which is always null.
+    - `has_pages`: False if one answer holds all rows and nothing else.
+    - `has_id`: False if no id is shown.
     """
 
     name: str
     uri: str
     first_id: int
     blank: Mapping[str, object]
+    path: str = ""
     joins: Mapping[str, str] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
     orders: Mapping[str, str] = field(default_factory=lambda: BY_CREATION)
     order: str = "created_datetime:desc"
+    takes_order: bool = True
     filters: Mapping[str, Filter] = field(default_factory=dict)
+    assumes: Mapping[str, str] = field(default_factory=dict)
     silent: frozenset[str] = frozenset()
     noun: str | None = None
+    untold: frozenset[str] = frozenset()
     counts_rows: bool = False
+    has_pages: bool = True
+    has_id: bool = True
+
+    @property
+    def list_path(self) -> str:
+        return self.path or self.name.replace("_", "-")
 
     @property
     def object_type(self) -> str | None:
@@ -155,6 +204,8 @@ TICKETS = Kind(
     counts_rows=True,
 )
 
+OF_TICKET = {"ticket_id": Filter("ticket_id = ?", whole)}
+
 MESSAGES = Kind(
     name="messages",
     uri="/api/tickets/{ticket_id}/messages/{id}/",
@@ -178,8 +229,9 @@ MESSAGES = Kind(
     },
     joins={"sender": "person", "receiver": "person"},
     columns=("ticket_id",),
-    filters={"ticket_id": Filter("ticket_id = ?", whole)},
+    filters=OF_TICKET,
     noun="ticket-message",
+    untold=frozenset({"updated", "deleted"}),
 )
 
 SURVEYS = Kind(
@@ -190,16 +242,22 @@ SURVEYS = Kind(
         "body_text created_datetime customer_id meta score scored_datetime sent_datetime should_send_datetime ticket_id"
     ),
     columns=("ticket_id",),
-    filters={"ticket_id": Filter("ticket_id = ?", whole)},
+    filters=OF_TICKET,
 )
+
+OBJECT_TYPES = (
+    *("Account", "AccountSetting", "Macro", "Tag", "Customer", "Team", "View", "Widget", "CustomField"),
+    *("CustomFieldCondition", "User", "TicketMessage", "Ticket", "Rule", "Integration", "SatisfactionSurvey"),
+)
+"""The types of object that events can be filtered by; there are more in rows."""
 
 EVENTS = Kind(
     name="events",
     uri="/api/events/{id}/",
-    first_id=2_100_400_001,
+    first_id=4_294_960_001,
     blank=_nulls("context created_datetime data object_id object_type type user_id"),
     filters={
-        **equal("object_type"),
+        **equal("object_type", one_of(*OBJECT_TYPES)),
         **equal("object_id", whole),
         **among("types", "json_extract(body, '$.type')"),
         **among("user_ids", "json_extract(body, '$.user_id')"),
@@ -229,10 +287,17 @@ USERS = Kind(
     orders={
         **BY_NAME,
         "email": "coalesce(json_extract(body, '$.email'), '')",
-        "role": "coalesce(json_extract(body, '$.role.name'), '')",
+        "role.name": "coalesce(json_extract(body, '$.role.name'), '')",
     },
     order="name:asc",
-    filters={**equal("email"), **equal("external_id"), **among("roles", "json_extract(body, '$.role.name')")},
+    filters={
+        **equal("email"),
+        **equal("external_id"),
+        **among("roles", "json_extract(body, '$.role.name')"),
+        **part_of("search", "name", "email"),
+        "available_first": Filter(ALWAYS, truth),
+    },
+    noun="user",
     counts_rows=True,
 )
 
@@ -241,7 +306,9 @@ TEAMS = Kind(
     uri="/api/teams/{id}/",
     first_id=4101,
     blank={"name": None, "description": None, "decoration": {}, "members": [], "created_datetime": None},
+    joins={"members": "member"},
     orders=BY_NAME,
+    noun="team",
 )
 
 TAGS = Kind(
@@ -249,26 +316,271 @@ TAGS = Kind(
     uri="/api/tags/{id}/",
     first_id=1_700_301,
     blank={**_nulls("decoration description name created_datetime deleted_datetime"), "usage": 0},
-    orders=BY_NAME,
-    filters={"search": Filter("json_extract(body, '$.name') LIKE '%' || ? || '%'")},
+    orders={**BY_NAME, "usage,name": f"{padded('usage')} || coalesce(json_extract(body, '$.name'), '')"},
+    filters=part_of("search", "name"),
+    silent=frozenset({"usage"}),
+    noun="tag",
+    counts_rows=True,
+)
+
+MACROS = Kind(
+    name="macros",
+    uri="/api/macros/{id}/",
+    first_id=374_901,
+    blank=_nulls("external_id name intent language created_datetime updated_datetime archived_datetime")
+    | {"usage": 0, "actions": []},
+    orders={
+        **BY_NAME,
+        "updated_datetime": "coalesce(updated, 0)",
+        "usage": padded("usage"),
+        "relevance": padded("usage"),
+        "language": "coalesce(json_extract(body, '$.language'), '')",
+    },
+    filters={
+        **part_of("search", "name"),
+        **among("languages", "json_extract(body, '$.language')"),
+        "tags": Filter(
+            "EXISTS (SELECT 1 FROM json_each(?) WHERE instr(json_extract(body, '$.actions'), value))", several
+        ),
+        **is_set("archived", "archived_datetime"),
+        **{name: Filter(ALWAYS, whole) for name in ("ticket_id", "message_id", "number_predictions")},
+    },
+    assumes={"archived": "false"},
+    silent=frozenset({"usage"}),
+    noun="macro",
+)
+
+RULES = Kind(
+    name="rules",
+    uri="/api/rules/{id}/",
+    first_id=120_901,
+    blank=_nulls("created_datetime updated_datetime deactivated_datetime description event_types settings name")
+    | {"code": "", "code_ast": {"type": "Program", "sourceType": "script", "body": []}, "priority": 1, "type": "user"},
+    noun="rule",
+)
+
+INTEGRATIONS = Kind(
+    name="integrations",
+    uri="/api/integrations/{id}/",
+    first_id=120_043,
+    blank=_nulls(
+        "created_datetime deactivated_datetime decoration description http locked_datetime name "
+        "updated_datetime user application_id business_hours_id"
+    )
+    | {"meta": {}, "type": "email", "managed": False},
+    filters=equal("type"),
+    noun="integration",
+    counts_rows=True,
 )
 
 VIEWS = Kind(
     name="views",
     uri="/api/views/{id}/",
     first_id=FIRST_VIEW,
-    blank=_nulls("created_datetime deactivated_datetime decoration filters filters_ast name search section_id slug")
+    blank=_nulls("created_datetime deactivated_datetime decoration name search section_id slug")
     | {
         "category": "system",
         "type": "ticket-list",
         "visibility": "public",
         "fields": [],
+        "filters": "",
+        "filters_ast": {"type": "Program", "sourceType": "script", "body": []},
         "order_by": "updated_datetime",
         "order_dir": "desc",
         "shared_with_teams": [],
         "shared_with_users": [],
     },
-    order="created_datetime:asc",
+    filters=equal("category", one_of("system", "user")),
+    noun="view",
+    counts_rows=True,
 )
 
-KINDS = {kind.name: kind for kind in (CUSTOMERS, TICKETS, MESSAGES, SURVEYS, EVENTS, USERS, TEAMS, TAGS, VIEWS)}
+CUSTOM_FIELDS = Kind(
+    name="custom_fields",
+    uri="",
+    first_id=300_001,
+    blank=_nulls("external_id label description managed_type created_datetime updated_datetime deactivated_datetime")
+    | {
+        "object_type": "Ticket",
+        "priority": 0,
+        "required": False,
+        "requirement_type": "visible",
+        "definition": {"data_type": "text", "input_settings": {"input_type": "input"}},
+    },
+    orders={"priority": padded("priority")},
+    order="priority:desc",
+    filters={
+        "object_type": Filter("json_extract(body, '$.object_type') = ?", one_of("Ticket", "Customer"), True),
+        **part_of("search", "label"),
+        **is_set("archived", "deactivated_datetime"),
+    },
+    noun="custom-field",
+    untold=frozenset({"deleted"}),
+    counts_rows=True,
+)
+
+JOBS = Kind(
+    name="jobs",
+    uri="/api/jobs/{id}/",
+    first_id=1_551_901,
+    blank=_nulls(
+        "cancel_requested_datetime cancelled_datetime created_datetime ended_datetime failed_datetime locked_datetime "
+        "meta scheduled_datetime started_datetime user_id"
+    )
+    | {"info": {}, "params": {}, "status": "pending", "type": "updateTicket"},
+    filters={**equal("status"), **equal("type")},
+)
+
+WIDGETS = Kind(
+    name="widgets",
+    uri="/api/widgets/{id}/",
+    first_id=66_001,
+    blank=_nulls("created_datetime deactivated_datetime integration_id app_id updated_datetime")
+    | {"context": "ticket", "order": 0, "template": {"type": "wrapper", "widgets": []}, "type": "custom"},
+    orders={**BY_CREATION, "order": padded("order")},
+    filters={**equal("integration_id", whole), **equal("app_id")},
+    noun="widget",
+)
+
+ACCOUNT = Kind(
+    name="account",
+    uri="",
+    first_id=ACCOUNT_ID,
+    blank={
+        "created_datetime": None,
+        "current_subscription": {"plan": None, "start_datetime": None, "status": "active"}
+        | _nulls("trial_start_datetime trial_end_datetime"),
+        "deactivated_datetime": None,
+        "domain": None,
+        "meta": {"analytics_group_id": f"group-{ACCOUNT_ID}", "company_domain": None},
+        "settings": [],
+        "status": {"status": "active"},
+    },
+    noun="account",
+    has_pages=False,
+    has_id=False,
+)
+
+ACCOUNT_SETTINGS = Kind(
+    name="account_settings",
+    uri="",
+    first_id=8_801,
+    blank={"type": None, "data": {}},
+    path="account/settings",
+    orders={"id": "id"},
+    order="id:asc",
+    takes_order=False,
+    filters=equal("type"),
+    noun="account-setting",
+    untold=frozenset({"deleted"}),
+    has_pages=False,
+)
+
+METRIC_CARDS = Kind(
+    name="metric_cards",
+    uri="",
+    first_id=1,
+    blank=_nulls("slug category title definition_revised_at api")
+    | {
+        "status": "published",
+        "public": {"definition": "", "formula": "", "computation_logic": []},
+        **{name: [] for name in ("aliases", "related", "replaces", "used_in_reports")},
+    },
+    orders={"id": "id"},
+    order="id:asc",
+    takes_order=False,
+    filters={
+        **equal("category"),
+        **equal("status"),
+        **part_of("q", "title", "slug"),
+        "include": Filter("(? = 'deprecated' OR json_extract(body, '$.status') <> 'deprecated')"),
+    },
+    assumes={"include": ""},
+    has_pages=False,
+    has_id=False,
+)
+
+UNORDERED = {**BY_CREATION, "shuffled": "printf('%010d', id * 2654435761 % 4294967296)"}
+"""The orders that a list of calls may come in. It takes none."""
+
+VOICE_CALLS = Kind(
+    name="voice_calls",
+    uri="",
+    first_id=88_001,
+    blank=_nulls(
+        "integration_id ticket_id phone_number_id external_id phone_number_source phone_number_destination "
+        "country_source country_destination duration started_datetime created_datetime updated_datetime "
+        "initiated_by_agent_id last_answered_by_agent_id last_rang_agent_id last_monitoring_agent_id customer_id "
+        "termination_status queue_id status_in_queue answered_by_external_number answered_by_external_customer_id"
+    )
+    | {
+        "provider": "twilio",
+        "status": "initiated",
+        "direction": "inbound",
+        "has_voicemail": False,
+        "has_call_recording": False,
+        "summaries": [],
+        "monitoring_status": "none",
+    },
+    path="phone/voice-calls",
+    columns=("ticket_id",),
+    orders=UNORDERED,
+    takes_order=False,
+    filters=OF_TICKET,
+)
+
+OF_CALL = {"call_id": Filter("call_id = ?", whole)}
+
+VOICE_CALL_EVENTS = Kind(
+    name="voice_call_events",
+    uri="",
+    first_id=990_001,
+    blank=_nulls("type call_id user_id customer_id created_datetime") | {"account_id": ACCOUNT_ID, "meta": {}},
+    path="phone/voice-call-events",
+    columns=("call_id",),
+    orders=UNORDERED,
+    order="created_datetime:asc",
+    takes_order=False,
+    filters=OF_CALL,
+)
+
+VOICE_CALL_RECORDINGS = Kind(
+    name="voice_call_recordings",
+    uri="",
+    first_id=77_001,
+    blank=_nulls(
+        "call_id external_id url duration created_datetime deleted_datetime deleted_by_user_id error_code "
+        "transcription_status"
+    )
+    | {"type": "call-recording"},
+    path="phone/voice-call-recordings",
+    columns=("call_id",),
+    orders=UNORDERED,
+    takes_order=False,
+    filters=OF_CALL,
+)
+
+CORE = (CUSTOMERS, TICKETS, MESSAGES, SURVEYS)
+REFERENCE = (
+    *(USERS, TEAMS, TAGS, MACROS, RULES, INTEGRATIONS, VIEWS, CUSTOM_FIELDS, JOBS, WIDGETS),
+    *(ACCOUNT, ACCOUNT_SETTINGS, METRIC_CARDS),
+)
+VOICE = (VOICE_CALLS, VOICE_CALL_EVENTS, VOICE_CALL_RECORDINGS)
+KINDS = {kind.name: kind for kind in (*CORE, EVENTS, *REFERENCE, *VOICE)}
+
+
+@dataclass
+class Habits:
+    """The answers of lists where Gorgias is not documented, or known to differ. A test changes them.
+
+    - `assumes`: by kind, the parameters that count as sent if they are not; `order_by` too, also of a list that takes
+      none: `habits.assumes["voice_calls"]["order_by"] = "shuffled:asc"`.
+    - `bare_orders`: the kinds whose `order_by` may lack a direction.
+    - `needs`: by kind, the parameters that are refused without another one.
+    """
+
+    assumes: dict[str, dict[str, str]] = field(
+        default_factory=lambda: {kind.name: dict(kind.assumes) for kind in KINDS.values()}
+    )
+    bare_orders: set[str] = field(default_factory=lambda: {"tags", "macros"})
+    needs: dict[str, dict[str, str]] = field(default_factory=dict)

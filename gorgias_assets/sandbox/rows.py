@@ -35,9 +35,11 @@ LABEL: dict[str, object] = {"id": None, "name": None, "decoration": {}}
 JOINS = {
     "person": Join(("customers", "users"), PERSON),
     "agent": Join(("users",), PERSON | {"bio": None}),
+    "member": Join(("users",), dict.fromkeys(("id", "name", "email", "meta"))),
     "team": Join(("teams",), LABEL),
     "tag": Join(("tags",), LABEL),
 }
+SHOWN_IN_LISTS = ("member", "tag")
 SHOWN_AS = {name: [join for join, (kinds, _) in JOINS.items() if name in kinds] for name in KINDS}
 _parsed = functools.lru_cache(4096)(json.loads)
 WAITING = 5000
@@ -152,11 +154,19 @@ class Rows:
         self._sql.execute(f"DELETE FROM {kind.name} WHERE created < ?", (created,))
 
     def repoint(self, join: str, old: int, new: int) -> None:
-        """Make every row that showed one object show another."""
+        """Make every row that showed one object show another, once if it showed both."""
         for kind in KINDS.values():
-            self._write(kind)
             for name in (name for name, joined in kind.joins.items() if joined == join):
+                self._write(kind)
                 self._sql.execute(f"UPDATE {kind.name} SET {name} = ? WHERE {name} = ?", (new, old))
+                if join in SHOWN_IN_LISTS:
+                    self._repoint_in_lists(kind, name, old, new)
+
+    def _repoint_in_lists(self, kind: Kind, name: str, old: int, new: int) -> None:
+        containing = f"SELECT id, {name} FROM {kind.name} WHERE {name} LIKE ?"
+        for row_id, ids in self._sql.execute(containing, [f"%{old}%"]).fetchall():
+            changed = dict.fromkeys(new if one == old else one for one in json.loads(ids))
+            self._sql.execute(f"UPDATE {kind.name} SET {name} = ? WHERE id = ?", (json.dumps([*changed]), row_id))
 
     def get(self, kind: Kind, row_id: int) -> Row | None:
         """Return a row, which callers must not change: its values may be the stored ones."""
@@ -232,9 +242,10 @@ class Rows:
         body = dict(row)
         for name in (name for name, ids in joins.items() if ids is not None):
             del body[name]
-        created, updated = row["created_datetime"], row.get("updated_datetime")
+        created, updated = row.get("created_datetime"), row.get("updated_datetime")
+        moments = created and microseconds(created), updated and microseconds(updated)
         columns = (row.get(name) for name in kind.columns)
-        return row["id"], microseconds(created), updated and microseconds(updated), *columns, *joins.values(), body
+        return row["id"], *moments, *columns, *joins.values(), body
 
     def _join(self, join: str, shown: object) -> int | str | None:
         """Return the id or ids to store for a field that shows one object, or several; None if any is unknown here."""

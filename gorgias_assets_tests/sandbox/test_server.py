@@ -114,7 +114,7 @@ def test_the_account_and_the_agents_are_listed(account: Account, get: Get) -> No
     account.create("users", name="Anouk", role={"name": "bot"})
     assert get("/account").json()["domain"] == "sandbox"
     assert [user["name"] for user in get("/users").json()["data"]] == ["Anouk", "Ines Vale"]
-    assert [user["name"] for user in get("/users", order_by="role:desc", limit=1).json()["data"]] == ["Anouk"]
+    assert [user["name"] for user in get("/users", order_by="role.name:desc", limit=1).json()["data"]] == ["Anouk"]
     assert [user["name"] for user in get("/users", roles=["bot", "agent"]).json()["data"]] == ["Anouk"]
 
 
