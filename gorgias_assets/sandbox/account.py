@@ -12,7 +12,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -224,8 +224,9 @@ class Account:
 
     @contextmanager
     def acting(self, user_id: int | None) -> Iterator[None]:
-        """Have everything inside done by a user, or by nobody."""
-        with self._caused_by(Cause(user_id)):
+        """Have everything inside done by a user, or by nobody. What a rule does stays in the context of the rule."""
+        cause = replace(self._cause, user_id=user_id) if self._cause else Cause(user_id)
+        with self._caused_by(cause):
             yield
 
     @contextmanager

@@ -62,7 +62,9 @@ class Shop(Life):
     def _customer(self) -> int:
         if self._customers and self.chance(RETURNING):
             return self.random.choice(self._customers)
-        customer = self.account.create("customers", **person(self.random, "example.com"), meta={"name_set_via": "email"})
+        customer = self.account.create(
+            "customers", **person(self.random, "example.com"), meta={"name_set_via": "email"}
+        )
         self._customers.append(customer["id"])
         return int(customer["id"])
 

@@ -109,7 +109,7 @@ class Tickets:
             via=channel.via,
             source=channels.from_customer(channel, talk.customer, copies),
             sent_datetime=self.life.now.replace(microsecond=0) - timedelta(seconds=2),
-            attachments=[self._attachment(talk)] if self.life.chance(ATTACHED) else [],
+            attachments=[self._attachment(talk)] if channel.is_letter and self.life.chance(ATTACHED) else [],
             integration_id=self.integrations[channel.integration],
         )
         name = talk.topic.reason.lower().replace("::", "/")
@@ -158,7 +158,9 @@ class Tickets:
         if not self.is_there(talk):
             return 0
         of = {"ticket_id": talk.ticket_id, "processed_datetime": self.life.now}
-        with self.life.account.acting(about["sender"]["id"] if about.get("from_agent") and not about.get("rule_id") else None):
+        with self.life.account.acting(
+            about["sender"]["id"] if about.get("from_agent") and not about.get("rule_id") else None
+        ):
             row = self.life.account.create("messages", **of, **prose.body(text.format_map(talk.words)), **about)
         return int(row["id"])
 
