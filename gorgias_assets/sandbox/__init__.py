@@ -8,6 +8,7 @@ account whose rows, clock, mistakes and deletions a test or a demo controls.
     rows       the rows of one account, stored as JSON, and pages of them by keyset cursor
     happenings the events of a field's change
     account    what changes rows, and what each change moves: bumps, cascades, merges, events
+    reference  everything that an account of some years has set up
     shop       a living shop, which acts on an account over simulated time
     prose      what its customers and agents write
 endpoints  the paths of the API, and the answer of each
