@@ -14,6 +14,7 @@ from gorgias_assets.sandbox.labels import Labels
 from gorgias_assets.sandbox.life import Life
 from gorgias_assets.sandbox.macros import Macros
 from gorgias_assets.sandbox.people import Customers
+from gorgias_assets.sandbox.reference import seed_reference
 from gorgias_assets.sandbox.rules import Rules
 from gorgias_assets.sandbox.staff import Staff
 from gorgias_assets.sandbox.tickets import Tickets
@@ -23,11 +24,11 @@ CALLS_PER_TICKET = 0.15
 
 
 class Brand(Life):
-    """A brand that opens with its staff and whatever they have set up; everything else comes with `live`."""
+    """A brand that opens with an account of some years, staff and what they set up; all else comes with `live`."""
 
     def __init__(self, account: Account, seed: int = 1, tickets_per_day: float = 40) -> None:
         super().__init__(account, seed)
-        self.tickets_per_day = tickets_per_day
+        seed_reference(account)
         self.integrations, self.labels, self.fields = Integrations(self), Labels(self), Fields(self)
         self.staff, self.macros = Staff(self), Macros(self)
         self.customers = Customers(self, self.fields[fields.TIER])

@@ -25,9 +25,7 @@ FACEBOOK = Integration("Shop on Facebook", "facebook", "104500000000001")
 WHATSAPP = Integration("Shop on WhatsApp", "whatsapp", "+15550100150")
 SMS = Integration("Shop texts", "sms", "+15550100151")
 PHONE = Integration("Hotline", "phone", "+15550100199")
-STORE = Integration("shop-example.myshopify.com", "shopify", "shop-example.myshopify.com")
-WAREHOUSE = Integration("Warehouse", "http", "https://warehouse.shop.example/orders")
-INTEGRATIONS = (MAILBOX, CHAT, HELP_CENTER, INSTAGRAM, FACEBOOK, WHATSAPP, SMS, PHONE, STORE, WAREHOUSE)
+INTEGRATIONS = (MAILBOX, CHAT, HELP_CENTER, INSTAGRAM, FACEBOOK, WHATSAPP, SMS, PHONE)
 
 
 @dataclass(frozen=True)

@@ -105,8 +105,8 @@ class Desk:
         if talk.is_closed:
             return
         agent = self._agent_of(talk)
-        self.tickets.change(talk, agent.id, opened_datetime=self.life.now, is_unread=False)
-        self.tickets.assign(talk, agent.id, talk.team or agent.team, agent)
+        seen = {"opened_datetime": self.life.now, "is_unread": False}
+        self.tickets.assign(talk, agent.id, talk.team or agent.team, agent, **seen)
         self.tickets.tag(talk, agent.id, talk.topic.tag)
         reason = {fields.REASON: fields.reason_of(talk.topic, talk.words)}
         self.life.after(self.life.around(**talk.on(minutes=3)), self.tickets.fill, talk, reason)
@@ -178,13 +178,15 @@ class Desk:
 
     def close(self, talk: Conversation, by: int) -> None:
         """Close a conversation, with what became of it; a survey follows, or the customer comes back."""
+        if not self.tickets.is_there(talk):
+            return
         self.tickets.fill(talk, self._outcome(talk))
         self.tickets.close(talk, by)
-        if self.life.chance(SURVEYED) and self.tickets.is_there(talk):
+        if not talk.is_surveyed and self.life.chance(SURVEYED):
             self._is_surveyed(talk)
         else:
-            reasons = ["The customer has a survey already."]
-            self.life.account.tell("tickets", talk.ticket_id, "satisfaction-survey-skipped", {"reasons": reasons}, by)
+            reasons = {"reasons": ["Another survey was sent to this customer not long ago."]}
+            self.life.account.tell("tickets", talk.ticket_id, "satisfaction-survey-skipped", reasons, by)
         if self.life.chance(REOPENED):
             self.life.after(self.life.around(days=2), self._answers_back, talk)
         elif self.life.chance(TRASHED):
@@ -202,8 +204,7 @@ class Desk:
         return said
 
     def _is_surveyed(self, talk: Conversation) -> None:
-        if self.life.account.where("satisfaction_surveys", "ticket_id", talk.ticket_id):
-            return
+        talk.is_surveyed = True
         due = self.life.now.replace(microsecond=0) + SURVEYED_AFTER
         about = {"ticket_id": talk.ticket_id, "customer_id": talk.customer.id}
         survey = self.life.account.create("satisfaction_surveys", **about, should_send_datetime=due)["id"]

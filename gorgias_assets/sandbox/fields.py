@@ -63,13 +63,19 @@ class Fields:
     """Custom fields by their labels."""
 
     def __init__(self, life: Life) -> None:
+        """Take over what the account has; a field that Gorgias uses gives way to the new one of its use."""
         self.life = life
-        self._ids: dict[str, int] = {}
+        old = life.account.rows("custom_fields")
+        self._ids: dict[str, int] = {field["label"]: field["id"] for field in old}
+        uses = {managed for fields in (OF_TICKETS, OF_CUSTOMERS) for _, managed, _ in fields}
+        for field in (field for field in old if field["managed_type"] and field["managed_type"] in uses):
+            life.account.update("custom_fields", field["id"], deactivated_datetime=life.now)
         for object_type, fields in (("Ticket", OF_TICKETS), ("Customer", OF_CUSTOMERS)):
-            for priority, (label, managed, definition) in enumerate(fields):
-                about = {"object_type": object_type, "managed_type": managed, "definition": definition}
-                row = life.account.create("custom_fields", label=label, priority=priority, **about)
-                self._ids[label] = int(row["id"])
+            for priority, (label, managed, definition) in enumerate(fields, 100):
+                if label not in self._ids:
+                    about = {"object_type": object_type, "managed_type": managed, "definition": definition}
+                    row = life.account.create("custom_fields", label=label, priority=priority, **about)
+                    self._ids[label] = int(row["id"])
         life.after(life.around(days=4), self._are_extended)
 
     def __getitem__(self, label: str) -> int:

@@ -21,6 +21,7 @@ class Labels:
     def __init__(self, life: Life) -> None:
         self.life = life
         self._ids: dict[str, int] = {}
+        self._in_use = [*BY_HAND]
         self._colors = itertools.count(0x0079FF, 0x17A3C1)
         for name in (*(topic.tag for topic in prose.TOPICS), "complaint", *OF_AI, *OF_RULES, *BY_HAND):
             self._made(name)
@@ -32,7 +33,7 @@ class Labels:
 
     def by_hand(self) -> str:
         """Return the name of a tag that somebody puts on a ticket for a reason of their own."""
-        return self.life.random.choice(BY_HAND)
+        return self.life.random.choice(self._in_use)
 
     def _made(self, name: str) -> None:
         color = f"#{next(self._colors) % 0x1000000:06x}"
@@ -48,6 +49,7 @@ class Labels:
             self._ids[RENAMES[name]] = self._ids[name]
         elif name not in self._ids:
             self._made(name)
+            self._in_use.append(name)
 
     def _is_merged(self, name: str, into: str) -> None:
         source, survivor = self._ids.get(name), self._ids.get(into)

@@ -40,9 +40,16 @@ class Robot:
         self._writes(talk, self.life.random.choice(prose.AI_ANSWERS))
         self.tickets.tag(talk, self.id, "ai_answered", talk.topic.tag)
         if self.life.chance(SOLVED):
-            self.life.after(self.life.around(minutes=20), self._closes, talk)
+            self._waits(talk)
         else:
             self.life.after(self.life.around(**talk.on(minutes=40)), self._is_refused, talk)
+
+    def _waits(self, talk: Conversation) -> None:
+        """Close it if no question follows; a letter sleeps until then."""
+        patience = self.life.around(**talk.on(hours=6))
+        if talk.channel.is_letter:
+            self.tickets.tag(talk, self.id, "ai_snooze", snooze_datetime=self.life.now + patience)
+        self.life.after(patience, self._closes, talk)
 
     def _is_refused(self, talk: Conversation) -> None:
         self.tickets.customer_writes(talk, self.life.random.choice(prose.INSISTENCE))
@@ -58,4 +65,4 @@ class Robot:
         self.close(talk, self.id)
 
     def _writes(self, talk: Conversation, text: str) -> None:
-        self.tickets.brand_writes(talk, text, self.id, via="api", meta={"ai_agent": True})
+        self.tickets.brand_writes(talk, text, self.id, via="api")

@@ -108,7 +108,7 @@ class Rules:
         self.tickets.brand_writes(talk, prose.OUT_OF_HOURS, self.tickets.staff.mailer, **about)
 
     def _is_insistent(self, talk: Conversation) -> bool:
-        return talk.letters == 3 and talk.team != ESCALATIONS
+        return talk.letters == 4 and talk.team != ESCALATIONS
 
     def _escalates(self, talk: Conversation) -> None:
         self.tickets.tag(talk, None, "complaint", priority="high")
@@ -183,7 +183,7 @@ RULES = (
     Rule(
         "Escalate insistence",
         WRITTEN,
-        "gte(ticket.customer_messages_count, 3)",
+        "gte(ticket.customer_messages_count, 4)",
         "Action('addTags', {tags: 'complaint'}); Action('setTeamAssignee', {assignee_team: 'Escalations'})",
         Rules._is_insistent,
         Rules._escalates,

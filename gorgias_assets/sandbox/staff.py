@@ -3,6 +3,7 @@
 The brand answers by hand on weekdays, and a little on Saturdays. Hours are UTC.
 """
 
+import itertools
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,8 +13,7 @@ from gorgias_assets.sandbox.people import person
 
 SHIFTS = (range(7, 15), range(9, 17), range(11, 19))
 OPENS, CLOSES, SATURDAY_CLOSES = 7, 19, 14
-CHANGES_EVERY = timedelta(days=6)
-DELETED = 0.3
+CHANGES_EVERY, DELETED = timedelta(days=4), 0.4
 ESCALATIONS = "Escalations"
 TEAMS = {"Shipping": "🚚", "Returns": "📦", "Quality": "🔍", "Sales": "🛍️", ESCALATIONS: "🔥"}
 """Names and emoji. Each of the teams but the last has its topics."""
@@ -44,7 +44,7 @@ class Staff:
         self.life = life
         self.agents: list[Agent] = []
         self.teams = {name: self._founded(name, emoji) for name, emoji in TEAMS.items()}
-        self.admin = life.account.rows("users")[0]["id"]
+        self.admin = life.account.owner_id
         self.robot = self._bot("AI Agent", "bot@68c0ffee00112233445566aa", "68c0ffee00112233445566aa")
         self.mailer = self._bot("Shop Bot", "support@shop.example")
         self.observer = self._account_of("observer-agent", "Watches the numbers")
@@ -52,7 +52,9 @@ class Staff:
             self._joins(list(TEAMS)[number % len(TEAMS)], role)
         for team in TEAMS:
             self._show_members(team)
-        life.after(life.around(days=3), self._changes)
+        self._changes = itertools.cycle((self._leaves, self._moves))
+        life.at(self.in_hours(life.around(days=2)), self._somebody_changes)
+        life.at(self.next_opening(life.now), self._log_in)
 
     def is_open(self, moment: datetime) -> bool:
         """Return True while people answer."""
@@ -105,25 +107,35 @@ class Staff:
         pace = self.life.random.uniform(0.6, 1.7)
         self.agents.append(Agent(user_id, team, SHIFTS[len(self.agents) % len(SHIFTS)], pace))
 
-    def _changes(self) -> None:
-        """Have somebody leave or move to another team; who leaves is followed by somebody new."""
-        self.life.at(self.in_hours(self.life.around(days=CHANGES_EVERY.days)), self._changes)
-        agent = self.life.random.choice(self.agents)
+    def _log_in(self) -> None:
+        """Have whoever answers log in, every morning."""
+        self.life.at(self.next_opening(self.life.now + timedelta(days=1)), self._log_in)
+        for number, agent in enumerate(self.agents):
+            self.life.after(timedelta(seconds=97 * number), self._logs_in, agent)
+
+    def _logs_in(self, agent: Agent) -> None:
+        if self.is_here(agent):
+            address = {"remote_addr": f"192.0.2.{agent.id % 256}", "login_type": "password"}
+            self.life.account.tell("users", agent.id, "logged-in", address, agent.id)
+
+    def _somebody_changes(self) -> None:
+        """Have somebody leave, or move to another team."""
+        self.life.at(self.in_hours(self.life.around(days=CHANGES_EVERY.days)), self._somebody_changes)
+        next(self._changes)(self.life.random.choice(self.agents))
+
+    def _moves(self, agent: Agent) -> None:
         before = agent.team
-        if self.life.chance(0.5):
-            agent.team = self.life.random.choice([team for team in TEAMS if team != before])
-            self._show_members(before, agent.team)
-        else:
-            self._leaves(agent)
-            self.life.after(self.life.around(days=1), self._is_replaced, before)
+        agent.team = self.life.random.choice([team for team in TEAMS if team != before])
+        self._show_members(before, agent.team)
 
     def _leaves(self, agent: Agent) -> None:
+        """Have somebody leave. Another one comes soon; the login is closed, and removed some day or never."""
         self.agents.remove(agent)
-        gone = {"active": False, "deactivated_datetime": self.life.now}
-        self.life.account.update("users", agent.id, **gone)
+        self.life.account.update("users", agent.id, active=False, deactivated_datetime=self.life.now)
         self._show_members(agent.team)
+        self.life.at(self.in_hours(self.life.around(days=1)), self._is_replaced, agent.team)
         if self.life.chance(DELETED):
-            self.life.after(self.life.around(days=2), self.life.account.delete, "users", agent.id)
+            self.life.after(self.life.around(days=9), self.life.account.delete, "users", agent.id)
 
     def _is_replaced(self, team: str) -> None:
         self._joins(team, "basic-agent")

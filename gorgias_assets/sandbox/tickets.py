@@ -31,6 +31,7 @@ class Conversation:
     agent: Agent | None = None
     is_spam: bool = False
     is_closed: bool = False
+    is_surveyed: bool = False
     score: int = 0
     letters: int = 0
     tags: list[str] = field(default_factory=list)
@@ -83,10 +84,11 @@ class Tickets:
         talk.said |= said
         self.change(talk, None, custom_fields=self.custom.values(talk.said))
 
-    def assign(self, talk: Conversation, by: int | None, team: str, agent: Agent | None = None) -> None:
+    def assign(self, talk: Conversation, by: int | None, team: str, agent: Agent | None = None, **changes: Any) -> None:
+        """Give it to a team, or one of the team, and change something else in the same moment if wanted."""
         talk.team, talk.agent = team, agent
         assigned = {"assignee_team": {"id": self.staff.teams[team]}, "assignee_user": agent and {"id": agent.id}}
-        self.change(talk, by, **assigned)
+        self.change(talk, by, **assigned, **changes)
 
     def close(self, talk: Conversation, by: int | None) -> None:
         talk.is_closed = True

@@ -11,7 +11,7 @@ from gorgias_assets.sandbox.people import Customers
 from gorgias_assets.sandbox.staff import Staff
 from gorgias_assets.sandbox.tickets import Conversation, Tickets
 
-CHORES_PER_TICKET = 0.06
+CHORES_PER_TICKET = 0.12
 CLEARED_EVERY = timedelta(days=1)
 KEPT = 3
 """How many tickets that are spam stay when the others are deleted."""
