@@ -77,7 +77,6 @@ class Account:
     ) -> None:
         self.domain, self.email, self.api_key = domain, email, api_key
         self.lock = threading.RLock()
-        self.opened = now
         self.habits = Habits()
         self._now = now
         self._rows = Rows()
@@ -160,7 +159,7 @@ class Account:
         """
         with self.lock:
             of = KINDS[kind]
-            row = self._numbered(of, {"id": self._next_id(of), **of.blank, **_plain(self._moments(of) | fields)})
+            row = self._numbered(of, {**of.blank_of(self._next_id(of)), **_plain(self._moments(of) | fields)})
             if of.uri:
                 row.setdefault("uri", of.uri.format_map({**row, "domain": self.domain}))
             self._rows.put(of, row)
@@ -284,6 +283,7 @@ class Account:
                 self._rows.repoint("person" if of is CUSTOMERS else "tag", source_id, into_id)
             self._rows.remove(of, source_id)
             if of is TAGS:
+                self._uses[kind, into_id] += source["usage"] + self._uses.pop((kind, source_id), 0)
                 self._tell(of, source, ("merged", None))
             else:
                 self._merged[kind, source_id] = into_id

@@ -126,6 +126,7 @@ def calling_user(asked: Asked) -> Answer:
 
 
 def account_itself(asked: Asked) -> Answer:
+    asked.only()
     settings = {"settings": asked.account.rows("account_settings")}
     return Answer(200, dumped(without(asked.account.rows("account")[0], ("id",)) | settings))
 

@@ -10,8 +10,9 @@ from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any
 
-from gorgias_assets.sandbox.endpoints import Answer, ApiError
+from gorgias_assets.sandbox.endpoints import LISTS, Answer, ApiError
 from gorgias_assets.sandbox.moments import microseconds
+from gorgias_assets.sandbox.objects import key_of
 from gorgias_assets.sandbox.rows import Cursor, Row, dumped
 
 ERRORS = {
@@ -159,9 +160,11 @@ class Case:
         """Return an empty page whose cursor leads to the rows that were due: a client that goes on misses none."""
         if not self.page.get("data"):
             return self.due
-        field, _, direction = self.sent.get("order_by", "created_datetime:desc").partition(":")
+        kind = LISTS[self.page["uri"].partition("?")[0].removeprefix("/api/")]
+        field, _, direction = self.sent.get("order_by", kind.order).partition(":")
         first = self.page["data"][0]
-        before = Cursor("next", microseconds(first[field]), first["id"] + (1 if direction == "desc" else -1))
+        key = microseconds(first[field]) if field.endswith("_datetime") else key_of(first[field])
+        before = Cursor("next", key, first["id"] + (1 if direction == "desc" else -1))
         return self.leading_to(str(before), data=[])
 
 

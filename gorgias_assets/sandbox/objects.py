@@ -88,6 +88,11 @@ def padded(name: str) -> str:
     return f"printf('%012d', coalesce(json_extract(body, '$.{name}'), 0))"
 
 
+def key_of(shown: str | int | None) -> str:
+    """Return the text that rows are ordered by in a list whose order is of no datetime."""
+    return f"{shown:012}" if isinstance(shown, int) else shown or ""
+
+
 def view_condition() -> str:
     cases = (f"WHEN {number} THEN {sql}" for number, sql in enumerate(VIEW_CONDITIONS.values(), FIRST_VIEW))
     return f"CASE ? {' '.join(cases)} ELSE 0 END"
@@ -99,6 +104,7 @@ class Kind:
 
     - `uri`: empty if the list shows none.
     - `blank`: the default of each field.
+    - `odd`: other defaults, and fields that no document names, of each second row.
     - `path`: its list; made of the name if empty.
     - `joins`: the fields that show another object as it is now (see `rows.JOINS`).
     - `columns`: integers worth an index.
@@ -116,6 +122,7 @@ class Kind:
     uri: str
     first_id: int
     blank: Mapping[str, object]
+    odd: Mapping[str, object] = field(default_factory=dict)
     path: str = ""
     joins: Mapping[str, str] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
@@ -130,6 +137,9 @@ class Kind:
     counts_rows: bool = False
     has_pages: bool = True
     has_id: bool = True
+
+    def blank_of(self, row_id: int) -> Mapping[str, object]:
+        return {"id": row_id, **self.blank, **(self.odd if row_id % 2 else {})}
 
     @property
     def list_path(self) -> str:
@@ -522,6 +532,7 @@ VOICE_CALLS = Kind(
         "summaries": [],
         "monitoring_status": "none",
     },
+    odd={"call_sid": None, "queue_position": None},
     path="phone/voice-calls",
     columns=("ticket_id",),
     orders=UNORDERED,
@@ -536,6 +547,7 @@ VOICE_CALL_EVENTS = Kind(
     uri="",
     first_id=990_001,
     blank=_nulls("type call_id user_id customer_id created_datetime") | {"account_id": ACCOUNT_ID, "meta": {}},
+    odd={"meta": "{}"},
     path="phone/voice-call-events",
     columns=("call_id",),
     orders=UNORDERED,
