@@ -4,7 +4,6 @@ It is made of departments, each of which brings what it works with and plans wha
 beside it: a mailbox and six agents.
 """
 
-from gorgias_assets.sandbox import fields
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.calls import Calls
 from gorgias_assets.sandbox.channels import Integrations
@@ -31,7 +30,7 @@ class Brand(Life):
         seed_reference(account)
         self.integrations, self.labels, self.fields = Integrations(self), Labels(self), Fields(self)
         self.staff, self.macros = Staff(self), Macros(self)
-        self.customers = Customers(self, self.fields[fields.TIER])
+        self.customers = Customers(self, self.fields)
         self.tickets = Tickets(self, self.staff, self.labels, self.fields, self.integrations)
         self.rules = Rules(self, self.tickets)
         self.desk = Desk(self, self.staff, self.customers, self.tickets, self.macros, self.rules)

@@ -13,7 +13,7 @@ from gorgias_assets.sandbox.rhythm import next_arrival
 from gorgias_assets.sandbox.staff import Agent, Staff
 from gorgias_assets.sandbox.tickets import Conversation, Tickets
 
-ANSWERED, DECLINED, VOICEMAIL, UNFINISHED, CALLED_BACK, RECORDED = 0.65, 0.3, 0.6, 0.2, 0.75, 0.9
+ANSWERED, DECLINED, VOICEMAIL, TRANSFERRED, UNFINISHED, CALLED_BACK, RECORDED = 0.65, 0.3, 0.6, 0.08, 0.2, 0.75, 0.9
 RINGS, RINGS_FOR = 3, timedelta(seconds=18)
 QUEUE, NUMBER = 12, 451
 UNCLEAR, CLEANED_EVERY = 0.1, timedelta(days=3)
@@ -59,6 +59,7 @@ class Calls:
             self.life.after(timedelta(seconds=20), self._is_missed, call)
         else:
             self._tells(call, "ivr-menu-presented")
+            self._tells(call, "ivr-option-selected", meta={"option": prose.TOPICS.index(talk.topic) + 1})
             self._tells(call, "phone-call-enqueued", meta={"queue_id": QUEUE})
             self._change(call, status="queued", status_in_queue="waiting")
             self.life.after(self.life.around(seconds=15), self._rings, call, 1)
@@ -108,7 +109,20 @@ class Calls:
         self._tells(call, "phone-call-answered", agent)
         self._tells(call, "phone-call-conversation-started", agent)
         self.tickets.assign(call.talk, agent.id, agent.team, agent)
-        self.life.after(self.life.around(minutes=4), self._is_over, call, agent)
+        self.tickets.brand_writes(call.talk, f"Phone call with {call.talk.customer.name}", agent.id, via="phone")
+        if self.life.chance(TRANSFERRED):
+            self.life.after(self.life.around(minutes=2), self._is_transferred, call, agent)
+        else:
+            self.life.after(self.life.around(minutes=4), self._is_over, call, agent)
+
+    def _is_transferred(self, call: Call, agent: Agent) -> None:
+        """Have a colleague go on with a call."""
+        colleague = self.staff.somebody(call.talk.team, other_than=agent)
+        self._tells(call, "phone-call-transfer-initiated", agent)
+        self._tells(call, "phone-call-answered", colleague)
+        self._change(call, last_rang_agent_id=colleague.id, last_answered_by_agent_id=colleague.id)
+        self.tickets.assign(call.talk, agent.id, colleague.team, colleague)
+        self.life.after(self.life.around(minutes=4), self._is_over, call, colleague)
 
     def _is_over(self, call: Call, agent: Agent) -> None:
         self._ends(call, "completed", "answered")

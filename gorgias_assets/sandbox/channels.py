@@ -70,6 +70,7 @@ class Integrations:
     """The integrations of an account, by what they connect."""
 
     def __init__(self, life: Life) -> None:
+        self.life = life
         self._ids = {
             integration: int(
                 life.account.create(
@@ -78,9 +79,20 @@ class Integrations:
             )
             for integration in INTEGRATIONS
         }
+        life.after(life.around(days=5), self._one_fails)
 
     def __getitem__(self, integration: Integration) -> int:
         return self._ids[integration]
+
+    def _one_fails(self) -> None:
+        """Have the permission of one run out, until somebody grants it again."""
+        self.life.after(self.life.around(days=8), self._one_fails)
+        failing = self._ids[self.life.random.choice((INSTAGRAM, FACEBOOK, WHATSAPP))]
+        self.life.account.update("integrations", failing, deactivated_datetime=self.life.now)
+        self.life.after(self.life.around(hours=2), self._works_again, failing)
+
+    def _works_again(self, integration: int) -> None:
+        self.life.account.update("integrations", integration, deactivated_datetime=None)
 
 
 def shown(integration: Integration) -> dict[str, str]:

@@ -22,7 +22,7 @@ SPAM, TWICE, MOVED, SNOOZED, NOTED, PREPARED, TAGGED = 0.03, 0.04, 0.12, 0.05, 0
 ANSWERED_BACK, SURVEYED, SCORED_BACK, COMMENTED, REOPENED, TRASHED = 0.4, 0.7, 0.35, 0.6, 0.07, 0.01
 """Chances, each at its point in the life of a conversation."""
 
-SURVEYED_AFTER = timedelta(hours=4)
+SURVEYED_AFTER, WAITING = timedelta(hours=4), "waiting-for-warehouse"
 
 
 class Desk:
@@ -126,20 +126,23 @@ class Desk:
         agent = self._agent_of(talk)
         if self.life.chance(0.5):
             talk.team = self.life.random.choice([*self.staff.teams])
+            self.tickets.untag(talk, agent.id, talk.topic.tag)
         self.tickets.note(talk, agent.id, self.life.random.choice(prose.REASONS_TO_MOVE))
+        self.tickets.sum_up(talk, agent.id)
         self.tickets.assign(talk, agent.id, talk.team, self.staff.somebody(talk.team, other_than=agent))
         self._soon(talk)
 
     def _is_put_to_sleep(self, talk: Conversation) -> None:
         agent = self._agent_of(talk)
         morning = self.staff.next_opening(self.life.now + timedelta(days=1))
-        self.tickets.tag(talk, agent.id, "waiting-for-warehouse", snooze_datetime=morning)
+        self.tickets.tag(talk, agent.id, WAITING, snooze_datetime=morning)
         self.life.at(morning, self._wakes_up, talk)
 
     def _wakes_up(self, talk: Conversation) -> None:
         if self.tickets.is_there(talk):
             self.tickets.change(talk, None, snooze_datetime=None)
             self.life.account.tell("tickets", talk.ticket_id, "self-unsnoozed")
+            self.tickets.untag(talk, self._agent_of(talk).id, WAITING)
             self._soon(talk)
 
     def _is_answered(self, talk: Conversation) -> None:
@@ -199,8 +202,8 @@ class Desk:
         said[fields.ESCALATED] = talk.team == ESCALATIONS
         if talk.topic.team in ("Returns", "Quality"):
             said[fields.REFUND] = self.life.random.randint(900, 18_000) / 100
-        if self.life.chance(0.6):
-            said[fields.ORDER] = talk.words["order"]
+        if self.life.chance(0.7):
+            said[fields.ORDER] = talk.words["order"] if self.life.chance(0.9) else None
         return said
 
     def _is_surveyed(self, talk: Conversation) -> None:

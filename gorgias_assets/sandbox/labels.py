@@ -1,6 +1,7 @@
-"""The tags of an account: they are made, renamed, and merged once somebody sees that two mean the same."""
+"""The tags of an account: made for a campaign, deleted after it, renamed, and merged where two mean the same."""
 
 import itertools
+from collections.abc import Iterable
 from datetime import timedelta
 
 from gorgias_assets.sandbox import prose
@@ -12,7 +13,7 @@ BY_HAND = ("gift", "present", "waiting-for-warehouse", "waiting-for-carrier", "v
 CAMPAIGNS = ("spring-sale", "mid-season", "newsletter", "loyalty-week", "summer-sale", "black-friday", "outlet")
 MERGES = {"present": "gift", "angry": "complaint", "waiting-for-carrier": "waiting"}
 RENAMES = {"waiting-for-warehouse": "waiting", "follow-up": "call-back", "voucher-sent": "voucher"}
-TIDIED_EVERY = timedelta(days=3)
+TIDIED_EVERY = timedelta(days=2)
 
 
 class Labels:
@@ -25,11 +26,13 @@ class Labels:
         self._colors = itertools.count(0x0079FF, 0x17A3C1)
         for name in (*(topic.tag for topic in prose.TOPICS), "complaint", *OF_AI, *OF_RULES, *BY_HAND):
             self._made(name)
-        self._chores = itertools.cycle([*RENAMES, *MERGES, *CAMPAIGNS])
+        together = itertools.chain(*zip(RENAMES, MERGES, CAMPAIGNS, strict=False))
+        self._chores = itertools.cycle([*together, *CAMPAIGNS[len(RENAMES) :]])
         life.after(life.around(days=1), self._are_tidied)
 
-    def __getitem__(self, name: str) -> int:
-        return self._ids[name]
+    def of(self, names: Iterable[str]) -> list[int]:
+        """Return the tags of some names, each once. A tag that is gone is left out."""
+        return list(dict.fromkeys(self._ids[name] for name in names if name in self._ids))
 
     def by_hand(self) -> str:
         """Return the name of a tag that somebody puts on a ticket for a reason of their own."""
@@ -50,6 +53,12 @@ class Labels:
         elif name not in self._ids:
             self._made(name)
             self._in_use.append(name)
+            self._is_retired(*self._in_use[len(BY_HAND) : -1])
+
+    def _is_retired(self, *names: str) -> None:
+        for name in names:
+            self._in_use.remove(name)
+            self.life.account.delete("tags", self._ids.pop(name))
 
     def _is_merged(self, name: str, into: str) -> None:
         source, survivor = self._ids.get(name), self._ids.get(into)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from random import Random
 
-from gorgias_assets.sandbox import prose
+from gorgias_assets.sandbox import fields, prose
+from gorgias_assets.sandbox.fields import Fields
 from gorgias_assets.sandbox.life import Life
 
 RETURNING, VIP, WITHOUT_EMAIL = 0.4, 0.06, 0.7
@@ -39,8 +40,8 @@ class Customer:
 class Customers:
     """Everybody who ever wrote, but for those who were merged into somebody else."""
 
-    def __init__(self, life: Life, tier: int) -> None:
-        self.life, self.tier = life, tier
+    def __init__(self, life: Life, custom: Fields) -> None:
+        self.life, self.custom = life, custom
         self.known: list[Customer] = []
 
     def somebody(self, known_by: str) -> Customer:
@@ -80,8 +81,9 @@ class Customers:
         return customer
 
     def _gets_a_tier(self, customer: Customer) -> None:
-        tier = {str(self.tier): {"id": self.tier, "value": "VIP"}}
-        self.life.after(self.life.around(minutes=1), self.change, customer, {"custom_fields": tier})
+        said = {fields.TIER: "VIP", fields.ORDERS: self.life.random.randint(5, 60)}
+        values = {"custom_fields": self.custom.values(said)}
+        self.life.after(self.life.around(minutes=1), self.change, customer, values)
 
     def change(self, customer: Customer, fields: dict[str, object]) -> None:
         """Update the customer's row unless it is gone."""

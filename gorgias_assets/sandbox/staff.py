@@ -52,7 +52,7 @@ class Staff:
             self._joins(list(TEAMS)[number % len(TEAMS)], role)
         for team in TEAMS:
             self._show_members(team)
-        self._changes = itertools.cycle((self._leaves, self._moves))
+        self._changes = itertools.cycle((self._leaves, self._moves, self._is_promoted))
         life.at(self.in_hours(life.around(days=2)), self._somebody_changes)
         life.at(self.next_opening(life.now), self._log_in)
 
@@ -119,7 +119,7 @@ class Staff:
             self.life.account.tell("users", agent.id, "logged-in", address, agent.id)
 
     def _somebody_changes(self) -> None:
-        """Have somebody leave, or move to another team."""
+        """Have somebody leave, move to another team, or become its lead."""
         self.life.at(self.in_hours(self.life.around(days=CHANGES_EVERY.days)), self._somebody_changes)
         next(self._changes)(self.life.random.choice(self.agents))
 
@@ -127,6 +127,9 @@ class Staff:
         before = agent.team
         agent.team = self.life.random.choice([team for team in TEAMS if team != before])
         self._show_members(before, agent.team)
+
+    def _is_promoted(self, agent: Agent) -> None:
+        self.life.account.update("users", agent.id, role={"name": "agent"}, bio=f"{agent.team} lead")
 
     def _leaves(self, agent: Agent) -> None:
         """Have somebody leave. Another one comes soon; the login is closed, and removed some day or never."""

@@ -152,6 +152,13 @@ class Tickets:
         words = {**talk.words, "team": talk.team}
         self._write(talk, text.format_map(words), sender={"id": by}, **(note | about))
 
+    def sum_up(self, talk: Conversation, by: int) -> None:
+        """Let the AI put a ticket into a sentence, as somebody asked it to."""
+        now = self.life.now
+        content = self.life.random.choice(prose.SUMMARIES).format_map(talk.words)
+        dates = {"created_datetime": now, "updated_datetime": now}
+        self.change(talk, by, summary={"content": content, **dates, "triggered_by": by})
+
     def edit(self, message_id: int, changes: dict[str, Any]) -> None:
         if self.life.account.has("messages", message_id):
             self.life.account.update("messages", message_id, **changes)
@@ -159,7 +166,9 @@ class Tickets:
     def _write(self, talk: Conversation, text: str, **about: Any) -> int:
         if not self.is_there(talk):
             return 0
-        of = {"ticket_id": talk.ticket_id, "processed_datetime": self.life.now}
+        of: dict[str, Any] = {"ticket_id": talk.ticket_id, "processed_datetime": self.life.now}
+        if about["channel"] == "email":
+            of["message_id"] = f"<{self.life.random.getrandbits(64):016x}@mail.example.com>"
         with self.life.account.acting(
             about["sender"]["id"] if about.get("from_agent") and not about.get("rule_id") else None
         ):
@@ -191,4 +200,4 @@ class Tickets:
         return {"url": url, "name": name, **about, "public": False, "extra": None}
 
     def _tags(self, talk: Conversation) -> list[dict[str, int]]:
-        return [{"id": tag} for tag in dict.fromkeys(self.labels[name] for name in talk.tags)]
+        return [{"id": tag} for tag in self.labels.of(talk.tags)]

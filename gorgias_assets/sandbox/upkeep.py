@@ -1,20 +1,22 @@
 """The chores of a brand: customers known twice, letters taken back, old tickets moved in, spam thrown out in bulk."""
 
 import itertools
+from collections.abc import Mapping
 from datetime import timedelta
 
 from gorgias_assets.sandbox import prose
 from gorgias_assets.sandbox.channels import EMAIL
 from gorgias_assets.sandbox.desk import Desk
 from gorgias_assets.sandbox.life import Life
+from gorgias_assets.sandbox.objects import FIRST_VIEW
 from gorgias_assets.sandbox.people import Customers
 from gorgias_assets.sandbox.staff import Staff
 from gorgias_assets.sandbox.tickets import Conversation, Tickets
 
 CHORES_PER_TICKET = 0.12
 CLEARED_EVERY = timedelta(days=1)
-KEPT = 3
-"""How many tickets that are spam stay when the others are deleted."""
+BULK, KEPT = 8, 3
+"""How many tickets are tagged at once; how many that are spam stay when the others are deleted."""
 
 
 class Upkeep:
@@ -72,19 +74,36 @@ class Upkeep:
         self.life.account.create("messages", **about, **text, created_datetime=long_ago, sent_datetime=long_ago)
 
     def _is_cleared(self) -> None:
-        """Run today's jobs: an export on Mondays, one that throws spam out, one that is called off now and then."""
+        """Throw spam out, and run the job of the weekday."""
         self.life.at(self.staff.in_hours(CLEARED_EVERY), self._is_cleared)
-        if self.life.now.weekday() == 0:
-            self._asked("exportTicket", {"view_id": self.life.account.rows("views")[0]["id"]})
         spam = [self.desk.spam.popleft() for _ in range(len(self.desk.spam) - KEPT)]
         if spam:
             self._asked("deleteTicket", {"ticket_ids": [talk.ticket_id for talk in spam]})
             for talk in spam:
                 self.life.after(timedelta(seconds=1), self._ticket_is_deleted, talk)
-        if self.life.chance(0.3):
-            job = self._asked("updateTicket", {"updates": {"status": "closed"}, "ticket_ids": []})
-            asked = {"status": "cancel_requested", "cancel_requested_datetime": self.life.now}
-            self.life.account.update("jobs", job, **asked)
+        jobs = (self._all_are_exported, self._many_are_tagged, self._closing_is_called_off, self._macro_fails)
+        if self.life.now.weekday() < len(jobs):
+            jobs[self.life.now.weekday()]()
 
-    def _asked(self, type: str, params: dict[str, object]) -> int:
+    def _all_are_exported(self) -> None:
+        self._asked("exportTicket", {"view_id": FIRST_VIEW})
+
+    def _many_are_tagged(self) -> None:
+        """Mark the newest tickets for a campaign."""
+        name, newest = self.tickets.labels.by_hand(), [*self.desk.recent][-BULK:]
+        updates = {"updates": {"tags": [name]}, "ticket_ids": [talk.ticket_id for talk in newest]}
+        self._asked("updateTicket", updates)
+        for talk in newest:
+            self.life.after(timedelta(seconds=1), self.tickets.tag, talk, self.staff.admin, name)
+
+    def _closing_is_called_off(self) -> None:
+        job = self._asked("updateTicket", {"view_id": FIRST_VIEW, "updates": {"status": "closed"}})
+        asked = {"status": "cancel_requested", "cancel_requested_datetime": self.life.now}
+        self.life.account.update("jobs", job, **asked)
+
+    def _macro_fails(self) -> None:
+        job = self._asked("applyMacro", {"view_id": FIRST_VIEW, "macro_id": 1})
+        self.life.account.update("jobs", job, status="errored", failed_datetime=self.life.now)
+
+    def _asked(self, type: str, params: Mapping[str, object]) -> int:
         return int(self.life.account.create("jobs", type=type, params=params, user_id=self.staff.admin)["id"])
