@@ -12,15 +12,14 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from gorgias_assets.sandbox.happenings import Happening, happened, ids_of
+from gorgias_assets.sandbox.happenings import THROUGH_API, Cause, Happening, event, happened, ids_of, usual_doer
+from gorgias_assets.sandbox.kinds import Kind
 from gorgias_assets.sandbox.moments import microseconds, printed
 from gorgias_assets.sandbox.objects import (
     ACCOUNT_ID,
-    CORE,
     CUSTOMERS,
     EVENTS,
     JOBS,
@@ -35,27 +34,14 @@ from gorgias_assets.sandbox.objects import (
     VIEW_CONDITIONS,
     VOICE_CALL_RECORDINGS,
     Habits,
-    Kind,
 )
-from gorgias_assets.sandbox.rows import Listing, Page, Row, Rows, dumped, id_of
+from gorgias_assets.sandbox.rows import Listing, Page, Row, Rows, dumped
 
 EVENTS_KEPT = timedelta(days=365)
 UPDATED_AFTER = {CUSTOMERS.name: timedelta(microseconds=10), RULES.name: timedelta(microseconds=4)}
 JOB_STARTS_AFTER, JOB_ENDS_AFTER = timedelta(milliseconds=106), timedelta(seconds=2)
 EXCERPT = 200
-DONE_BY_NOBODY = ("ticket-tags-removed",)
-"""Types of events that name nobody if a change comes through the API."""
-
 LAST_MESSAGE = ("last_received_message_datetime", "last_message_datetime")
-
-
-@dataclass(frozen=True)
-class Cause:
-    """The reason of what happens: whose doing it is, and the context that all of it shares if it does."""
-
-    user_id: int | None
-    context: str | None = None
-    is_silent: bool = False
 
 
 class Account:
@@ -86,7 +72,7 @@ class Account:
         self._excerpts: dict[int, str] = {}
         self._merged: dict[tuple[str, int], int] = {}
         self._uses: Counter[tuple[str, int]] = Counter()
-        self._cause: Cause | None = None
+        self._cause: Cause = THROUGH_API
         self.owner_id = USERS.first_id
         with self.unnoticed():
             owner = {"name": "Ines Vale", "firstname": "Ines", "lastname": "Vale", "role": {"name": "admin"}}
@@ -197,10 +183,8 @@ class Account:
             if of is TICKETS and "tags" in changes:
                 self._uses.update(("tags", tag) for tag in ids_of(after["tags"]) if tag)
                 self._uses.subtract(("tags", tag) for tag in ids_of(row["tags"]) if tag)
-            if of is SURVEYS:
-                self._tell_survey(after, changes)
-            elif is_heard:
-                self._tell(of, after, *happened(kind, row, after, changes), ("updated", None))
+            if is_heard:
+                self._tell(of, after, *happened(of, row, after, changes), ("updated", None))
 
     def delete(self, kind: str, row_id: int) -> None:
         """Delete, with a ticket its messages too, but not its survey. A message leaves no event, and no bump.
@@ -210,7 +194,7 @@ class Account:
         with self.lock:
             of, row = KINDS[kind], self._found(KINDS[kind], row_id)
             if of is VOICE_CALL_RECORDINGS:
-                by = self._cause.user_id if self._cause else self.owner_id
+                by = self._cause.doer("", self.owner_id)
                 self._rows.put(of, row | {"deleted_datetime": printed(self._now), "deleted_by_user_id": by})
                 return
             self._rows.remove(of, row_id)
@@ -224,8 +208,7 @@ class Account:
     @contextmanager
     def acting(self, user_id: int | None) -> Iterator[None]:
         """Have everything inside done by a user, or by nobody. What a rule does stays in the context of the rule."""
-        cause = replace(self._cause, user_id=user_id) if self._cause else Cause(user_id)
-        with self._caused_by(cause):
+        with self._caused_by(Cause(user_id, self._cause.context, self._cause.is_silent)):
             yield
 
     @contextmanager
@@ -366,48 +349,23 @@ class Account:
 
     def _tell(self, kind: Kind, row: Row, *happened: Happening) -> None:
         """Add events of one cause, which share a context."""
-        types = [(f"{kind.noun}-{what}", data) for what, data in happened if what not in kind.untold]
         if kind.noun is not None:
-            self._log(kind, row["id"], self._doer(kind, row), types)
-
-    def _tell_survey(self, survey: Row, changes: Row) -> None:
-        """Add the events of a survey that is sent or scored. They are about its ticket, as far as is known."""
-        types: list[Happening] = []
-        if changes.get("sent_datetime"):
-            types.append(("satisfaction-survey-sent", None))
-        if changes.get("scored_datetime"):
-            said = {name: survey[name] for name in ("score", "body_text")}
-            types.append(("satisfaction-survey-responded", said))
-        if survey["ticket_id"] is not None:
-            self._log(TICKETS, survey["ticket_id"], None, types)
-
-    def _doer(self, kind: Kind, row: Row) -> int | None:
-        if kind is TICKETS:
-            return id_of(row["assignee_user"])
-        if kind is MESSAGES and row.get("from_agent"):
-            return id_of(row["sender"])
-        return None if kind in CORE else self.owner_id
+            told = [(f"{kind.noun}-{what}", data) for what, data in happened if what not in kind.untold]
+            about = (TICKETS, row["ticket_id"]) if kind is SURVEYS else (kind, row["id"])
+            self._log(*about, usual_doer(kind, row, self.owner_id), told)
 
     def _log(self, kind: Kind, object_id: int, user_id: int | None, types: Sequence[Happening]) -> None:
-        cause = self._cause
-        if cause and cause.is_silent:
+        if self._cause.is_silent or not types:
             return
-        first = self._next_id(EVENTS)
-        context = (cause and cause.context) or self._new_context()
-        for event_id, (event, data) in enumerate(types, first):
-            by = cause.user_id if cause else None if event in DONE_BY_NOBODY else user_id
-            about = {
-                "id": event_id,
-                "type": event,
-                "data": data,
-                "uri": EVENTS.uri.format(id=event_id),
-                "created_datetime": printed(self._now),
-                "context": context,
-                "object_type": kind.object_type,
-                "object_id": object_id,
-                "user_id": by,
-            }
-            self._rows.put(EVENTS, self._numbered(EVENTS, about))
+        about = {
+            "created_datetime": printed(self._now),
+            "context": self._cause.context or self._new_context(),
+            "object_type": kind.object_type,
+            "object_id": object_id,
+        }
+        for event_id, (type_, data) in enumerate(types, self._next_id(EVENTS)):
+            doer = self._cause.doer(type_, user_id)
+            self._rows.put(EVENTS, self._numbered(EVENTS, event(event_id, type_, data, **about, user_id=doer)))
 
     def _new_context(self) -> str:
         return str(uuid.uuid5(uuid.NAMESPACE_URL, str(self._next_id(EVENTS))))

@@ -8,8 +8,9 @@ from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode
 
 from gorgias_assets.sandbox.account import Account
+from gorgias_assets.sandbox.kinds import Filter, Kind, whole
 from gorgias_assets.sandbox.moments import microseconds
-from gorgias_assets.sandbox.objects import CUSTOM_FIELDS, CUSTOMERS, KINDS, TAGS, TICKETS, VIEWS, Filter, Kind, whole
+from gorgias_assets.sandbox.objects import CUSTOM_FIELDS, CUSTOMERS, KINDS, TAGS, TICKETS, VIEWS
 from gorgias_assets.sandbox.rows import Condition, Cursor, Listing, Row, dumped, id_of
 
 PAGE_SIZE, PAGE_LIMIT = 30, 100

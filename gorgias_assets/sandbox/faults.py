@@ -11,8 +11,8 @@ from functools import cache
 from typing import Any
 
 from gorgias_assets.sandbox.endpoints import LISTS, Answer, ApiError
+from gorgias_assets.sandbox.kinds import key_of
 from gorgias_assets.sandbox.moments import microseconds
-from gorgias_assets.sandbox.objects import key_of
 from gorgias_assets.sandbox.rows import Cursor, Row, dumped
 
 ERRORS = {

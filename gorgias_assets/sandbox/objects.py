@@ -1,17 +1,30 @@
-"""Every kind of object in an account: its default fields, how its list is ordered and filtered.
+"""Every kind of object in an account, by the fields of its list.
 
-The fields are those of the list endpoints, which are not always those of a single object (see `endpoints`).
+Those of a single object are not always the same (see `endpoints`).
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from gorgias_assets.sandbox.kinds import (
+    ALWAYS,
+    BY_CHANGE,
+    BY_CREATION,
+    BY_NAME,
+    Filter,
+    Kind,
+    among,
+    equal,
+    is_set,
+    nulls,
+    one_of,
+    padded,
+    part_of,
+    several,
+    truth,
+    whole,
+)
 from gorgias_assets.sandbox.moments import microseconds
 
-BY_CREATION = {"created_datetime": "created"}
-BY_CHANGE = {**BY_CREATION, "updated_datetime": "updated"}
-BY_NAME = {**BY_CREATION, "name": "coalesce(json_extract(body, '$.name'), '')"}
 VIEW_CONDITIONS = {
     "Inbox": "json_extract(body, '$.status') = 'open'",
     "Unassigned": "json_extract(body, '$.status') = 'open' AND assignee_user IS NULL",
@@ -27,142 +40,17 @@ FIRST_VIEW, ACCOUNT_ID = 9001, 220_001
 PLANTED = "planted-2f9c61d0"
 """A part of every secret in the account, by which a test finds what leaked."""
 
-ALWAYS = "? IS NOT NULL"
-"""The condition of a parameter that is taken and changes nothing here."""
-
-
-@dataclass(frozen=True)
-class Filter:
-    """A query parameter of a list: a condition on the one value that `read` makes of the texts sent (or ValueError)."""
-
-    condition: str
-    read: Callable[[Sequence[str]], object] = lambda sent: sent[-1]
-    is_required: bool = False
-
-
-def whole(sent: Sequence[str]) -> int:
-    number = int(sent[-1])
-    if abs(number) >= 2**63:
-        raise ValueError("Not a valid integer.")
-    return number
-
-
-def truth(sent: Sequence[str]) -> bool:
-    if sent[-1].lower() not in ("true", "false"):
-        raise ValueError("not a boolean")
-    return sent[-1].lower() == "true"
-
-
-def several(sent: Sequence[str]) -> str:
-    return json.dumps([whole([value]) if value.isdigit() else value for value in sent])
-
-
-def one_of(*choices: str) -> Callable[[Sequence[str]], str]:
-    def read(sent: Sequence[str]) -> str:
-        if sent[-1] not in choices:
-            raise ValueError("Not a valid choice.")
-        return sent[-1]
-
-    return read
-
-
-def equal(name: str, read: Callable[[Sequence[str]], object] = lambda sent: sent[-1]) -> dict[str, Filter]:
-    return {name: Filter(f"json_extract(body, '$.{name}') = ?", read)}
-
-
-def among(parameter: str, value: str) -> dict[str, Filter]:
-    return {parameter: Filter(f"{value} IN (SELECT value FROM json_each(?))", several)}
-
-
-def is_set(parameter: str, name: str) -> dict[str, Filter]:
-    return {parameter: Filter(f"(json_extract(body, '$.{name}') IS NOT NULL) = ?", truth)}
-
-
-def part_of(parameter: str, *names: str) -> dict[str, Filter]:
-    text = " || ' ' || ".join(f"coalesce(json_extract(body, '$.{name}'), '')" for name in names)
-    return {parameter: Filter(f"{text} LIKE '%' || ? || '%'")}
-
-
-def padded(name: str) -> str:
-    """Return a number as a text of the same order, which a cursor can carry."""
-    return f"printf('%012d', coalesce(json_extract(body, '$.{name}'), 0))"
-
-
-def key_of(shown: str | int | None) -> str:
-    """Return the text that rows are ordered by in a list whose order is of no datetime."""
-    return f"{shown:012}" if isinstance(shown, int) else shown or ""
-
 
 def view_condition() -> str:
     cases = (f"WHEN {number} THEN {sql}" for number, sql in enumerate(VIEW_CONDITIONS.values(), FIRST_VIEW))
     return f"CASE ? {' '.join(cases)} ELSE 0 END"
 
 
-@dataclass(frozen=True)
-class Kind:
-    """One kind of object.
-
-    - `uri`: empty if the list shows none.
-    - `blank`: the default of each field.
-    - `odd`: other defaults, and fields that no document names, of each second row.
-    - `path`: its list; made of the name if empty.
-    - `joins`: the fields that show another object as it is now (see `rows.JOINS`).
-    - `columns`: integers worth an index.
-    - `takes_order`: False if the list refuses `order_by`.
-    - `assumes`: the parameters that count as sent if they are not.
-    - `silent`: a change of only these fields leaves `updated_datetime` as it was, and no event.
-    - `noun`: its name in events, if it has any.
-    - `untold`: what leaves no event although it has a noun.
-    - `counts_rows`: True if its pages have `total_resources`, which is always null.
-    - `has_pages`: False if one answer holds all rows and nothing else.
-    - `has_id`: False if no id is shown.
-    """
-
-    name: str
-    uri: str
-    first_id: int
-    blank: Mapping[str, object]
-    odd: Mapping[str, object] = field(default_factory=dict)
-    path: str = ""
-    joins: Mapping[str, str] = field(default_factory=dict)
-    columns: tuple[str, ...] = ()
-    orders: Mapping[str, str] = field(default_factory=lambda: BY_CREATION)
-    order: str = "created_datetime:desc"
-    takes_order: bool = True
-    filters: Mapping[str, Filter] = field(default_factory=dict)
-    assumes: Mapping[str, str] = field(default_factory=dict)
-    silent: frozenset[str] = frozenset()
-    noun: str | None = None
-    untold: frozenset[str] = frozenset()
-    counts_rows: bool = False
-    has_pages: bool = True
-    has_id: bool = True
-
-    def blank_of(self, row_id: int) -> Mapping[str, object]:
-        return {"id": row_id, **self.blank, **(self.odd if row_id % 2 else {})}
-
-    @property
-    def list_path(self) -> str:
-        return self.path or self.name.replace("_", "-")
-
-    @property
-    def object_type(self) -> str | None:
-        return self.noun and self.noun.title().replace("-", "")
-
-    @property
-    def has_updates(self) -> bool:
-        return "updated_datetime" in self.blank
-
-
-def _nulls(names: str) -> dict[str, object]:
-    return dict.fromkeys(names.split())
-
-
 CUSTOMERS = Kind(
     name="customers",
     uri="",
     first_id=501_200_001,
-    blank=_nulls("external_id email name language timezone created_datetime updated_datetime meta data note")
+    blank=nulls("external_id email name language timezone created_datetime updated_datetime meta data note")
     | {"active": True, "firstname": "", "lastname": "", "custom_fields": {}},
     orders=BY_CHANGE,
     filters={
@@ -180,7 +68,7 @@ TICKETS = Kind(
     name="tickets",
     uri="/api/tickets/{id}/",
     first_id=80_550_001,
-    blank=_nulls(
+    blank=nulls(
         "external_id language customer assignee_user assignee_team subject summary meta created_datetime "
         "opened_datetime last_received_message_datetime last_message_datetime updated_datetime "
         "closed_datetime snooze_datetime trashed_datetime"
@@ -220,7 +108,7 @@ MESSAGES = Kind(
     name="messages",
     uri="/api/tickets/{ticket_id}/messages/{id}/",
     first_id=210_900_001,
-    blank=_nulls(
+    blank=nulls(
         "message_id ticket_id external_id source sender receiver auth_customer_identity integration_id rule_id "
         "subject body_text body_html stripped_text stripped_html stripped_signature headers actions meta "
         "created_datetime processed_datetime sent_datetime failed_datetime deleted_datetime opened_datetime "
@@ -248,11 +136,13 @@ SURVEYS = Kind(
     name="satisfaction_surveys",
     uri="/api/satisfaction-surveys/{id}/",
     first_id=6_650_001,
-    blank=_nulls(
+    blank=nulls(
         "body_text created_datetime customer_id meta score scored_datetime sent_datetime should_send_datetime ticket_id"
     ),
     columns=("ticket_id",),
     filters=OF_TICKET,
+    noun="satisfaction-survey",
+    untold=frozenset({"created", "updated", "deleted"}),
 )
 
 OBJECT_TYPES = (
@@ -265,7 +155,7 @@ EVENTS = Kind(
     name="events",
     uri="/api/events/{id}/",
     first_id=4_294_960_001,
-    blank=_nulls("context created_datetime data object_id object_type type user_id"),
+    blank=nulls("context created_datetime data object_id object_type type user_id"),
     filters={
         **equal("object_type", one_of(*OBJECT_TYPES)),
         **equal("object_id", whole),
@@ -282,7 +172,7 @@ USERS = Kind(
     name="users",
     uri="https://{domain}.gorgias.com/api/users/{id}/",
     first_id=501_100_001,
-    blank=_nulls("bio created_datetime country deactivated_datetime email external_id name timezone updated_datetime")
+    blank=nulls("bio created_datetime country deactivated_datetime email external_id name timezone updated_datetime")
     | {
         "active": True,
         "firstname": "",
@@ -325,7 +215,7 @@ TAGS = Kind(
     name="tags",
     uri="/api/tags/{id}/",
     first_id=1_700_301,
-    blank={**_nulls("decoration description name created_datetime deleted_datetime"), "usage": 0},
+    blank={**nulls("decoration description name created_datetime deleted_datetime"), "usage": 0},
     orders={**BY_NAME, "usage,name": f"{padded('usage')} || coalesce(json_extract(body, '$.name'), '')"},
     filters=part_of("search", "name"),
     silent=frozenset({"usage"}),
@@ -337,7 +227,7 @@ MACROS = Kind(
     name="macros",
     uri="/api/macros/{id}/",
     first_id=374_901,
-    blank=_nulls("external_id name intent language created_datetime updated_datetime archived_datetime")
+    blank=nulls("external_id name intent language created_datetime updated_datetime archived_datetime")
     | {"usage": 0, "actions": []},
     orders={
         **BY_NAME,
@@ -364,7 +254,7 @@ RULES = Kind(
     name="rules",
     uri="/api/rules/{id}/",
     first_id=120_901,
-    blank=_nulls("created_datetime updated_datetime deactivated_datetime description event_types settings name")
+    blank=nulls("created_datetime updated_datetime deactivated_datetime description event_types settings name")
     | {"code": "", "code_ast": {"type": "Program", "sourceType": "script", "body": []}, "priority": 1, "type": "user"},
     noun="rule",
 )
@@ -373,7 +263,7 @@ INTEGRATIONS = Kind(
     name="integrations",
     uri="/api/integrations/{id}/",
     first_id=120_043,
-    blank=_nulls(
+    blank=nulls(
         "created_datetime deactivated_datetime decoration description http locked_datetime name "
         "updated_datetime user application_id business_hours_id"
     )
@@ -387,7 +277,7 @@ VIEWS = Kind(
     name="views",
     uri="/api/views/{id}/",
     first_id=FIRST_VIEW,
-    blank=_nulls("created_datetime deactivated_datetime decoration name search section_id slug")
+    blank=nulls("created_datetime deactivated_datetime decoration name search section_id slug")
     | {
         "category": "system",
         "type": "ticket-list",
@@ -409,7 +299,7 @@ CUSTOM_FIELDS = Kind(
     name="custom_fields",
     uri="",
     first_id=300_001,
-    blank=_nulls("external_id label description managed_type created_datetime updated_datetime deactivated_datetime")
+    blank=nulls("external_id label description managed_type created_datetime updated_datetime deactivated_datetime")
     | {
         "object_type": "Ticket",
         "priority": 0,
@@ -433,7 +323,7 @@ JOBS = Kind(
     name="jobs",
     uri="/api/jobs/{id}/",
     first_id=1_551_901,
-    blank=_nulls(
+    blank=nulls(
         "cancel_requested_datetime cancelled_datetime created_datetime ended_datetime failed_datetime locked_datetime "
         "meta scheduled_datetime started_datetime user_id"
     )
@@ -445,7 +335,7 @@ WIDGETS = Kind(
     name="widgets",
     uri="/api/widgets/{id}/",
     first_id=66_001,
-    blank=_nulls("created_datetime deactivated_datetime integration_id app_id updated_datetime")
+    blank=nulls("created_datetime deactivated_datetime integration_id app_id updated_datetime")
     | {"context": "ticket", "order": 0, "template": {"type": "wrapper", "widgets": []}, "type": "custom"},
     orders={**BY_CREATION, "order": padded("order")},
     filters={**equal("integration_id", whole), **equal("app_id")},
@@ -459,7 +349,7 @@ ACCOUNT = Kind(
     blank={
         "created_datetime": None,
         "current_subscription": {"plan": None, "start_datetime": None, "status": "active"}
-        | _nulls("trial_start_datetime trial_end_datetime"),
+        | nulls("trial_start_datetime trial_end_datetime"),
         "deactivated_datetime": None,
         "domain": None,
         "meta": {"analytics_group_id": f"group-{ACCOUNT_ID}", "company_domain": None},
@@ -490,7 +380,7 @@ METRIC_CARDS = Kind(
     name="metric_cards",
     uri="",
     first_id=1,
-    blank=_nulls("slug category title definition_revised_at api")
+    blank=nulls("slug category title definition_revised_at api")
     | {
         "status": "published",
         "public": {"definition": "", "formula": "", "computation_logic": []},
@@ -517,7 +407,7 @@ VOICE_CALLS = Kind(
     name="voice_calls",
     uri="",
     first_id=88_001,
-    blank=_nulls(
+    blank=nulls(
         "integration_id ticket_id phone_number_id external_id phone_number_source phone_number_destination "
         "country_source country_destination duration started_datetime created_datetime updated_datetime "
         "initiated_by_agent_id last_answered_by_agent_id last_rang_agent_id last_monitoring_agent_id customer_id "
@@ -546,7 +436,7 @@ VOICE_CALL_EVENTS = Kind(
     name="voice_call_events",
     uri="",
     first_id=990_001,
-    blank=_nulls("type call_id user_id customer_id created_datetime") | {"account_id": ACCOUNT_ID, "meta": {}},
+    blank=nulls("type call_id user_id customer_id created_datetime") | {"account_id": ACCOUNT_ID, "meta": {}},
     odd={"meta": "{}"},
     path="phone/voice-call-events",
     columns=("call_id",),
@@ -560,7 +450,7 @@ VOICE_CALL_RECORDINGS = Kind(
     name="voice_call_recordings",
     uri="",
     first_id=77_001,
-    blank=_nulls(
+    blank=nulls(
         "call_id external_id url duration created_datetime deleted_datetime deleted_by_user_id error_code "
         "transcription_status"
     )

@@ -239,24 +239,33 @@ def _macros(began: datetime) -> Iterator[dict[str, Any]]:
 
 def _rules() -> Iterator[dict[str, Any]]:
     for number, (checked, country) in enumerate(itertools.product(CHECKED, THEMES["country"][:4])):
-        code = f"if (containsAny({checked}, ['{country}'])) {{ Action('addTags', {{ tags: 'country-{country}' }}) }}"
-        words = [
-            {
-                "type": "Token",
-                "value": word,
-                "loc": {"start": {"line": 1, "column": at}, "end": {"line": 1, "column": at}},
-            }
-            for at, word in enumerate(code.split())
+        lines = [
+            f"if (containsAny({checked}, ['{country}', '{garment}'])) {{ Action('addTags', {{ tags: '{garment}' }}) }}"
+            for garment in THEMES["garment"][: 2 + number % 4]
         ]
         yield {
             "name": f"Country {country} by {checked}",
-            "code": code,
-            "code_ast": {**PROGRAM, "body": words},
+            "code": "\n".join(lines),
+            "code_ast": {**PROGRAM, "body": [_parsed(line, text) for line, text in enumerate(lines, 1)]},
             "event_types": (None, "ticket-created", "ticket-created,ticket-message-created")[number % 3],
             "priority": 100 - number,
             "type": "system" if number == 7 else "user",
             **({"deactivated_datetime": LEFT} if number % 6 == 5 else {}),
         }
+
+
+def _parsed(line: int, text: str) -> dict[str, Any]:
+    """Return something like a parse tree of a line, many times its size."""
+    words = [
+        {
+            "type": "Identifier",
+            "name": word,
+            "range": [column, column + len(word)],
+            "loc": {"start": {"line": line, "column": column}, "end": {"line": line, "column": column + len(word)}},
+        }
+        for column, word in enumerate(text.split())
+    ]
+    return {"type": "ExpressionStatement", "expression": {"type": "CallExpression", "arguments": words}}
 
 
 def _integrations(account: Account) -> Iterator[dict[str, Any]]:

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from gorgias_assets.sandbox.kinds import Kind
 from gorgias_assets.sandbox.moments import microseconds, naive, printed
-from gorgias_assets.sandbox.objects import KINDS, Kind
+from gorgias_assets.sandbox.objects import KINDS
 
 Row = dict[str, Any]
 Stored = tuple[Any, ...]

@@ -10,7 +10,8 @@ import requests
 
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.faults import Fault
-from gorgias_assets.sandbox.objects import ACCOUNT_ID, KINDS, PLANTED, REFERENCE, VOICE, Kind
+from gorgias_assets.sandbox.kinds import Kind
+from gorgias_assets.sandbox.objects import ACCOUNT_ID, KINDS, PLANTED, REFERENCE, VOICE
 from gorgias_assets.sandbox.reference import seed_reference
 from gorgias_assets.sandbox.server import Sandbox
 
