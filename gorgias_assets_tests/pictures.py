@@ -6,13 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gorgias_assets.sandbox.account import Account
+from gorgias_assets.sandbox.brand import Brand
 from gorgias_assets.sandbox.server import Sandbox
-from gorgias_assets.sandbox.shop import Shop
 from gorgias_assets_tests.conftest import FIRST_DAY, Project
 from gorgias_assets_tests.overview.test_overview import metadata_of, overview, png_of
 
 LAST_DAY = "2025-03-30"
-CHANNELS = ("chat", "chat", "chat", "instagram-comment", *6 * ["email"])
 
 
 def main() -> None:
@@ -20,9 +19,7 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     file: Path = parser.parse_args().file
     account = Account(now=datetime(2025, 2, 15, tzinfo=UTC))
-    Shop(account, seed=2).live(until=datetime(2025, 4, 1, tzinfo=UTC))
-    for ticket in account.rows("tickets"):
-        account.update("tickets", ticket["id"], channel=CHANNELS[ticket["id"] % len(CHANNELS)])
+    Brand(account, seed=2).live(until=datetime(2025, 4, 1, tzinfo=UTC))
     with Sandbox(account) as sandbox, tempfile.TemporaryDirectory() as folder:
         project = Project(sandbox, Path(folder) / "warehouse.duckdb")
         project.materialize(FIRST_DAY, LAST_DAY)

@@ -10,12 +10,23 @@ account whose rows, clock, mistakes and deletions a test or a demo controls.
     happenings the events of each change, and whose doing they are
     account    what changes rows, and what each change moves: bumps, cascades, merges, events
     reference  everything that an account of some years has set up
-    shop       a living shop, which acts on an account over simulated time
-    prose      what its customers and agents write
+    life       simulated time: a heap of happenings, which act on an account and plan the next
+    shop       a small living shop: one mailbox, six agents
+    brand      a living brand, made of departments; what `python -m` serves
+    prose      what customers and agents write
     endpoints  the paths of the API, and the answer of each
     bucket     the leaky bucket of API calls
     faults     what goes wrong on demand: any status, header or body, by path, turn or weight of the page
     server     the HTTP in front of it all, on its own host only, with TLS and another clock if wanted
 
-`python -m gorgias_assets.sandbox` starts a shop that lives on in real time.
+The departments of a brand, each with what it works with and what happens to it:
+
+    people     customers, on every channel      staff      agents, teams, hours, bots
+    channels   ways to write, integrations      labels     tags, fields, macros: modules of their own
+    tickets    conversations and messages       rules      what the helpdesk does by itself
+    desk       who answers, and when            robot      the AI Agent
+    calls      the hotline                      upkeep     chores and jobs
+    rhythm     nights, weekends, Mondays
+
+`python -m gorgias_assets.sandbox` starts a brand that lives on in real time.
 """

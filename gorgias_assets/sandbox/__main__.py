@@ -12,9 +12,9 @@ import threading
 from datetime import UTC, date, datetime, time, timedelta
 
 from gorgias_assets.sandbox.account import Account
+from gorgias_assets.sandbox.brand import Brand
 from gorgias_assets.sandbox.bucket import Bucket
 from gorgias_assets.sandbox.server import Sandbox
-from gorgias_assets.sandbox.shop import Shop
 
 SCHEMA = "gorgias_demo"  # keeps made-up rows out of the tables of real ones
 
@@ -50,11 +50,12 @@ def main() -> int:
 
 def serve(chosen: argparse.Namespace) -> int:
     account = Account(now=datetime.combine(chosen.opened, time(), UTC))
-    shop = Shop(account, seed=chosen.seed, tickets_per_day=chosen.tickets_per_day)
-    shop.live(until=datetime.now(UTC))
-    with Sandbox(account, bucket=Bucket(chosen.limit, chosen.period), shop=shop, port=chosen.port) as sandbox:
-        kinds = ("customers", "tickets", "messages", "satisfaction_surveys", "events")
-        print(f"A shop that opened on {chosen.opened}: " + ", ".join(f"{account.count(k):,} {k}" for k in kinds))
+    brand = Brand(account, seed=chosen.seed, tickets_per_day=chosen.tickets_per_day)
+    brand.live(until=datetime.now(UTC))
+    with Sandbox(account, bucket=Bucket(chosen.limit, chosen.period), shop=brand, port=chosen.port) as sandbox:
+        kinds = ("customers", "tickets", "messages", "satisfaction_surveys", "voice_calls", "events")
+        sizes = ", ".join(f"{account.count(kind):,} {kind.replace('_', ' ')}" for kind in kinds)
+        print(f"A shop that opened on {chosen.opened}: {sizes}")
         environment = {
             "GORGIAS_URI": sandbox.uri,
             "GORGIAS_API_URL": sandbox.api_url,

@@ -207,8 +207,8 @@ class Account:
 
     @contextmanager
     def acting(self, user_id: int | None) -> Iterator[None]:
-        """Have everything inside done by a user, or by nobody."""
-        with self._caused_by(Cause(user_id)):
+        """Have everything inside done by a user, or by nobody. What a rule does stays in the context of the rule."""
+        with self._caused_by(Cause(user_id, self._cause.context, self._cause.is_silent)):
             yield
 
     @contextmanager

@@ -149,6 +149,70 @@ NOTES = (
     "Asked the warehouse for a photo.",
     "Second complaint this month, be generous.",
 )
+THANKS = ("Perfect, thank you!", "That solves it, thanks.", "Great, have a nice day.", "Lovely, thank you so much.")
+INSISTENCE = (
+    "That does not answer my question. Can I talk to a person?",
+    "I have read that page already. Please have somebody look at my order.",
+    "I would rather write with a human being about {order}.",
+)
+SHORTLY = ("Hi!", "Hello there", "Hey", "Good day")
+PROMOTIONS = (
+    "Rank first in every search, guaranteed. Answer YES for our prices.",
+    "We offer wholesale packaging from our own factory, best quality, see the attached list.",
+    "Your domain is about to expire. Renew it today to keep your customers.",
+)
+ABROAD = {
+    "de": {
+        "late-parcel": "Meine Bestellung {order} sollte gestern kommen, aber {carrier} zeigt nichts an.",
+        "refund": "Ich habe die Ware vor zwei Wochen zurückgeschickt. Wo bleibt das Geld für {order}?",
+        "wrong-size": "Leider zu klein. Kann ich es gegen Größe {size} tauschen?",
+        "damaged": "Das Paket zu {order} war nass, und eine Naht ist offen.",
+        "order-change": "Können Sie {order} noch an eine andere Adresse schicken?",
+        "question": "Kommt das Modell in Größe {size} noch einmal herein?",
+    },
+    "fr": {
+        "late-parcel": "Ma commande {order} devait arriver hier, et {carrier} n'affiche rien.",
+        "refund": "J'ai renvoyé l'article il y a deux semaines. Où en est le remboursement de {order} ?",
+        "wrong-size": "C'est trop petit. Puis-je l'échanger contre la taille {size} ?",
+        "damaged": "Le colis {order} était mouillé, et une couture est défaite.",
+        "order-change": "Pouvez-vous encore envoyer {order} à une autre adresse ?",
+        "question": "Ce modèle reviendra-t-il en taille {size} ?",
+    },
+    "es": {
+        "late-parcel": "Mi pedido {order} tenía que llegar ayer y {carrier} no muestra nada.",
+        "refund": "Devolví el artículo hace dos semanas. ¿Cuándo llega el reembolso de {order}?",
+        "wrong-size": "Me queda pequeño. ¿Puedo cambiarlo por la talla {size}?",
+        "damaged": "El paquete {order} llegó mojado y con una costura abierta.",
+        "order-change": "¿Pueden enviar {order} a otra dirección todavía?",
+        "question": "¿Volverá este modelo en la talla {size}?",
+    },
+}
+"""By language and topic's tag, an opening in another language than English."""
+
+OUT_OF_HOURS = "Thank you for your message. We are back on the next working day at seven in the morning (UTC)."
+AI_ANSWERS = (
+    "I have looked up {order} for you: it is with {carrier}, and the tracking page is up to date again tomorrow.",
+    "According to our guide, the {item} can be returned within 30 days; the label is in your account.",
+    "Your {item} in {size} is on our list. You get a message as soon as there is news about {order}.",
+)
+HANDOVER = "I am handing this over to a colleague, who will read what you wrote and answer you here."
+VOICEMAIL = "Hello, I am calling about {order}. Please call me back, it is about the {item}."
+SUMMARIES = (
+    "The customer asked about {order}. The agent promised to call {carrier} and to write an e-mail.",
+    "The customer wants another size ({size}) of the {item}. The agent has sent a label.",
+    "The customer was unhappy about the {item} and accepted a voucher.",
+)
+REASONS_TO_MOVE = (
+    "@{team}: can you take this one? It is about the {item}.",
+    "Not ours, moving it to {team}.",
+    "My shift is over. {team}, please go on; the customer waits for an answer about {order}.",
+)
+ATTACHMENTS = {
+    "photo.jpg": "image/jpeg",
+    "seam.jpg": "image/jpeg",
+    "confirmation.pdf": "application/pdf",
+    "receipt.png": "image/png",
+}
 COMMENTS = {
     1: "Nobody answered my actual question.",
     2: "It took far too long.",
@@ -176,3 +240,8 @@ def letter(random: Random, opening: str, more: tuple[str, ...], greeting: str, s
 
 def html(text: str) -> str:
     return "".join(f"<p>{paragraph}</p>" for paragraph in text.split("\n\n"))
+
+
+def body(text: str) -> dict[str, str]:
+    """Return a text as a message holds it."""
+    return {"body_text": text, "body_html": html(text), "stripped_text": text, "stripped_html": html(text)}

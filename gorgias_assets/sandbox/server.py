@@ -25,7 +25,7 @@ from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.bucket import Bucket
 from gorgias_assets.sandbox.endpoints import Answer, answer
 from gorgias_assets.sandbox.faults import HTML, Faults, refusal
-from gorgias_assets.sandbox.shop import Shop
+from gorgias_assets.sandbox.life import Life
 
 CALL_LIMIT = "X-Gorgias-Account-Api-Call-Limit"
 UNLIMITED = "1/100000"
@@ -76,7 +76,7 @@ class Sandbox:
         self,
         account: Account,
         bucket: Bucket | None = None,
-        shop: Shop | None = None,
+        shop: Life | None = None,
         port: int = 0,
         gzip: bool = True,
         latency: float = 0.0,

@@ -1,21 +1,15 @@
-"""A living shop: customers write, agents answer, close, tidy up and make mistakes, over simulated time.
+"""A living shop: customers write e-mails, agents answer, close, tidy up and make mistakes, over simulated time."""
 
-A discrete-event simulation: a heap of future happenings, each of which acts on the account at its time and plans the
-next. All chance comes from one seed and is drawn in the order of happenings, so that how time is cut into pieces makes
-no difference.
-"""
-
-import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from random import Random
+from datetime import timedelta
 from typing import Any
 
 from gorgias_assets.sandbox import prose
 from gorgias_assets.sandbox.account import Account
+from gorgias_assets.sandbox.life import Life
+from gorgias_assets.sandbox.people import person
 
 AGENTS = 6
 MAILBOX = {"name": "Shop support", "address": "support@shop.example"}
@@ -40,14 +34,12 @@ class Talk:
     words: dict[str, str]
 
 
-class Shop:
-    """A shop that gives the account agents, teams and tags; everything else comes with `live`."""
+class Shop(Life):
+    """A small shop that gives the account agents, teams and tags; everything else comes with `live`."""
 
     def __init__(self, account: Account, seed: int = 1, tickets_per_day: float = 40) -> None:
-        self.account, self.tickets_per_day = account, tickets_per_day
-        self._random = Random(seed)
-        self._ahead: list[tuple[datetime, int, Callable[..., None], tuple[Any, ...]]] = []
-        self._order = itertools.count()
+        super().__init__(account, seed)
+        self.tickets_per_day = tickets_per_day
         self._customers: list[int] = []
         self._recent: deque[Talk] = deque(maxlen=200)
         self._agents = [self._hired() for _ in range(AGENTS)]
@@ -58,116 +50,94 @@ class Shop:
             topic.tag: account.create("tags", name=topic.tag, decoration={"color": f"#{color:06x}"})["id"]
             for topic, color in zip(prose.TOPICS, itertools.count(0x0079FF, 0x17A3C1))
         }
-        self._after(self._until_next_ticket(), self._customer_writes_in)
-
-    def live(self, until: datetime) -> None:
-        """Let everything up to then happen, each at its time; nothing if that is past already."""
-        with self.account.lock:
-            while self._ahead and self._ahead[0][0] <= until:
-                moment, _, happening, about = heapq.heappop(self._ahead)
-                self.account.now = max(self.account.now, moment)
-                happening(*about)
-            self.account.now = max(self.account.now, until)
-
-    def _after(self, delay: timedelta, happening: Callable[..., None], *about: Any) -> None:
-        heapq.heappush(self._ahead, (self.account.now + delay, next(self._order), happening, about))
-
-    def _around(self, **median: float) -> timedelta:
-        """Return a random duration: sometimes much longer, never none."""
-        return self._random.lognormvariate(0, 0.8) * timedelta(**median)
-
-    def _chance(self, probability: float) -> bool:
-        return self._random.random() < probability
+        self.after(self._until_next_ticket(), self._customer_writes_in)
 
     def _until_next_ticket(self) -> timedelta:
         busy = TRAFFIC[self.account.now.hour] * (0.6 if self.account.now.weekday() > 4 else 1.15)
-        return timedelta(days=self._random.expovariate(self.tickets_per_day * busy))
-
-    def _person(self, domain: str) -> dict[str, str]:
-        first, last = self._random.choice(prose.FIRST_NAMES), self._random.choice(prose.LAST_NAMES)
-        email = f"{first}.{last}{self._random.randint(1, 9999)}@{domain}".lower()
-        return {"firstname": first, "lastname": last, "name": f"{first} {last}", "email": email}
+        return timedelta(days=self.random.expovariate(self.tickets_per_day * busy))
 
     def _hired(self) -> int:
-        return int(self.account.create("users", **self._person("shop.example"), bio="Support agent")["id"])
+        return int(self.account.create("users", **person(self.random, "shop.example"), bio="Support agent")["id"])
 
     def _customer(self) -> int:
-        if self._customers and self._chance(RETURNING):
-            return self._random.choice(self._customers)
-        customer = self.account.create("customers", **self._person("example.com"), meta={"name_set_via": "email"})
+        if self._customers and self.chance(RETURNING):
+            return self.random.choice(self._customers)
+        customer = self.account.create(
+            "customers", **person(self.random, "example.com"), meta={"name_set_via": "email"}
+        )
         self._customers.append(customer["id"])
         return int(customer["id"])
 
     def _customer_writes_in(self) -> None:
-        self._after(self._until_next_ticket(), self._customer_writes_in)
-        if self._recent and self._chance(ODD_JOB):
-            self._random.choice(ODD_JOBS)(self, self._random.choice(self._recent))
+        self.after(self._until_next_ticket(), self._customer_writes_in)
+        if self._recent and self.chance(ODD_JOB):
+            self.random.choice(ODD_JOBS)(self, self.random.choice(self._recent))
         talk = self._new_talk(self._customer())
-        self._from_customer(talk, self._random.choice(talk.topic.openings), prose.DETAILS)
-        if self._chance(SPAM):
-            self._after(self._around(minutes=2), self._change, talk, {"spam": True, "status": "closed"})
+        self._from_customer(talk, self.random.choice(talk.topic.openings), prose.DETAILS)
+        if self.chance(SPAM):
+            self.after(self.around(minutes=2), self._change, talk, {"spam": True, "status": "closed"})
         else:
             self._recent.append(talk)
-            self._after(self._around(minutes=40), self._agent_picks_up, talk)
+            self.after(self.around(minutes=40), self._agent_picks_up, talk)
 
     def _new_talk(self, customer_id: int, **fields: Any) -> Talk:
-        topic, words = self._random.choice(prose.TOPICS), prose.particulars(self._random)
-        subject = self._random.choice(topic.subjects).format_map(words)
+        topic, words = self.random.choice(prose.TOPICS), prose.particulars(self.random)
+        subject = self.random.choice(topic.subjects).format_map(words)
         shown = {"customer": {"id": customer_id}, "integrations": [{**MAILBOX, "type": "email"}]}
         ticket = self.account.create("tickets", subject=subject, **shown, **fields)
-        return Talk(ticket["id"], customer_id, self._random.choice(self._agents), topic, words)
+        return Talk(ticket["id"], customer_id, self.random.choice(self._agents), topic, words)
 
     def _agent_picks_up(self, talk: Talk) -> None:
         team, tag = self._teams[talk.topic.team], self._tags[talk.topic.tag]
         agent = {"assignee_user": {"id": talk.agent_id}, "assignee_team": {"id": team}, "tags": [{"id": tag}]}
         self._change(talk, {**agent, "opened_datetime": self.account.now, "is_unread": False})
         reason = {str(REASON_FIELD): {"id": REASON_FIELD, "value": talk.topic.reason}}
-        self._after(self._around(minutes=3), self._change, talk, {"custom_fields": reason})
-        self._after(self._around(minutes=15), self._agent_answers, talk)
+        self.after(self.around(minutes=3), self._change, talk, {"custom_fields": reason})
+        self.after(self.around(minutes=15), self._agent_answers, talk)
 
     def _agent_answers(self, talk: Talk) -> None:
-        if self._chance(NOTE):
+        if self.chance(NOTE):
             self._from_agent(
-                talk, self._random.choice(prose.NOTES), public=False, channel="internal-note", source=NOTE_SOURCE
+                talk, self.random.choice(prose.NOTES), public=False, channel="internal-note", source=NOTE_SOURCE
             )
         text = prose.letter(
-            self._random, self._random.choice(talk.topic.replies), prose.ASSURANCES, "Hello,", "Kind regards"
+            self.random, self.random.choice(talk.topic.replies), prose.ASSURANCES, "Hello,", "Kind regards"
         )
         answer = self._from_agent(talk, text, integration_id=MAILBOX_ID, source={"type": "email", "from": MAILBOX})
         sent = {"sent_datetime": self.account.now + timedelta(milliseconds=400)}
         bounced = {"failed_datetime": self.account.now, "last_sending_error": {"error": "Mailbox unavailable"}}
-        if self._chance(BOUNCED):
-            self._after(self._around(seconds=9), self._edit, answer, bounced)
+        if self.chance(BOUNCED):
+            self.after(self.around(seconds=9), self._edit, answer, bounced)
         else:
-            self._after(self._around(minutes=8), self._edit, answer, sent)
-            if self._chance(OPENED):
-                self._after(self._around(hours=9), self._customer_opens, answer)
-        if self._chance(ANSWERED):
-            self._after(self._around(hours=5), self._customer_answers, talk)
+            self.after(self.around(minutes=8), self._edit, answer, sent)
+            if self.chance(OPENED):
+                self.after(self.around(hours=9), self._customer_opens, answer)
+        if self.chance(ANSWERED):
+            self.after(self.around(hours=5), self._customer_answers, talk)
         else:
-            self._after(self._around(hours=3), self._agent_closes, talk)
+            self.after(self.around(hours=3), self._agent_closes, talk)
 
     def _customer_opens(self, message_id: int) -> None:
         self._edit(message_id, {"opened_datetime": self.account.now})
 
     def _customer_answers(self, talk: Talk) -> None:
-        self._from_customer(talk, self._random.choice(prose.FOLLOW_UPS), prose.DETAILS[:2])
+        self._from_customer(talk, self.random.choice(prose.FOLLOW_UPS), prose.DETAILS[:2])
         self._change(talk, {"status": "open"})
-        self._after(self._around(hours=2), self._agent_answers, talk)
+        self.after(self.around(hours=2), self._agent_answers, talk)
 
     def _agent_closes(self, talk: Talk) -> None:
         self._change(talk, {"status": "closed"})
-        if self._chance(SURVEYED) and not self.account.where("satisfaction_surveys", "ticket_id", talk.ticket_id):
+        if self.chance(SURVEYED) and not self.account.where("satisfaction_surveys", "ticket_id", talk.ticket_id):
             due = self.account.now.replace(microsecond=0) + timedelta(hours=4)
             about = {"ticket_id": talk.ticket_id, "customer_id": talk.customer_id}
             survey = self.account.create("satisfaction_surveys", **about, should_send_datetime=due)
-            self._after(timedelta(hours=4) + self._around(seconds=20), self._survey_is_sent, survey["id"])
-        if self._chance(REOPENED):
-            self._after(self._around(days=3), self._customer_answers, talk)
-        elif self._chance(TRASHED):
-            self._after(self._around(days=1), self._agent_trashes, talk)
-        elif self._chance(DELETED):
-            self._after(self._around(days=4), self._agent_deletes, talk)
+            self.after(timedelta(hours=4) + self.around(seconds=20), self._survey_is_sent, survey["id"])
+        if self.chance(REOPENED):
+            self.after(self.around(days=3), self._customer_answers, talk)
+        elif self.chance(TRASHED):
+            self.after(self.around(days=1), self._agent_trashes, talk)
+        elif self.chance(DELETED):
+            self.after(self.around(days=4), self._agent_deletes, talk)
 
     def _agent_trashes(self, talk: Talk) -> None:
         self._change(talk, {"trashed_datetime": self.account.now})
@@ -178,21 +148,21 @@ class Shop:
 
     def _survey_is_sent(self, survey_id: int) -> None:
         self.account.update("satisfaction_surveys", survey_id, sent_datetime=self.account.now)
-        if self._chance(SCORED):
-            self._after(self._around(days=3), self._customer_scores, survey_id)
+        if self.chance(SCORED):
+            self.after(self.around(days=3), self._customer_scores, survey_id)
 
     def _customer_scores(self, survey_id: int) -> None:
-        score = self._random.choices(tuple(prose.COMMENTS), (1, 1, 2, 5, 11))[0]
+        score = self.random.choices(tuple(prose.COMMENTS), (1, 1, 2, 5, 11))[0]
         said = {
             "score": score,
             "scored_datetime": self.account.now,
-            "body_text": self._random.choice([prose.COMMENTS[score], None]),
+            "body_text": self.random.choice([prose.COMMENTS[score], None]),
         }
         self.account.update("satisfaction_surveys", survey_id, **said)
 
     def _customer_is_renamed(self, talk: Talk) -> None:
         if customer := self.account.row("customers", talk.customer_id):
-            lastname = self._random.choice(prose.LAST_NAMES)
+            lastname = self.random.choice(prose.LAST_NAMES)
             named = {"lastname": lastname, "name": f"{customer['firstname']} {lastname}"}
             self.account.update("customers", talk.customer_id, **named)
 
@@ -202,7 +172,7 @@ class Shop:
             self.account.update("customers", talk.customer_id, custom_fields=tier)
 
     def _customers_are_merged(self, talk: Talk) -> None:
-        survivor = self._random.choice(self._customers)
+        survivor = self.random.choice(self._customers)
         if talk.customer_id in self._customers and survivor != talk.customer_id:
             self._customers.remove(talk.customer_id)
             self.account.merge("customers", talk.customer_id, survivor)
@@ -214,17 +184,17 @@ class Shop:
 
     def _message_is_rewritten(self, talk: Talk) -> None:
         for message in self.account.where("messages", "ticket_id", talk.ticket_id)[-1:]:
-            self._edit(message["id"], _body(message["body_text"] + "\n\n(Order number removed.)"))
+            self._edit(message["id"], prose.body(message["body_text"] + "\n\n(Order number removed.)"))
 
     def _message_is_deleted(self, talk: Talk) -> None:
         for message in self.account.where("messages", "ticket_id", talk.ticket_id)[1:2]:
             self.account.delete("messages", message["id"])
 
     def _old_ticket_is_imported(self, _: Talk) -> None:
-        long_ago = self.account.now - self._around(days=200)
+        long_ago = self.account.now - self.around(days=200)
         old = self._new_talk(self._customer(), created_datetime=long_ago, closed_datetime=long_ago, status="closed")
-        text = self._random.choice(old.topic.openings).format_map(old.words)
-        about = {"ticket_id": old.ticket_id, "sender": {"id": old.customer_id}, **_body(text)}
+        text = self.random.choice(old.topic.openings).format_map(old.words)
+        about = {"ticket_id": old.ticket_id, "sender": {"id": old.customer_id}, **prose.body(text)}
         self.account.create("messages", **about, created_datetime=long_ago, sent_datetime=long_ago, imported=True)
 
     def _change(self, talk: Talk, fields: dict[str, Any]) -> None:
@@ -242,14 +212,14 @@ class Shop:
         if ticket is None or ticket["customer"] is None:
             return
         customer = ticket["customer"]
-        text = prose.letter(self._random, opening, more, "Hello,", customer["firstname"])
+        text = prose.letter(self.random, opening, more, "Hello,", customer["firstname"])
         source = {"type": "email", "to": [MAILBOX], "from": {"name": customer["name"], "address": customer["email"]}}
         sent = self.account.now.replace(microsecond=0) - timedelta(seconds=2)
         message = self._write(
             talk, ticket, text, sender=customer, source=source, sent_datetime=sent, integration_id=MAILBOX_ID
         )
         intents = [{"name": talk.topic.reason.lower().replace("::", "/"), "rejected": None, "is_user_feedback": False}]
-        self._after(self._around(seconds=4), self._edit, message, {"intents": intents})
+        self.after(self.around(seconds=4), self._edit, message, {"intents": intents})
 
     def _from_agent(self, talk: Talk, text: str, **fields: Any) -> int:
         """Write it, and return the message's id; 0 if there is no ticket any more."""
@@ -262,11 +232,7 @@ class Shop:
 
     def _write(self, talk: Talk, ticket: dict[str, Any], text: str, **fields: Any) -> int:
         about = {"ticket_id": talk.ticket_id, "subject": ticket["subject"], "processed_datetime": self.account.now}
-        return int(self.account.create("messages", **about, **_body(text.format_map(talk.words)), **fields)["id"])
-
-
-def _body(text: str) -> dict[str, str]:
-    return {"body_text": text, "body_html": prose.html(text), "stripped_text": text, "stripped_html": prose.html(text)}
+        return int(self.account.create("messages", **about, **prose.body(text.format_map(talk.words)), **fields)["id"])
 
 
 ODD_JOBS = (
