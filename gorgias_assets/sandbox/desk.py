@@ -58,15 +58,22 @@ class Desk:
         talk = self.tickets.opened(customer, channel, topic)
         talk.is_spam = channel.is_letter and self.life.chance(SPAM)
         self.tickets.customer_writes(talk, self._opening(talk), prose.DETAILS)
-        self.rules.fire(CREATED, talk)
-        if talk.is_spam:
-            self.spam.append(talk)
-            return talk
-        self.recent.append(talk)
-        self.life.after(self.life.around(seconds=25), self.tickets.fill, talk, {custom_fields.AI_INTENT: topic.reason})
-        if not self.robot.takes(talk):
-            self.hand_to_team(talk)
+        (self.spam if talk.is_spam else self.recent).append(talk)
+        self.life.after(self._a_moment(), self._is_sorted, talk)
         return talk
+
+    def _a_moment(self) -> timedelta:
+        """Return how long Gorgias takes to run the rules."""
+        return timedelta(seconds=self.life.random.uniform(0.3, 2))
+
+    def _is_sorted(self, talk: Conversation) -> None:
+        """Have the rules sort it, and somebody answer unless it is spam."""
+        self.rules.fire(CREATED, talk)
+        if not talk.is_spam:
+            seen = {custom_fields.AI_INTENT: talk.topic.reason}
+            self.life.after(self.life.around(seconds=25), self.tickets.fill, talk, seen)
+            if not self.robot.takes(talk):
+                self.hand_to_team(talk)
 
     def _opening(self, talk: Conversation) -> str:
         if talk.is_spam:
@@ -81,7 +88,7 @@ class Desk:
         channels = [channel for channel in CHANNELS if channel.known_by == first.channel.known_by]
         second = self.tickets.opened(first.customer, self.life.random.choice(channels), first.topic)
         self.tickets.customer_writes(second, self._opening(second))
-        self.rules.fire(CREATED, second)
+        self.life.after(self._a_moment(), self.rules.fire, CREATED, second)
         self.life.at(self.staff.in_hours(self.life.around(hours=1)), self._are_merged, second, first)
 
     def _are_merged(self, source: Conversation, into: Conversation) -> None:

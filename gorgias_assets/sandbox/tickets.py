@@ -26,6 +26,7 @@ class Conversation:
     channel: Channel
     topic: prose.Topic
     words: dict[str, str]
+    subject: str | None
     team: str = ""
     agent: Agent | None = None
     is_spam: bool = False
@@ -61,7 +62,7 @@ class Tickets:
         way = {"channel": channel.name, "via": channel.via}
         language = None if customer.language == "en" else customer.language  # Gorgias recognises it later
         row = self.life.account.create("tickets", subject=subject, language=language, **shown, **way, **about)
-        return Conversation(int(row["id"]), customer, channel, topic, words)
+        return Conversation(int(row["id"]), customer, channel, topic, words, subject)
 
     def is_there(self, talk: Conversation) -> bool:
         return self.life.account.has("tickets", talk.ticket_id)
@@ -169,7 +170,8 @@ class Tickets:
         if not self.is_there(talk):
             return 0
         if about["channel"] == "email":
-            about["message_id"] = f"<{self.life.random.getrandbits(64):016x}@mail.example.com>"
+            reference = f"<{self.life.random.getrandbits(64):016x}@mail.example.com>"
+            about |= {"message_id": reference, "subject": talk.subject}
         of = {"ticket_id": talk.ticket_id, "processed_datetime": self.life.now}
         with self.life.account.acting(by):
             row = self.life.account.create("messages", **of, **prose.body(text.format_map(talk.words)), **about)
