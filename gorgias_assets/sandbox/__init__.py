@@ -21,12 +21,19 @@ account whose rows, clock, mistakes and deletions a test or a demo controls.
 
 The departments of a brand, each with what it works with and what happens to it:
 
-    people     customers, on every channel      staff      agents, teams, hours, bots
-    channels   ways to write, integrations      labels     tags, fields, macros: modules of their own
-    tickets    conversations and messages       rules      what the helpdesk does by itself
-    desk       who answers, and when            robot      the AI Agent
-    calls      the hotline                      upkeep     chores and jobs
-    rhythm     nights, weekends, Mondays
+    people         customers, known on every channel
+    channels       the ways to write, and the integrations behind them
+    staff          agents, their hours and teams; bots
+    tags           made, renamed, merged, deleted
+    custom_fields  fields and their values
+    macros         prepared answers
+    tickets        conversations and messages, and what is done to them
+    rules          what the helpdesk does by itself
+    robot          the AI Agent
+    desk           who answers, and when
+    calls          the hotline
+    upkeep         chores, and jobs on many tickets
+    rhythm         nights, weekends, Mondays
 
 `python -m gorgias_assets.sandbox` starts a brand that lives on in real time.
 """

@@ -7,19 +7,19 @@ beside it: a mailbox and six agents.
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.calls import Calls
 from gorgias_assets.sandbox.channels import Integrations
+from gorgias_assets.sandbox.custom_fields import CustomFields
 from gorgias_assets.sandbox.desk import Desk
-from gorgias_assets.sandbox.fields import Fields
-from gorgias_assets.sandbox.labels import Labels
 from gorgias_assets.sandbox.life import Life
 from gorgias_assets.sandbox.macros import Macros
 from gorgias_assets.sandbox.people import Customers
 from gorgias_assets.sandbox.reference import seed_reference
 from gorgias_assets.sandbox.rules import Rules
 from gorgias_assets.sandbox.staff import Staff
+from gorgias_assets.sandbox.tags import Tags
 from gorgias_assets.sandbox.tickets import Tickets
 from gorgias_assets.sandbox.upkeep import Upkeep
 
-CALLS_PER_TICKET = 0.15
+CALLS_PER_TICKET, CHORES_PER_TICKET = 0.15, 0.12
 
 
 class Brand(Life):
@@ -28,13 +28,14 @@ class Brand(Life):
     def __init__(self, account: Account, seed: int = 1, tickets_per_day: float = 40) -> None:
         super().__init__(account, seed)
         seed_reference(account)
-        self.integrations, self.labels, self.fields = Integrations(self), Labels(self), Fields(self)
-        self.staff, self.macros = Staff(self), Macros(self)
-        self.customers = Customers(self, self.fields)
-        self.tickets = Tickets(self, self.staff, self.labels, self.fields, self.integrations)
+        self.integrations, self.tags, self.custom_fields = Integrations(self), Tags(self), CustomFields(self)
+        self.macros, self.staff = Macros(self), Staff(self)
+        self.customers = Customers(self, self.custom_fields)
+        self.tickets = Tickets(self, self.staff, self.tags, self.custom_fields, self.integrations)
         self.rules = Rules(self, self.tickets)
         self.desk = Desk(self, self.staff, self.customers, self.tickets, self.macros, self.rules)
         self.calls = Calls(self, self.staff, self.customers, self.tickets, self.desk)
-        self.upkeep = Upkeep(self, self.staff, self.customers, self.tickets, self.desk, tickets_per_day)
+        self.upkeep = Upkeep(self, self.staff, self.customers, self.tickets, self.desk)
         self.desk.open(tickets_per_day)
         self.calls.open(tickets_per_day * CALLS_PER_TICKET)
+        self.upkeep.open(tickets_per_day * CHORES_PER_TICKET)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from gorgias_assets.sandbox import fields, prose
-from gorgias_assets.sandbox.channels import PHONE_CALL
+from gorgias_assets.sandbox import custom_fields, prose
+from gorgias_assets.sandbox.channels import PHONE, PHONE_CALL
 from gorgias_assets.sandbox.desk import Desk
 from gorgias_assets.sandbox.life import Life
 from gorgias_assets.sandbox.people import Customers
@@ -65,19 +65,20 @@ class Calls:
             self.life.after(self.life.around(seconds=15), self._rings, call, 1)
 
     def _begun(self, talk: Conversation, by: Agent | None = None) -> Call:
-        theirs, ours = (talk.customer.phone, "US"), (PHONE_CALL.integration.address, "US")
-        source, destination = (ours, theirs) if by else (theirs, ours)
+        """Let a call begin, from the customer or by an agent."""
+        numbers = talk.customer.phone, PHONE.address
+        source, destination = reversed(numbers) if by else numbers
         row = self.life.account.create(
             "voice_calls",
-            integration_id=self.tickets.integrations[PHONE_CALL.integration],
+            integration_id=self.tickets.integrations[PHONE],
             ticket_id=talk.ticket_id,
             phone_number_id=NUMBER,
             external_id=f"CA{self._reference()}",
             direction="outbound" if by else "inbound",
-            phone_number_source=source[0],
-            country_source=source[1],
-            phone_number_destination=destination[0],
-            country_destination=destination[1],
+            phone_number_source=source,
+            phone_number_destination=destination,
+            country_source="US",
+            country_destination="US",
             started_datetime=self.life.now,
             initiated_by_agent_id=by and by.id,
             customer_id=talk.customer.id,
@@ -132,7 +133,7 @@ class Calls:
         if self.life.chance(RECORDED):
             self.life.after(self.life.around(seconds=8), self._is_recorded, call, "call-recording")
         self.tickets.tag(call.talk, agent.id, call.talk.topic.tag)
-        self.tickets.fill(call.talk, {fields.AI_INTENT: call.talk.topic.reason})
+        self.tickets.fill(call.talk, {custom_fields.AI_INTENT: call.talk.topic.reason})
         if not call.is_outbound and self.life.chance(UNFINISHED):
             self.life.at(self.staff.in_hours(self.life.around(hours=3)), self._is_called_back, call.talk)
         else:

@@ -1,6 +1,6 @@
 """The ways to reach a brand: their shares, the integrations behind them, and the addresses in a message's source."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from gorgias_assets.sandbox.people import Customer
 
 @dataclass(frozen=True)
 class Integration:
-    """What connects the brand with the world: `address` is how customers know it."""
+    """A connection of the brand with the world: `address` is how customers know it."""
 
     name: str
     type: str
@@ -36,7 +36,7 @@ class Channel:
     - `known_by`: the field of a customer that holds the address there.
     - `haste`: how much faster than by e-mail people answer each other.
     - `is_letter`: a message there has a subject, and may be long.
-    - `answered_on`: the channel of the answers, if it is another one.
+    - `is_answered_by_email`: the brand answers by e-mail, and the conversation goes on there.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Channel:
     known_by: str = "email"
     haste: float = 1.0
     is_letter: bool = True
-    answered_on: str = ""
+    is_answered_by_email: bool = False
 
 
 EMAIL = Channel("email", "email", 0.42, MAILBOX)
@@ -54,16 +54,15 @@ PHONE_CALL = Channel("phone", "phone", 0.0, PHONE, "phone", 4.0, is_letter=False
 CHANNELS = (
     EMAIL,
     Channel("chat", "gorgias_chat", 0.21, CHAT, haste=20.0, is_letter=False),
-    Channel("contact_form", "contact_form", 0.13, MAILBOX, answered_on="email"),
-    Channel("help-center", "help-center", 0.05, HELP_CENTER, answered_on="email"),
+    Channel("contact_form", "contact_form", 0.13, MAILBOX, is_answered_by_email=True),
+    Channel("help-center", "help-center", 0.05, HELP_CENTER, is_answered_by_email=True),
     Channel("whatsapp", "whatsapp", 0.06, WHATSAPP, "phone", 4.0, is_letter=False),
     Channel("instagram-direct-message", "instagram", 0.05, INSTAGRAM, "handle", 3.0, is_letter=False),
     Channel("instagram-comment", "instagram", 0.04, INSTAGRAM, "handle", 2.0, is_letter=False),
     Channel("facebook-messenger", "facebook", 0.02, FACEBOOK, "handle", 3.0, is_letter=False),
     Channel("sms", "sms", 0.02, SMS, "phone", 4.0, is_letter=False),
 )
-BY_NAME: Mapping[str, Channel] = {channel.name: channel for channel in (*CHANNELS, PHONE_CALL)}
-"""Customers write on the channels with a share; calls are made in `calls`."""
+"""The channels that customers write on; calls are made in `calls`."""
 
 
 class Integrations:
@@ -71,18 +70,15 @@ class Integrations:
 
     def __init__(self, life: Life) -> None:
         self.life = life
-        self._ids = {
-            integration: int(
-                life.account.create(
-                    "integrations", name=integration.name, type=integration.type, meta={"address": integration.address}
-                )["id"]
-            )
-            for integration in INTEGRATIONS
-        }
+        self._ids = {integration: self._connected(integration) for integration in INTEGRATIONS}
         life.after(life.around(days=5), self._one_fails)
 
     def __getitem__(self, integration: Integration) -> int:
         return self._ids[integration]
+
+    def _connected(self, integration: Integration) -> int:
+        about = {"type": integration.type, "meta": {"address": integration.address}}
+        return int(self.life.account.create("integrations", name=integration.name, **about)["id"])
 
     def _one_fails(self) -> None:
         """Have the permission of one run out, until somebody grants it again."""
@@ -102,7 +98,7 @@ def shown(integration: Integration) -> dict[str, str]:
 
 def answering(channel: Channel) -> Channel:
     """Return the channel on which the brand answers."""
-    return BY_NAME[channel.answered_on] if channel.answered_on else channel
+    return EMAIL if channel.is_answered_by_email else channel
 
 
 def from_customer(channel: Channel, customer: Customer, copies: Sequence[str] = ()) -> dict[str, Any]:

@@ -7,7 +7,7 @@ to sleep, answered, closed, and now and then opened again.
 from collections import deque
 from datetime import timedelta
 
-from gorgias_assets.sandbox import fields, prose
+from gorgias_assets.sandbox import custom_fields, prose
 from gorgias_assets.sandbox.channels import CHANNELS, Channel
 from gorgias_assets.sandbox.life import Life
 from gorgias_assets.sandbox.macros import Macros
@@ -58,15 +58,22 @@ class Desk:
         talk = self.tickets.opened(customer, channel, topic)
         talk.is_spam = channel.is_letter and self.life.chance(SPAM)
         self.tickets.customer_writes(talk, self._opening(talk), prose.DETAILS)
-        self.rules.fire(CREATED, talk)
-        if talk.is_spam:
-            self.spam.append(talk)
-            return talk
-        self.recent.append(talk)
-        self.life.after(self.life.around(seconds=25), self.tickets.fill, talk, {fields.AI_INTENT: topic.reason})
-        if not self.robot.takes(talk):
-            self.hand_to_team(talk)
+        (self.spam if talk.is_spam else self.recent).append(talk)
+        self.life.after(self._a_moment(), self._is_sorted, talk)
         return talk
+
+    def _a_moment(self) -> timedelta:
+        """Return how long Gorgias takes to run the rules."""
+        return timedelta(seconds=self.life.random.uniform(0.3, 2))
+
+    def _is_sorted(self, talk: Conversation) -> None:
+        """Have the rules sort it, and somebody answer unless it is spam."""
+        self.rules.fire(CREATED, talk)
+        if not talk.is_spam:
+            seen = {custom_fields.AI_INTENT: talk.topic.reason}
+            self.life.after(self.life.around(seconds=25), self.tickets.fill, talk, seen)
+            if not self.robot.takes(talk):
+                self.hand_to_team(talk)
 
     def _opening(self, talk: Conversation) -> str:
         if talk.is_spam:
@@ -81,7 +88,7 @@ class Desk:
         channels = [channel for channel in CHANNELS if channel.known_by == first.channel.known_by]
         second = self.tickets.opened(first.customer, self.life.random.choice(channels), first.topic)
         self.tickets.customer_writes(second, self._opening(second))
-        self.rules.fire(CREATED, second)
+        self.life.after(self._a_moment(), self.rules.fire, CREATED, second)
         self.life.at(self.staff.in_hours(self.life.around(hours=1)), self._are_merged, second, first)
 
     def _are_merged(self, source: Conversation, into: Conversation) -> None:
@@ -108,7 +115,7 @@ class Desk:
         seen = {"opened_datetime": self.life.now, "is_unread": False}
         self.tickets.assign(talk, agent.id, talk.team or agent.team, agent, **seen)
         self.tickets.tag(talk, agent.id, talk.topic.tag)
-        reason = {fields.REASON: fields.reason_of(talk.topic, talk.words)}
+        reason = {custom_fields.REASON: custom_fields.reason_of(talk.topic, talk.words)}
         self.life.after(self.life.around(**talk.on(minutes=3)), self.tickets.fill, talk, reason)
         if self.life.chance(MOVED):
             self.life.after(self.life.around(**talk.on(minutes=20)), self._is_moved, talk)
@@ -158,7 +165,7 @@ class Desk:
             text = self.life.random.choice(talk.topic.replies)
             self.tickets.brand_writes(talk, text, agent.id, prose.ASSURANCES)
         if self.life.chance(TAGGED):
-            self.tickets.tag(talk, agent.id, self.tickets.labels.by_hand())
+            self.tickets.tag(talk, agent.id, self.tickets.tags.by_hand())
         if self.life.chance(ANSWERED_BACK):
             self.life.after(self.life.around(**talk.on(hours=4)), self._answers_back, talk)
         else:
@@ -196,14 +203,14 @@ class Desk:
             self.life.after(self.life.around(days=1), self._is_trashed, talk)
 
     def _outcome(self, talk: Conversation) -> dict[str, object]:
-        said: dict[str, object] = {fields.REASON: fields.reason_of(talk.topic, talk.words)}
-        said[fields.PRODUCT] = fields.product_of(talk.words)
-        said[fields.RESOLUTION] = self.life.random.choice(fields.RESOLUTIONS)
-        said[fields.ESCALATED] = talk.team == ESCALATIONS
+        said: dict[str, object] = {custom_fields.REASON: custom_fields.reason_of(talk.topic, talk.words)}
+        said[custom_fields.PRODUCT] = custom_fields.product_of(talk.words)
+        said[custom_fields.RESOLUTION] = self.life.random.choice(custom_fields.RESOLUTIONS)
+        said[custom_fields.ESCALATED] = talk.team == ESCALATIONS
         if talk.topic.team in ("Returns", "Quality"):
-            said[fields.REFUND] = self.life.random.randint(900, 18_000) / 100
+            said[custom_fields.REFUND] = self.life.random.randint(900, 18_000) / 100
         if self.life.chance(0.7):
-            said[fields.ORDER] = talk.words["order"] if self.life.chance(0.9) else None
+            said[custom_fields.ORDER] = talk.words["order"] if self.life.chance(0.9) else None
         return said
 
     def _is_surveyed(self, talk: Conversation) -> None:

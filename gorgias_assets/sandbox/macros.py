@@ -29,7 +29,7 @@ class Macro:
 
 
 class Macros:
-    """Those in use, by the tag of their topic."""
+    """Macros in use, by the tag of their topic."""
 
     def __init__(self, life: Life) -> None:
         self.life = life
@@ -57,7 +57,7 @@ class Macros:
         topic = self.life.random.choice(prose.TOPICS)
         prepared = self._of_topic[topic.tag]
         old = prepared[-1]
-        text = f"{old.text} {self.life.random.choice(prose.ASSURANCES)}"
+        text = f"{topic.replies[-1]} {self.life.random.choice(prose.ASSURANCES)}"
         if self.life.chance(0.6):
             prepared[-1] = Macro(old.id, old.name, text, old.tag)
             self.life.account.update("macros", old.id, actions=actions(text, old.tag))

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from random import Random
 
-from gorgias_assets.sandbox import fields, prose
-from gorgias_assets.sandbox.fields import Fields
+from gorgias_assets.sandbox import custom_fields, prose
+from gorgias_assets.sandbox.custom_fields import CustomFields
 from gorgias_assets.sandbox.life import Life
 
 RETURNING, VIP, WITHOUT_EMAIL = 0.4, 0.06, 0.7
@@ -40,8 +40,8 @@ class Customer:
 class Customers:
     """Everybody who ever wrote, but for those who were merged into somebody else."""
 
-    def __init__(self, life: Life, custom: Fields) -> None:
-        self.life, self.custom = life, custom
+    def __init__(self, life: Life, custom_fields: CustomFields) -> None:
+        self.life, self.custom_fields = life, custom_fields
         self.known: list[Customer] = []
 
     def somebody(self, known_by: str) -> Customer:
@@ -51,44 +51,31 @@ class Customers:
         return self._stranger(known_by)
 
     def _stranger(self, known_by: str) -> Customer:
+        """Return somebody new. The account learns of an e-mail address if they write from it, or happen to say it."""
         random = self.life.random
-        who = person(random, "example.com")
-        number = random.randrange(10**4)
-        language = random.choices(list(LANGUAGES), [*LANGUAGES.values()])[0]
+        who, is_vip = person(random, "example.com"), self.life.chance(VIP)
+        (language,) = random.choices(list(LANGUAGES), [*LANGUAGES.values()])
+        known = who | ({"email": None} if known_by != "email" and self.life.chance(WITHOUT_EMAIL) else {})
+        where = {"language": language, "timezone": TIMEZONES[language]}
+        meta = {"name_set_via": "agent" if known_by == "phone" else "email"}
+        row = self.life.account.create("customers", **known, **where, meta=meta)
+        phone, handle = f"+1555{random.randrange(10**7):07}", who["email"].partition("@")[0]
         customer = Customer(
-            0,
-            who["firstname"],
-            who["name"],
-            email=who["email"],
-            phone=f"+1555{random.randrange(10**7):07}",
-            handle=f"{who['firstname']}.{who['lastname']}{number}".lower(),
-            language=language,
-            is_vip=self.life.chance(VIP),
+            int(row["id"]), who["firstname"], who["name"], who["email"], phone, handle, language, is_vip
         )
-        is_nameless = known_by != "email" and self.life.chance(WITHOUT_EMAIL)
-        row = self.life.account.create(
-            "customers",
-            **who | ({"email": None} if is_nameless else {}),
-            language=language,
-            timezone=TIMEZONES[language],
-            meta={"name_set_via": "agent" if known_by == "phone" else "email"},
-            data={"lifetime_orders": random.randint(0, 9)} if customer.is_vip else None,
-        )
-        customer.id = int(row["id"])
-        if customer.is_vip:
-            self._gets_a_tier(customer)
         self.known.append(customer)
+        if is_vip:
+            self.life.after(self.life.around(minutes=1), self._becomes_a_vip, customer)
         return customer
 
-    def _gets_a_tier(self, customer: Customer) -> None:
-        said = {fields.TIER: "VIP", fields.ORDERS: self.life.random.randint(5, 60)}
-        values = {"custom_fields": self.custom.values(said)}
-        self.life.after(self.life.around(minutes=1), self.change, customer, values)
+    def _becomes_a_vip(self, customer: Customer) -> None:
+        said = {custom_fields.TIER: "VIP", custom_fields.ORDERS: self.life.random.randint(5, 60)}
+        self.change(customer, {"custom_fields": self.custom_fields.values(said), "note": "Knows our shop by heart."})
 
-    def change(self, customer: Customer, fields: dict[str, object]) -> None:
+    def change(self, customer: Customer, changes: dict[str, object]) -> None:
         """Update the customer's row unless it is gone."""
         if self.life.account.has("customers", customer.id):
-            self.life.account.update("customers", customer.id, **fields)
+            self.life.account.update("customers", customer.id, **changes)
 
     def moves(self, customer: Customer) -> None:
         """Give a customer another surname, as a marriage does."""

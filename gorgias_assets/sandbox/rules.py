@@ -1,4 +1,4 @@
-"""What the helpdesk does by itself: rules that fire on a ticket, and are edited, replaced and switched off."""
+"""Rules: they fire on a ticket, do something by themselves, and are edited, replaced and switched off."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -19,14 +19,14 @@ TEAMS = {"Shipping": "🚚", "Returns": "📦", "Quality": "🔍", "Sales": "�
 """Names and emoji. Each of the teams but the last has its topics."""
 
 ROLES = 2 * ["agent"] + 8 * ["basic-agent"] + ["lite-agent"]
-"""Of those who answer when the brand opens; `agent` is a team's lead."""
+"""The roles of those who answer when the brand opens; `agent` is a team's lead."""
 
 COUNTRIES = {"GB": "Europe/London", "PT": "Europe/Lisbon", "DE": "Europe/Berlin", "PL": "Europe/Warsaw"}
 
 
 @dataclass(eq=False)
 class Agent:
-    """Somebody who answers. Who is slow takes longer than others: `pace` is about one."""
+    """Somebody who answers. `pace` is about one, and more for who takes longer than others."""
 
     id: int
     team: str
@@ -47,14 +47,14 @@ class Staff:
         self.admin = life.account.owner_id
         self.robot = self._bot("AI Agent", "bot@68c0ffee00112233445566aa", "68c0ffee00112233445566aa")
         self.mailer = self._bot("Shop Bot", "support@shop.example")
-        self.observer = self._account_of("observer-agent", "Watches the numbers")
+        self._account_of("observer-agent", "Watches the numbers")
         for number, role in enumerate(ROLES):
             self._joins(list(TEAMS)[number % len(TEAMS)], role)
         for team in TEAMS:
             self._show_members(team)
         self._changes = itertools.cycle((self._leaves, self._moves, self._is_promoted))
         life.at(self.in_hours(life.around(days=2)), self._somebody_changes)
-        life.at(self.next_opening(life.now), self._log_in)
+        life.at(self.next_opening(life.now), self._morning_comes)
 
     def is_open(self, moment: datetime) -> bool:
         """Return True while people answer."""
@@ -70,7 +70,7 @@ class Staff:
         return opening
 
     def in_hours(self, delay: timedelta) -> datetime:
-        """Return when somebody does what would be done after a delay: in the night's stead some time in the morning."""
+        """Return when somebody does what is due after a delay. At night it waits for the morning."""
         moment = self.life.now + delay
         opening = self.next_opening(moment)
         return moment if opening == moment else opening + self.life.around(minutes=50)
@@ -107,9 +107,9 @@ class Staff:
         pace = self.life.random.uniform(0.6, 1.7)
         self.agents.append(Agent(user_id, team, SHIFTS[len(self.agents) % len(SHIFTS)], pace))
 
-    def _log_in(self) -> None:
-        """Have whoever answers log in, every morning."""
-        self.life.at(self.next_opening(self.life.now + timedelta(days=1)), self._log_in)
+    def _morning_comes(self) -> None:
+        """Have whoever answers log in."""
+        self.life.at(self.next_opening(self.life.now + timedelta(days=1)), self._morning_comes)
         for number, agent in enumerate(self.agents):
             self.life.after(timedelta(seconds=97 * number), self._logs_in, agent)
 

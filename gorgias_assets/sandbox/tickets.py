@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from gorgias_assets.sandbox import channels, prose
 from gorgias_assets.sandbox.channels import Channel, Integrations
-from gorgias_assets.sandbox.fields import Fields
-from gorgias_assets.sandbox.labels import Labels
+from gorgias_assets.sandbox.custom_fields import CustomFields
 from gorgias_assets.sandbox.life import Life
 from gorgias_assets.sandbox.people import Customer
 from gorgias_assets.sandbox.staff import Agent, Staff
+from gorgias_assets.sandbox.tags import Tags
 
-COPIED, ATTACHED, BOUNCED, OPENED = 0.04, 0.08, 0.01, 0.5
+COPIED, ATTACHED, CORRECTED, BOUNCED, OPENED = 0.04, 0.08, 0.2, 0.01, 0.5
 UPLOADS = "https://uploads.gorgias.io/example"
 
 
@@ -26,7 +26,7 @@ class Conversation:
     channel: Channel
     topic: prose.Topic
     words: dict[str, str]
-    began: datetime
+    subject: str | None
     team: str = ""
     agent: Agent | None = None
     is_spam: bool = False
@@ -48,18 +48,21 @@ class Tickets:
     `by` is the user who does it: None for a rule, or Gorgias itself.
     """
 
-    def __init__(self, life: Life, staff: Staff, labels: Labels, custom: Fields, integrations: Integrations) -> None:
-        self.life, self.staff, self.labels, self.custom = life, staff, labels, custom
+    def __init__(
+        self, life: Life, staff: Staff, tags: Tags, custom_fields: CustomFields, integrations: Integrations
+    ) -> None:
+        self.life, self.staff, self.tags, self.custom_fields = life, staff, tags, custom_fields
         self.integrations = integrations
 
     def opened(self, customer: Customer, channel: Channel, topic: prose.Topic, **about: Any) -> Conversation:
+        """Open a ticket; `about` are further fields of it."""
         words = prose.particulars(self.life.random)
         subject = self.life.random.choice(topic.subjects).format_map(words) if channel.is_letter else None
         shown = {"customer": {"id": customer.id}, "integrations": [channels.shown(channel.integration)]}
         way = {"channel": channel.name, "via": channel.via}
-        language = None if customer.language == "en" else customer.language
-        row = self.life.account.create("tickets", subject=subject, language=language, **shown, **(way | about))
-        return Conversation(int(row["id"]), customer, channel, topic, words, self.life.now)
+        language = None if customer.language == "en" else customer.language  # Gorgias recognises it later
+        row = self.life.account.create("tickets", subject=subject, language=language, **shown, **way, **about)
+        return Conversation(int(row["id"]), customer, channel, topic, words, subject)
 
     def is_there(self, talk: Conversation) -> bool:
         return self.life.account.has("tickets", talk.ticket_id)
@@ -82,7 +85,7 @@ class Tickets:
     def fill(self, talk: Conversation, said: dict[str, Any]) -> None:
         """Give custom fields values, which moves nothing."""
         talk.said |= said
-        self.change(talk, None, custom_fields=self.custom.values(talk.said))
+        self.change(talk, None, custom_fields=self.custom_fields.values(talk.said))
 
     def assign(self, talk: Conversation, by: int | None, team: str, agent: Agent | None = None, **changes: Any) -> None:
         """Give it to a team, or one of the team, and change something else in the same moment if wanted."""
@@ -98,59 +101,58 @@ class Tickets:
         talk.is_closed = False
         self.change(talk, by, status="open")
 
-    def customer_writes(self, talk: Conversation, text: str, more: Sequence[str] = ()) -> int:
+    def customer_writes(self, talk: Conversation, text: str, more: Sequence[str] = ()) -> None:
         """Write from the customer, who opens with a text and may go on. Intents come late."""
-        channel = talk.channel if talk.letters == 0 else channels.answering(talk.channel)
+        channel = channels.answering(talk.channel) if talk.letters else talk.channel
         talk.letters += 1
-        copies = ["partner@example.com"] if channel.is_letter and self.life.chance(COPIED) else []
+        copied = ["partner@example.com"] if channel.is_letter and self.life.chance(COPIED) else []
         message = self._write(
             talk,
+            None,
             self._worded(channel, text, more, talk.customer.firstname),
             sender={"id": talk.customer.id},
             channel=channel.name,
             via=channel.via,
-            source=channels.from_customer(channel, talk.customer, copies),
+            source=channels.from_customer(channel, talk.customer, copied),
             sent_datetime=self.life.now.replace(microsecond=0) - timedelta(seconds=2),
             attachments=[self._attachment(talk)] if channel.is_letter and self.life.chance(ATTACHED) else [],
             integration_id=self.integrations[channel.integration],
         )
-        name = talk.topic.reason.lower().replace("::", "/")
-        intents = [{"name": name, "rejected": None, "is_user_feedback": False}]
-        if self.life.chance(0.2):
+        intents = [{"name": talk.topic.reason.lower().replace("::", "/"), "rejected": None, "is_user_feedback": False}]
+        if self.life.chance(CORRECTED):
             intents.append({"name": "other/thanks", "rejected": True, "is_user_feedback": True})
         self.life.after(self.life.around(seconds=8), self.edit, message, {"intents": intents})
-        return message
 
-    def brand_writes(self, talk: Conversation, text: str, by: int, more: Sequence[str] = (), **about: Any) -> int:
-        """Write to the customer, and return the message's id. A letter is sent a little later, or comes back."""
+    def brand_writes(self, talk: Conversation, text: str, by: int, more: Sequence[str] = (), **about: Any) -> None:
+        """Write to the customer. A letter is sent a little later, or comes back; `about` are further fields."""
         channel = channels.answering(talk.channel)
-        copies = ["carrier@parcels.example"] if channel.is_letter and self.life.chance(COPIED) else []
-        is_instant = not channel.is_letter
+        copied = ["carrier@parcels.example"] if channel.is_letter and self.life.chance(COPIED) else []
         message = self._write(
             talk,
+            None if "rule_id" in about else by,
             self._worded(channel, text, more, "Kind regards"),
             sender={"id": by},
-            **{
-                "receiver": {"id": talk.customer.id},
-                "from_agent": True,
-                "via": "helpdesk",
-                "channel": channel.name,
-                "source": channels.to_customer(channel, talk.customer, copies),
-                "sent_datetime": self.life.now if is_instant else None,
-                "integration_id": self.integrations[channel.integration],
-            }
-            | about,
+            receiver={"id": talk.customer.id},
+            from_agent=True,
+            channel=channel.name,
+            source=channels.to_customer(channel, talk.customer, copied),
+            sent_datetime=None if channel.is_letter else self.life.now,
+            integration_id=self.integrations[channel.integration],
+            **{"via": "helpdesk"} | about,
         )
-        if channel.is_letter:
-            self._is_sent(message)
-        return message
+        if channel.is_letter and self.life.chance(BOUNCED):
+            self.life.after(self.life.around(seconds=9), self._comes_back, message)
+        elif channel.is_letter:
+            sent = {"sent_datetime": self.life.now + timedelta(milliseconds=400)}
+            self.life.after(self.life.around(minutes=2), self.edit, message, sent)
+            if self.life.chance(OPENED):
+                self.life.after(self.life.around(hours=6), self._is_read, message)
 
-    def note(self, talk: Conversation, by: int, text: str, **about: Any) -> None:
+    def note(self, talk: Conversation, by: int, text: str) -> None:
         """Write an internal note."""
-        source = {"type": "internal-note"}
-        note = {"public": False, "channel": "internal-note", "via": "helpdesk", "from_agent": True, "source": source}
-        words = {**talk.words, "team": talk.team}
-        self._write(talk, text.format_map(words), sender={"id": by}, **(note | about))
+        way = {"channel": "internal-note", "via": "helpdesk", "source": {"type": "internal-note"}}
+        text = text.format_map({**talk.words, "team": talk.team})
+        self._write(talk, by, text, sender={"id": by}, from_agent=True, public=False, **way)
 
     def sum_up(self, talk: Conversation, by: int) -> None:
         """Let the AI put a ticket into a sentence, as somebody asked it to."""
@@ -163,15 +165,15 @@ class Tickets:
         if self.life.account.has("messages", message_id):
             self.life.account.update("messages", message_id, **changes)
 
-    def _write(self, talk: Conversation, text: str, **about: Any) -> int:
+    def _write(self, talk: Conversation, by: int | None, text: str, **about: Any) -> int:
+        """Return the message's id; 0 if there is no ticket any more."""
         if not self.is_there(talk):
             return 0
-        of: dict[str, Any] = {"ticket_id": talk.ticket_id, "processed_datetime": self.life.now}
         if about["channel"] == "email":
-            of["message_id"] = f"<{self.life.random.getrandbits(64):016x}@mail.example.com>"
-        with self.life.account.acting(
-            about["sender"]["id"] if about.get("from_agent") and not about.get("rule_id") else None
-        ):
+            reference = f"<{self.life.random.getrandbits(64):016x}@mail.example.com>"
+            about |= {"message_id": reference, "subject": talk.subject}
+        of = {"ticket_id": talk.ticket_id, "processed_datetime": self.life.now}
+        with self.life.account.acting(by):
             row = self.life.account.create("messages", **of, **prose.body(text.format_map(talk.words)), **about)
         return int(row["id"])
 
@@ -180,15 +182,9 @@ class Tickets:
             return prose.letter(self.life.random, text, tuple(more), "Hello,", signature)
         return text
 
-    def _is_sent(self, message: int) -> None:
-        if self.life.chance(BOUNCED):
-            bounced = {"failed_datetime": self.life.now, "last_sending_error": {"error": "Mailbox unavailable"}}
-            self.life.after(self.life.around(seconds=9), self.edit, message, bounced)
-            return
-        sent = {"sent_datetime": self.life.now + timedelta(milliseconds=400)}
-        self.life.after(self.life.around(minutes=2), self.edit, message, sent)
-        if self.life.chance(OPENED):
-            self.life.after(self.life.around(hours=6), self._is_read, message)
+    def _comes_back(self, message: int) -> None:
+        error = {"error": "Mailbox unavailable"}
+        self.edit(message, {"failed_datetime": self.life.now, "last_sending_error": error})
 
     def _is_read(self, message: int) -> None:
         self.edit(message, {"opened_datetime": self.life.now})
@@ -200,4 +196,4 @@ class Tickets:
         return {"url": url, "name": name, **about, "public": False, "extra": None}
 
     def _tags(self, talk: Conversation) -> list[dict[str, int]]:
-        return [{"id": tag} for tag in self.labels.of(talk.tags)]
+        return [{"id": tag} for tag in self.tags.of(talk.tags)]

@@ -13,7 +13,6 @@ from gorgias_assets.sandbox.people import Customers
 from gorgias_assets.sandbox.staff import Staff
 from gorgias_assets.sandbox.tickets import Conversation, Tickets
 
-CHORES_PER_TICKET = 0.12
 CLEARED_EVERY = timedelta(days=1)
 BULK, KEPT = 8, 3
 """How many tickets are tagged at once; how many that are spam stay when the others are deleted."""
@@ -22,11 +21,8 @@ BULK, KEPT = 8, 3
 class Upkeep:
     """Chores, each at its time, and the jobs that do something to many tickets at once."""
 
-    def __init__(
-        self, life: Life, staff: Staff, customers: Customers, tickets: Tickets, desk: Desk, tickets_per_day: float
-    ) -> None:
+    def __init__(self, life: Life, staff: Staff, customers: Customers, tickets: Tickets, desk: Desk) -> None:
         self.life, self.staff, self.customers, self.tickets, self.desk = life, staff, customers, tickets, desk
-        self._every = timedelta(days=1 / (CHORES_PER_TICKET * tickets_per_day))
         self._chores = itertools.cycle(
             (
                 self._customer_moves,
@@ -37,8 +33,12 @@ class Upkeep:
                 self._ticket_is_deleted,
             )
         )
-        life.at(staff.in_hours(life.around(hours=6)), self._next_chore)
-        life.at(staff.in_hours(CLEARED_EVERY), self._is_cleared)
+
+    def open(self, chores_per_day: float) -> None:
+        """Have chores done from now on."""
+        self._every = timedelta(days=1 / chores_per_day)
+        self.life.at(self.staff.in_hours(self.life.around(hours=6)), self._next_chore)
+        self.life.at(self.staff.in_hours(CLEARED_EVERY), self._is_cleared)
 
     def _next_chore(self) -> None:
         self.life.at(self.staff.in_hours(self.life.around(seconds=self._every.total_seconds())), self._next_chore)
@@ -90,7 +90,7 @@ class Upkeep:
 
     def _many_are_tagged(self) -> None:
         """Mark the newest tickets for a campaign."""
-        name, newest = self.tickets.labels.by_hand(), [*self.desk.recent][-BULK:]
+        name, newest = self.tickets.tags.by_hand(), [*self.desk.recent][-BULK:]
         updates = {"updates": {"tags": [name]}, "ticket_ids": [talk.ticket_id for talk in newest]}
         self._asked("updateTicket", updates)
         for talk in newest:

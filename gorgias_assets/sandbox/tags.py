@@ -16,7 +16,7 @@ RENAMES = {"waiting-for-warehouse": "waiting", "follow-up": "call-back", "vouche
 TIDIED_EVERY = timedelta(days=2)
 
 
-class Labels:
+class Tags:
     """Tags by their names. A name that was renamed, or merged into another, still finds the tag."""
 
     def __init__(self, life: Life) -> None:

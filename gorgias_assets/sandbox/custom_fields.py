@@ -59,7 +59,7 @@ OF_CUSTOMERS = ((TIER, "customer_type", dropdown(["VIP", "Wholesale", "Press"]))
 """Label, how Gorgias itself uses it if it does, definition."""
 
 
-class Fields:
+class CustomFields:
     """Custom fields by their labels."""
 
     def __init__(self, life: Life) -> None:
@@ -77,9 +77,6 @@ class Fields:
                     row = life.account.create("custom_fields", label=label, priority=priority, **about)
                     self._ids[label] = int(row["id"])
         life.after(life.around(days=4), self._are_extended)
-
-    def __getitem__(self, label: str) -> int:
-        return self._ids[label]
 
     def values(self, said: dict[str, Any]) -> dict[str, dict[str, Any]]:
         """Return values by label as a ticket or customer holds them."""
