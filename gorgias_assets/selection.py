@@ -9,8 +9,8 @@ from gorgias_assets.entities.view import View
 
 ALL, ONLY_CORE = "all", "core"  # words for several
 
-_EVERYTHING: tuple[Entity[Any] | View, ...] = (*ENTITIES, *VIEWS)
-_WORDS = {ALL: _EVERYTHING, ONLY_CORE: CORE} | {one.name: (one,) for one in _EVERYTHING}
+_DECLARED: tuple[Entity[Any] | View, ...] = (*ENTITIES, *VIEWS)
+_WORDS = {ALL: _DECLARED, ONLY_CORE: CORE} | {one.name: (one,) for one in _DECLARED}
 
 
 def chosen(words: Iterable[Any]) -> tuple[list[Entity[Any]], list[View]]:

@@ -17,13 +17,14 @@ def view_specs(account: Account) -> list[dg.AssetSpec]:
 
 def _spec(account: Account, view: View, reads: list[dg.AssetKey]) -> dg.AssetSpec:
     place = account.place
-    return account.spec_of(
+    spec = account.spec_of(
         view.name,
         deps=reads,
         description=_description(view),
         kinds={GORGIAS, VIEW, place.storage} if place else {GORGIAS, VIEW},
         metadata=of_view(view, str(account.table_of(view.name, place)), place.storage) if place else of_view(view),
     )
+    return spec.with_io_manager_key(account.io_manager_key)  # by which other assets load it
 
 
 def _description(view: View) -> str:
