@@ -14,7 +14,7 @@ from gorgias_assets.account import Account
 from gorgias_assets.checks.build import build_checks
 from gorgias_assets.columns import ADDED_COLUMNS, Column, Kind
 from gorgias_assets.component import GorgiasComponent
-from gorgias_assets.entities import CORE, ENTITIES
+from gorgias_assets.entities import CORE, ENTITIES, VIEWS
 from gorgias_assets.entities.model import ByDate, ByFilter, Entity, Unordered, Whole, read_by
 from gorgias_assets.overview.measures import KEYS, MEASURES
 from gorgias_assets.settings import Settings
@@ -81,7 +81,11 @@ def others() -> str:
 
 
 def _asset(entity: Entity[Any]) -> tuple[str, str]:
-    return f"`gorgias/{entity.name}`", entity.grain.partition(".")[0].removeprefix("One row ")
+    return f"`gorgias/{entity.name}`", _row(entity.grain)
+
+
+def _row(grain: str) -> str:
+    return grain.partition(".")[0].removeprefix("One row ")
 
 
 def _partition(read: ByDate) -> tuple[str, str]:
@@ -101,7 +105,7 @@ def relations() -> str:
     """Return a diagram of the tables, with an arrow for each column that holds the id of another's row."""
     lines = [
         f"    {entity.name} }}o--o| {target} : {column.name}"
-        for entity in ENTITIES
+        for entity in (*ENTITIES, *VIEWS)
         for column in entity.columns
         if (target := _target(column)) and target != entity.name
     ]
@@ -132,6 +136,17 @@ def columns() -> str:
 
 def own_tables() -> str:
     return "".join(f"\n### `{name}_<table>`\n\n{_columns(columns)}" for name, columns in bookkeeping._COLUMNS.items())
+
+
+def views() -> str:
+    rows = [
+        [f"`gorgias/{view.name}`", _row(view.grain), ", ".join(f"`{name}`" for name in view.reads)] for view in VIEWS
+    ]
+    return table(["view", "one row", "made of"], rows)
+
+
+def view_columns() -> str:
+    return "".join(f"\n### {view.name}\n\n{view.grain}\n\n{_columns(view.columns)}" for view in VIEWS)
 
 
 def _columns(columns: Iterable[Column]) -> str:
@@ -178,6 +193,8 @@ PARTS = {
     "core": core,
     "others": others,
     "relations": relations,
+    "views": views,
+    "view_columns": view_columns,
     "types": types,
     "columns": columns,
     "added": lambda: _columns(ADDED_COLUMNS),
