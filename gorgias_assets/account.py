@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from gorgias_assets.entities.model import ByDate, ByFilter, Daily, Entity, Unordered, Whole, read_by
+from gorgias_assets.entities.view import NamedView, View
 from gorgias_assets.io_managers.merging import MergingIOManager
 from gorgias_assets.io_managers.place import Place
 from gorgias_assets.partitions import daily_partitions
@@ -31,8 +32,10 @@ class Account:
       key.
     - `start_date`: the first partition, `YYYY-MM-DD`. The last one is today if there is a partition of `today`.
     - `io_manager_key`: the resource key of one of this project's IO managers.
-    - `table_names`: names of tables that differ from those of their assets, by the name of the entity or `overview`.
-    - `translation`: returns the specification of an asset, given ours and the name of the entity or `overview`.
+    - `table_names`: names of tables and views that differ from those of their assets, by the name of the entity or
+      view, or `overview`.
+    - `translation`: returns the specification of an asset, given ours and the name of the entity or view, or
+      `overview`.
     - `place`: the IO manager's, if it is known; assets then show their tables and their warehouse before any run.
     - `views`: the chosen views; what they read is among the entities.
     - `event_types`: the types of events to read; all if none is named.
@@ -46,7 +49,7 @@ class Account:
     table_names: Mapping[str, str] = field(default_factory=dict)
     translation: Translation = lambda spec, _: spec
     place: Place | None = None
-    views: Sequence[Any] = ()
+    views: Sequence[View] = ()
     event_types: Sequence[str] = ()
 
     @cached_property
@@ -82,11 +85,11 @@ class Account:
         """The assets of the account that there are in a code location."""
         return dg.AssetSelection.tag(ACCOUNT_TAG, self.name)
 
-    def key_of(self, entity: Entity[Any]) -> dg.AssetKey:
-        return self._keys[entity.name]
+    def key_of(self, what: Entity[Any] | View) -> dg.AssetKey:
+        return self._keys[what.name]
 
     def spec_of(self, what: str, **attributes: Any) -> dg.AssetSpec:
-        """Return the translated specification of the asset of an entity or the overview, which has these attributes."""
+        """Return the translated specification of the asset of an entity, a view or the overview, with attributes."""
         spec = dg.AssetSpec([self.name, what], group_name=self._group(what), **attributes)
         spec = self.translation(spec, what)
         if {"table", "schema"} & spec.metadata.keys():
@@ -98,7 +101,7 @@ class Account:
         return spec.merge_attributes(tags={ACCOUNT_TAG: self.name}, metadata=renamed)
 
     def table_of(self, what: str, io_manager: MergingIOManager | Place) -> Table:
-        """Return the table of an entity or the overview."""
+        """Return the table of an entity, view or the overview."""
         return io_manager.table_of(self._key(what), name=self._table_name(what))
 
     def owned_by(self, entity: Entity[Any]) -> dict[str, str]:
@@ -109,6 +112,10 @@ class Account:
             for other, parent in parents
             if parent.owns and parent.name == entity.name
         }
+
+    def views_of(self, entity: Entity[Any]) -> list[NamedView]:
+        """Return the views that read the table of this entity."""
+        return [NamedView(view, self.table_names) for view in self.views if entity.name in view.reads]
 
     def op_of(self, entity: Entity[Any]) -> str:
         """Return the name of the entity's step, as in a run's configuration."""
@@ -128,11 +135,15 @@ class Account:
 
     @cached_property
     def _keys(self) -> dict[str, dg.AssetKey]:
-        return {entity.name: self._key(entity.name) for entity in self.entities}
+        return {one.name: self._key(one.name) for one in self._declarations}
+
+    @property
+    def _declarations(self) -> list[Entity[Any] | View]:
+        return [*self.entities, *self.views]
 
     def _group(self, what: str) -> str:
         """Return the group of an asset: that of the account for its core and its overview."""
-        group = next((one.group for one in (*self.entities, *self.views) if one.name == what), "")
+        group = next((one.group for one in self._declarations if one.name == what), "")
         return self.named(group) if group else self.name
 
     def _table_name(self, what: str) -> str:

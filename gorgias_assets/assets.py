@@ -102,7 +102,7 @@ def _build_asset(account: Account, entity: Entity[Any], retry_policy: dg.RetryPo
         "partitions_def": account.partitions,
         "backfill_policy": dg.BackfillPolicy.single_run(),
     }
-    owned = account.owned_by(entity)
+    owned, views = account.owned_by(entity), account.views_of(entity)
 
     if isinstance(entity.read, ByDate):
 
@@ -123,7 +123,7 @@ def _build_asset(account: Account, entity: Entity[Any], retry_policy: dg.RetryPo
                 account_changed=config.account_changed,
                 believe_absence=config.believe_absence,
             )
-            yield from _output(context, sweep)
+            yield from _output(context, sweep.keeping(views))
 
         return swept
 
@@ -144,7 +144,7 @@ def _build_asset(account: Account, entity: Entity[Any], retry_policy: dg.RetryPo
             days = days_read(account.partitions, context.partition_keys, context.run.tags)
             window = window_of_days(account.partitions, days)
             reader = gorgias.unordered(entity, window.start, window.end, owned=owned, **exceptions)
-        yield from _output(context, reader)
+        yield from _output(context, reader.keeping(views))
 
     return created
 
@@ -219,7 +219,7 @@ def _build_lists(
                 if why:
                     note_lack(context, asset, why)
                     continue
-                yield dg.Output(snapshot, account.output_of(entity))
+                yield dg.Output(snapshot.keeping(account.views_of(entity)), account.output_of(entity))
             if late_after:
                 yield from evaluations(context, account, entity, checks[entity.name], late_after)
         if failed:

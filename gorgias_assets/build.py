@@ -24,6 +24,7 @@ from gorgias_assets.schedules import daily_schedule, freshness_schedule, full_sw
 from gorgias_assets.selection import chosen
 from gorgias_assets.sensors import changes_sensor, gaps_sensor
 from gorgias_assets.settings import Given, Settings
+from gorgias_assets.views import view_specs
 
 # For outages and crashed step processes. The next attempt of a step resumes where the last one stopped.
 RETRIES = dg.RetryPolicy(max_retries=3, delay=60, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
@@ -98,10 +99,10 @@ def definitions_of(account: Account, settings: Settings, automation: Automation 
     late = late_after(settings.daily_at, settings.timezone)
     overviews = _overviews(account, settings)
     assets = [*build_assets(account, retry_policy=RETRIES, late_after=late), *overviews]
+    if automation == "conditions":
+        assets = [_with_condition(asset, account, settings) for asset in assets]
     made = dg.Definitions(
-        assets=[_with_condition(asset, account, settings) for asset in assets]
-        if automation == "conditions"
-        else assets,
+        assets=[*assets, *view_specs(account)],
         asset_checks=build_checks(account, late_after=late),
         jobs=[gorgias_job(account), full_sweep_job(account), freshness_job(account, freshness_keys(account))],
         sensors=_alerts(account, settings),

@@ -11,6 +11,7 @@ class Kind(Enum):
     """The kind of a column's values. Each warehouse derives its own type from `arrow_type`, the type in Arrow."""
 
     INTEGER = "integer, 64 bits", pa.int64()
+    NUMBER = "number, 64 bits", pa.float64()
     BOOLEAN = "boolean", pa.bool_()
     STRING = "string", pa.string()
     DATETIME = "datetime, UTC, microseconds", pa.timestamp("us", tz="UTC")

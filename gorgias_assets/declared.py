@@ -9,6 +9,7 @@ import dagster as dg
 
 from gorgias_assets.columns import ADDED_COLUMNS, EXTRACTED_AT, Column
 from gorgias_assets.entities.model import ByDate, Entity
+from gorgias_assets.entities.view import View
 
 PERSONAL_DATA = "pii"  # the tag of a column, here and in dbt
 NEVER_NULL = frozenset({"id", EXTRACTED_AT})
@@ -23,6 +24,12 @@ def of_definition(entity: Entity[Any], table_name: str, storage: str) -> dict[st
         "dagster/storage_kind": storage,
         "dagster/column_schema": column_schema(entity.columns),
     }
+
+
+def of_view(view: View, table_name: str = "", storage: str = "") -> dict[str, Any]:
+    """Return the metadata of a view's asset, with its place in the warehouse if that is known."""
+    place = {"dagster/table_name": table_name, "dagster/storage_kind": storage} if table_name else {}
+    return place | {"dagster/column_schema": dg.TableSchema([_column(column) for column in view.columns])}
 
 
 def kinds(storage: str) -> set[str]:

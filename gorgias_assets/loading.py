@@ -82,6 +82,7 @@ def load(
         has_position = has_position or saved is not None
         if not loaded.first_rows:
             loaded.first_rows = batch.rows.filter(batch.rows[IS_TOUCHED]).slice(0, PREVIEW_ROWS)
+    _keep_views(reader, warehouse, table, log)
     if not reader.is_part:
         after = _state(reader, warehouse, table, windows)
         if after.without_id:
@@ -106,6 +107,16 @@ def load(
         log.info(f"{table}: {reader.remark}")
     _warn_of_clock(reader, log)
     return loaded
+
+
+def _keep_views(reader: Reader[Any], warehouse: Warehouse, table: Table, log: Logger) -> None:
+    """Create or replace the views that read the table, as far as they differ from their declaration."""
+    views = [view.stored_in(table.schema) for view in reader.views]
+    for taken in warehouse.keep_views(table.schema, views) if views else ():
+        log.warning(
+            f"{taken} was made by something else, so there is no view of that name; rename one of them: a view by "
+            "`table_names`."
+        )
 
 
 def _state(reader: Reader[Any], warehouse: Warehouse, table: Table, windows: Sequence[Window]) -> After:

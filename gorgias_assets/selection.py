@@ -5,29 +5,29 @@ from typing import Any
 
 from gorgias_assets.entities import CORE, ENTITIES, VIEWS
 from gorgias_assets.entities.model import Entity
+from gorgias_assets.entities.view import View
 
 ALL, ONLY_CORE = "all", "core"  # words for several
 
-_WORDS = {ALL: (*ENTITIES, *VIEWS), ONLY_CORE: CORE} | {one.name: (one,) for one in (*ENTITIES, *VIEWS)}
+_DECLARED: tuple[Entity[Any] | View, ...] = (*ENTITIES, *VIEWS)
+_WORDS = {ALL: _DECLARED, ONLY_CORE: CORE} | {one.name: (one,) for one in _DECLARED}
 
 
-def chosen(words: Iterable[Any]) -> tuple[list[Entity[Any]], list[Any]]:
+def chosen(words: Iterable[Any]) -> tuple[list[Entity[Any]], list[View]]:
     """Return the entities and the views that names, words for several, and declarations stand for, each one once.
 
     Raises ValueError, with one sentence, on a name that nothing has, and on a view of what is not chosen.
     """
-    entities, views = dict[str, Entity[Any]](), dict[str, Any]()
+    entities, views = dict[str, Entity[Any]](), dict[str, View]()
     for word in words:
         if isinstance(word, str) and word not in _WORDS:
             raise ValueError(f"There is no entity or view {word}; there are {', '.join(_WORDS)}.")
         for one in _WORDS[word] if isinstance(word, str) else (word,):
-            (entities if isinstance(one, Entity) else views)[one.name] = one
+            if isinstance(one, Entity):
+                entities[one.name] = one
+            else:
+                views[one.name] = one
     for view in views.values():
-        if missing := [name for name in tables_of(view) if name not in entities]:
+        if missing := [name for name in view.reads if name not in entities]:
             raise ValueError(f"The view {view.name} is made of {', '.join(missing)}: choose that as well, or neither.")
     return list(entities.values()), list(views.values())
-
-
-def tables_of(view: Any) -> list[str]:
-    """Return the names of the entities whose tables a view reads."""
-    return [view.parent, *([view.join.entity] if view.join else [])]

@@ -19,6 +19,7 @@ from gorgias_assets.assets import build_assets
 from gorgias_assets.columns import Kind
 from gorgias_assets.entities import CORE
 from gorgias_assets.entities.model import Entity
+from gorgias_assets.entities.view import View
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account as SandboxAccount
 from gorgias_assets.sandbox.objects import KINDS
@@ -62,11 +63,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class Project:
     """Four assets from `FIRST_DAY` on, run by Dagster in this process against a sandbox and into a warehouse."""
 
-    def __init__(self, sandbox: Sandbox, engine: Path | Engine, entities: Sequence[Entity] = CORE) -> None:
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        engine: Path | Engine,
+        entities: Sequence[Entity] = CORE,
+        views: Sequence[View] = (),
+    ) -> None:
         self.sandbox = sandbox
         self.account = sandbox.account
         self.engine = DuckDBFile(engine) if isinstance(engine, Path) else engine
-        self.deployed = Account(entities, start_date=FIRST_DAY)
+        self.deployed = Account(entities, start_date=FIRST_DAY, views=views)
         self.assets, self.partitions = build_assets(self.deployed), self.deployed.partitions
         self.resources = {
             "gorgias": GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url, patience_minutes=0.1),

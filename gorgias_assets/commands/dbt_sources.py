@@ -6,12 +6,14 @@ It is for dbt 1.10 and newer.
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import dagster as dg
 from dagster_shared.yaml_utils import dump_run_config_yaml
 
 from gorgias_assets.account import Account
 from gorgias_assets.columns import ADDED_COLUMNS, DELETED_AT, EXTRACTED_AT, MERGED_INTO, Column
 from gorgias_assets.declared import NEVER_NULL, PERSONAL_DATA, UNIQUE
 from gorgias_assets.entities.model import Entity
+from gorgias_assets.entities.view import View
 from gorgias_assets.io_managers.place import Place
 from gorgias_assets.warehouse.tables import Table
 
@@ -24,7 +26,7 @@ _ANYWHERE = "created_datetime IS NULL OR created_datetime IS NOT NULL"
 def dbt_sources(accounts: Iterable[tuple[Account, Place]]) -> str:
     """Return the file, in YAML: a source for each account, of its name, with two tables for each entity.
 
-    One is the table, the other the view of its living rows, and both have the key of the entity's asset.
+    One is the table, the other the view of its living rows, and both have the key of the entity's asset. Views follow.
     `_extracted_at` tells how fresh a table is; there is no limit, because a quiet shop may have no row for days.
     """
     sources = [_source(account, place) for account, place in accounts]
@@ -33,6 +35,7 @@ def dbt_sources(accounts: Iterable[tuple[Account, Place]]) -> str:
 
 def _source(account: Account, place: Place) -> dict[str, Any]:
     tables = [(entity, account.table_of(entity.name, place)) for entity in account.entities]
+    of_entities = [one for entity, table in tables for one in _tables_of(account, entity, table, place)]
     return {
         "name": account.name,
         "description": f"The Gorgias account {account.name}, read by gorgias-assets.",
@@ -40,7 +43,7 @@ def _source(account: Account, place: Place) -> dict[str, Any]:
         "schema": tables[0][1].schema,
         "loader": "gorgias-assets",
         "config": {"loaded_at_field": EXTRACTED_AT},
-        "tables": [one for entity, table in tables for one in _tables_of(account, entity, table, place)],
+        "tables": [*of_entities, *(_view(account, view, place) for view in account.views)],
     }
 
 
@@ -50,13 +53,25 @@ def _tables_of(account: Account, entity: Entity[Any], table: Table, place: Place
     live = f"Rows of {table.name} that are not gone. {entity.grain}"
     for suffix, description, shown in (("", entity.grain, columns), ("_live", live, living)):
         name, stored = f"{entity.name}{suffix}", f"{table.name}{suffix}"
-        yield {
-            "name": name,
-            **({"identifier": stored} if stored != name else {}),
-            "description": description,
-            "config": {"meta": {"dagster": {"asset_key": list(account.key_of(entity).path)}}},
-            "columns": [_column(column, place, is_tested=not suffix) for column in shown],
-        }
+        described = [_column(column, place, is_tested=not suffix) for column in shown]
+        yield _described(name, stored, description, account.key_of(entity), described)
+
+
+def _view(account: Account, view: View, place: Place) -> dict[str, Any]:
+    columns = [_column(column, place, is_tested=False) for column in view.columns]
+    return _described(view.name, account.table_of(view.name, place).name, view.grain, account.key_of(view), columns)
+
+
+def _described(
+    name: str, stored: str, description: str, asset: dg.AssetKey, columns: list[dict[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        **({"identifier": stored} if stored != name else {}),
+        "description": description,
+        "config": {"meta": {"dagster": {"asset_key": list(asset.path)}}},
+        "columns": columns,
+    }
 
 
 def _column(column: Column, place: Place, is_tested: bool) -> dict[str, Any]:

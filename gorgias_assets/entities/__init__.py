@@ -12,6 +12,7 @@ from gorgias_assets.entities.people import TEAMS, USERS
 from gorgias_assets.entities.sorting import CUSTOM_FIELDS, TAGS
 from gorgias_assets.entities.surveys import SATISFACTION_SURVEYS
 from gorgias_assets.entities.tickets import TICKET_MESSAGES, TICKETS
+from gorgias_assets.entities.view import View
 from gorgias_assets.entities.voice import VOICE_CALL_EVENTS, VOICE_CALL_RECORDINGS, VOICE_CALLS
 from gorgias_assets.entities.workspace import (
     ACCOUNT,
@@ -55,6 +56,11 @@ def _declared(*families: ModuleType) -> tuple[Entity[Any], ...]:
     return tuple(value for value in values if isinstance(value, Entity))
 
 
+def _views(*families: ModuleType) -> tuple[View, ...]:
+    values = (value for family in families for value in vars(family).values())
+    return tuple(value for value in values if isinstance(value, View))
+
+
 CORE = _declared(customers, tickets, surveys)
 ENTITIES = (*CORE, *_declared(events, people, sorting, automation, workspace, voice))
-VIEWS: tuple[Any, ...] = ()
+VIEWS = _views(customers, tickets, surveys, events, people, sorting, automation, workspace, voice)

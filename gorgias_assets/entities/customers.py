@@ -2,7 +2,10 @@
 
 from datetime import timedelta
 
+from gorgias_assets.columns import EXTRACTED_AT
 from gorgias_assets.entities.model import ByDate, Entity, boolean, integer, json, moment, string
+from gorgias_assets.entities.sorting import values_of_custom_fields
+from gorgias_assets.entities.view import Stored, read_at
 
 CUSTOMERS = Entity(
     name="customers",
@@ -34,4 +37,15 @@ CUSTOMERS = Entity(
         string("note", "Agents' note about the customer.", private=True),
         json("custom_fields", "Custom field values by field id: {id: {id, value}}."),
     ),
+)
+
+CUSTOMER_CUSTOM_FIELDS = values_of_custom_fields(
+    "customer_custom_fields",
+    "One row per customer and custom field that they have a value of, as of the reading of the customer.",
+    CUSTOMERS.name,
+    before={integer("customer_id", "The customer."): Stored("id")},
+    after={
+        moment("customer_created_datetime", "When the customer was created."): Stored("created_datetime"),
+        read_at("customer"): Stored(EXTRACTED_AT),
+    },
 )

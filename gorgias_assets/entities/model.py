@@ -154,6 +154,10 @@ def integer(name: str, description: str) -> Column:
     return Column(name, Kind.INTEGER, description)
 
 
+def number(name: str, description: str) -> Column:
+    return Column(name, Kind.NUMBER, description)
+
+
 def boolean(name: str, description: str) -> Column:
     return Column(name, Kind.BOOLEAN, description)
 

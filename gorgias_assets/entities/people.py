@@ -1,6 +1,8 @@
 """The people who answer: agents, bots among them, and their teams."""
 
+from gorgias_assets.columns import EXTRACTED_AT
 from gorgias_assets.entities.model import Entity, Whole, boolean, integer, json, moment, string
+from gorgias_assets.entities.view import Items, Nested, Stored, View, read_at
 
 USERS = Entity(
     name="users",
@@ -49,4 +51,20 @@ TEAMS = Entity(
         json("members", "Members as of the reading: [{id, name, email, meta}]."),
         moment("created_datetime", "When the team was created."),
     ),
+)
+
+TEAM_MEMBERS = View(
+    name="team_members",
+    grain="One row per team and user in it, as of the last reading.",
+    parent=TEAMS.name,
+    nested=Items("members"),
+    needs=("user_id",),
+    values={
+        integer("team_id", "The team."): Stored("id"),
+        string("team_name", "Name of the team."): Stored("name"),
+        integer("user_id", "The user."): Nested("id"),
+        string("name", "Full name of the user.", private=True): Nested("name"),
+        string("email", "E-mail address of the user.", private=True): Nested("email"),
+        read_at("team"): Stored(EXTRACTED_AT),
+    },
 )

@@ -1,6 +1,10 @@
 """The sorting of tickets and customers: tags, and the custom fields whose values they carry."""
 
-from gorgias_assets.entities.model import Entity, Whole, boolean, integer, json, moment, string
+from collections.abc import Mapping
+
+from gorgias_assets.columns import Column, Kind
+from gorgias_assets.entities.model import Entity, Whole, boolean, integer, json, moment, number, string
+from gorgias_assets.entities.view import Entries, Join, Name, Nested, Part, Source, Sql, View
 
 TAGS = Entity(
     name="tags",
@@ -47,3 +51,57 @@ CUSTOM_FIELDS = Entity(
         moment("deactivated_datetime", "When the field was archived; may lie in the future. Its values stay."),
     ),
 )
+
+_VALUE = Nested("value")
+_OF_FIELD = Join(
+    CUSTOM_FIELDS.name,
+    key=Name(),
+    columns={
+        "label": "label",
+        "managed_type": "managed_type",
+        "data_type": "definition.data_type",
+        "input_type": "definition.input_settings.input_type",
+    },
+)
+
+
+def values_of_custom_fields(
+    name: str, grain: str, parent: str, before: Mapping[Column, Source], after: Mapping[Column, Source]
+) -> View:
+    """Return the view of the values in the parent's `custom_fields`, with columns of the parent before and after."""
+    return View(
+        name=name,
+        grain=grain,
+        parent=parent,
+        nested=Entries("custom_fields"),
+        join=_OF_FIELD,
+        needs=("value_text", "value_number", "value_boolean"),
+        values={
+            **before,
+            integer("field_id", "The custom field."): Name(),
+            string("label", "Name of the field as it is now."): Sql("custom_fields.label"),
+            string("managed_type", "Purpose of a field that Gorgias manages."): Sql("custom_fields.managed_type"),
+            string("value_text", "The value of a text field, or one that does not fit the field.", private=True): Sql(
+                "CASE WHEN custom_fields.data_type = 'number' AND {number} IS NOT NULL "
+                "OR custom_fields.data_type = 'boolean' AND {boolean} IS NOT NULL THEN NULL ELSE {text} END",
+                text=_VALUE,
+                number=Nested("value", Kind.NUMBER),
+                boolean=Nested("value", Kind.BOOLEAN),
+            ),
+            number("value_number", "The value of a number field."): _value_of("number"),
+            boolean("value_boolean", "The value of a yes-no field."): _value_of("boolean"),
+            **{
+                string(f"level_{level}", f"Level {level} of a choice; levels are split at '::'."): Sql(
+                    "CASE WHEN custom_fields.data_type = 'text' AND custom_fields.input_type = 'dropdown' "
+                    "THEN {level} END",
+                    level=Part(_VALUE, "::", level),
+                )
+                for level in (1, 2, 3)
+            },
+            **after,
+        },
+    )
+
+
+def _value_of(data_type: str) -> Source:
+    return Sql(f"CASE WHEN custom_fields.data_type = '{data_type}' THEN {{value}} END", value=_VALUE)

@@ -2,7 +2,10 @@
 
 from datetime import timedelta
 
+from gorgias_assets.columns import EXTRACTED_AT
 from gorgias_assets.entities.model import ByDate, Entity, Parent, boolean, integer, json, moment, string
+from gorgias_assets.entities.sorting import values_of_custom_fields
+from gorgias_assets.entities.view import Items, Nested, One, Origin, Position, Stored, View, read_at
 
 TICKETS = Entity(
     name="tickets",
@@ -106,4 +109,110 @@ TICKET_MESSAGES = Entity(
         json("replied_by", "The reply to this message on a social channel."),
         json("replied_to", "The message that this one replies to on a social channel."),
     ),
+)
+
+_OF_TICKET = {
+    moment("ticket_created_datetime", "When the ticket was created; in the past for imports."): Stored(
+        "created_datetime"
+    ),
+    read_at("ticket"): Stored(EXTRACTED_AT),
+}
+
+TICKET_TAGS = View(
+    name="ticket_tags",
+    grain="One row per ticket and tag that it has, as of the reading of the ticket.",
+    parent=TICKETS.name,
+    nested=Items("tags"),
+    needs=("tag_id",),
+    values={
+        integer("ticket_id", "The ticket."): Stored("id"),
+        integer("tag_id", "The tag."): Nested("id"),
+        string("tag_name", "Name as of the reading: a new name, or a merge, does not move the ticket."): Nested("name"),
+        **_OF_TICKET,
+    },
+)
+
+TICKET_CUSTOM_FIELDS = values_of_custom_fields(
+    "ticket_custom_fields",
+    "One row per ticket and custom field that it has a value of, as of the reading of the ticket.",
+    TICKETS.name,
+    before={integer("ticket_id", "The ticket."): Stored("id")},
+    after=_OF_TICKET,
+)
+
+_IDS = {
+    integer("message_id", "The message."): Stored("id"),
+    integer("ticket_id", "The ticket that the message belongs to."): Stored("ticket_id"),
+}
+_OF_MESSAGE = {
+    moment("message_created_datetime", "When the message was created; in the past for imports."): Stored(
+        "created_datetime"
+    ),
+    read_at("message"): Stored(EXTRACTED_AT),
+}
+
+TICKET_MESSAGE_RECIPIENTS = View(
+    name="ticket_message_recipients",
+    grain="One row per address that a message came from or went to.",
+    parent=TICKET_MESSAGES.name,
+    nested={
+        "from": One("source", "from"),
+        "to": Items("source", "to"),
+        "cc": Items("source", "cc"),
+        "bcc": Items("source", "bcc"),
+    },
+    needs=("address", "name"),
+    values={
+        **_IDS,
+        string("kind", "from, to, cc or bcc."): Origin(),
+        integer("position", "Place among those of its kind, from 1."): Position(),
+        string("name", "Name.", private=True): Nested("name"),
+        string("address", "E-mail address, phone number, or what the channel has instead.", private=True): Nested(
+            "address"
+        ),
+        **_OF_MESSAGE,
+    },
+)
+
+TICKET_MESSAGE_ATTACHMENTS = View(
+    name="ticket_message_attachments",
+    grain="One row per file attached to a message.",
+    parent=TICKET_MESSAGES.name,
+    nested=Items("attachments"),
+    needs=("url", "name"),
+    values={
+        **_IDS,
+        integer("position", "Place among the message's attachments, from 1."): Position(),
+        string("name", "Name of the file.", private=True): Nested("name"),
+        string("url", "Where it can be had, by those who may.", private=True): Nested("url"),
+        string("content_type", "Media type."): Nested("content_type"),
+        integer("size", "Size in bytes."): Nested("size"),
+        boolean("public", "Whether it can be had without logging in."): Nested("public"),
+        json("extra", "Further details by channel."): Nested("extra"),
+        **_OF_MESSAGE,
+    },
+)
+
+TICKET_MESSAGE_INTENTS = View(
+    name="ticket_message_intents",
+    grain="One row per message and intent that was detected in it, some time after its creation.",
+    parent=TICKET_MESSAGES.name,
+    nested=Items("intents"),
+    needs=("name",),
+    values={
+        **_IDS,
+        string("name", "Intent, such as shipping/status."): Nested("name"),
+        boolean("rejected", "Whether an agent said that it is wrong."): Nested("rejected"),
+        boolean("is_user_feedback", "Whether an agent set it."): Nested("is_user_feedback"),
+        **_OF_MESSAGE,
+    },
+)
+
+TICKET_MESSAGE_MACROS = View(
+    name="ticket_message_macros",
+    grain="One row per message and macro used in it.",
+    parent=TICKET_MESSAGES.name,
+    nested=Items("macros"),
+    needs=("macro_id",),
+    values={**_IDS, integer("macro_id", "The macro; may be gone."): Nested("id"), **_OF_MESSAGE},
 )

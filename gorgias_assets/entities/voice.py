@@ -1,6 +1,8 @@
 """Phone calls. Nobody has recorded these lists: the fields are those of Gorgias's documentation."""
 
+from gorgias_assets.columns import EXTRACTED_AT
 from gorgias_assets.entities.model import Entity, Unordered, boolean, integer, json, moment, string
+from gorgias_assets.entities.view import Items, Nested, Stored, View, read_at
 
 VOICE_CALLS = Entity(
     name="voice_calls",
@@ -82,4 +84,22 @@ VOICE_CALL_RECORDINGS = Entity(
         string("error_code", "Why it cannot be had, such as RECORDING_IS_PRIVATE."),
         string("transcription_status", "requested, completed, failed, or why there is no transcription."),
     ),
+)
+
+VOICE_CALL_SUMMARIES = View(
+    name="voice_call_summaries",
+    grain="One row per AI summary of a phone call.",
+    parent=VOICE_CALLS.name,
+    nested=Items("summaries"),
+    needs=("summary_id", "summary"),
+    values={
+        integer("call_id", "The call."): Stored("id"),
+        integer("ticket_id", "The ticket that the call belongs to."): Stored("ticket_id"),
+        integer("summary_id", "Gorgias's id of the summary."): Nested("id"),
+        integer("recording_id", "The recording that it sums up."): Nested("recording_id"),
+        string("summary", "The summary.", private=True): Nested("summary"),
+        moment("created_datetime", "When the summary was created."): Nested("created_datetime"),
+        moment("call_created_datetime", "When the call was created."): Stored("created_datetime"),
+        read_at("call"): Stored(EXTRACTED_AT),
+    },
 )

@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, Generic
+from typing import Any, Generic, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from gorgias_assets.api.client import GorgiasClient, GorgiasError, Page, Rejected
 from gorgias_assets.api.page_size import PAGE_ROWS
 from gorgias_assets.entities.model import Entity, WayT
+from gorgias_assets.entities.view import NamedView
 from gorgias_assets.sweeps.deletions import Named
 from gorgias_assets.sweeps.progress import Progress
 from gorgias_assets.sweeps.rows import TypedRows, newest_by_id, type_rows
@@ -62,6 +63,7 @@ class Reader(ABC, Generic[WayT]):
     - `connect` makes a client of the account; each thread that reads has one of its own.
     - `expects`: what the table it is loaded into should be like.
     - `owned`: the tables whose rows are gone with a deleted row of this one, with their field that holds its id.
+    - `views`: the views that read the table, which are kept as declared once rows are in it.
     - `key`: the name under which a position is saved; readings of one key may resume from each other's positions.
     """
 
@@ -85,8 +87,14 @@ class Reader(ABC, Generic[WayT]):
         self.max_lookups = max_lookups
         self.owned = owned
         self.expects = expects or Expects()
+        self.views: Sequence[NamedView] = ()
         self.progress = Progress()
         self._peeked: Page | None = None
+
+    def keeping(self, views: Sequence[NamedView]) -> Self:
+        """Return the reader, with these views."""
+        self.views = views
+        return self
 
     @property
     def finds_gone(self) -> bool:

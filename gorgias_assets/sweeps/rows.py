@@ -240,6 +240,12 @@ def _each(convert: Callable[[Any], Any]) -> Callable[[list[Any]], list[Any]]:
     return lambda values: [None if value is None else convert(value) for value in values]
 
 
+def _number(value: Any) -> float:
+    if type(value) not in (int, float):
+        raise TypeError
+    return float(value)
+
+
 def _json_text(value: Any) -> str:
     text, is_same = dumps(value)
     if not is_same:
@@ -254,6 +260,7 @@ def _extra_text(extra: Row) -> str:
 
 _CONVERTERS: dict[Kind, Callable[[list[Any]], list[Any]]] = {
     Kind.INTEGER: _only(int),
+    Kind.NUMBER: _each(_number),
     Kind.BOOLEAN: _only(bool),
     Kind.STRING: _only(str),
     Kind.DATETIME: _each(parse_datetime),

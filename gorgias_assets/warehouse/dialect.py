@@ -12,6 +12,9 @@ from gorgias_assets.columns import EXTRACTED_AT, Kind
 from gorgias_assets.warehouse.tables import IS_TOUCHED, Dimension, Slice, Table
 from gorgias_assets.windows import Window
 
+# Columns of the relations that JSON is unnested to.
+ITEM, KEY, POSITION = "_item", "_key", "_position"
+
 
 def types_of_kinds(names: Mapping[pa.DataType, str], json: str) -> dict[Kind, str]:
     """Return an engine's type for every kind, from its names of Arrow types. Raises KeyError if one is missing."""
@@ -47,8 +50,63 @@ class Dialect(ABC):
         """Return a relation with a row for each field of a JSON object, and the field in its column `name`."""
 
     @abstractmethod
+    def text_at(self, expression: str, path: str) -> str:
+        """Return the value at a path of a JSON value as text; null if it is missing or JSON's null.
+
+        A path is names of fields with dots between them, or empty for the value itself. An object or a list is its
+        JSON.
+        """
+
+    @abstractmethod
+    def length_of(self, expression: str) -> str:
+        """Return the number of items of a JSON list; null for anything else."""
+
+    @abstractmethod
+    def with_object(self, rows: str, column: str, path: str, fields: Mapping[str, Kind]) -> str:
+        """Return a relation of `rows` with these fields of the JSON object at a path of a column, for `field_of`.
+
+        A field is JSON if that is its kind, or else text. A row without such an object has null in them.
+        """
+
+    @abstractmethod
+    def with_items(self, rows: str, column: str, path: str, fields: Mapping[str, Kind], counted: bool = False) -> str:
+        """Return a relation in which each row of `rows` is there once per item of the JSON list at a path of a column.
+
+        It has these fields of the items for `field_of`, or without any the items themselves. If they are `counted`, the
+        column `POSITION` is 1 for the first. A row without a list there is left out.
+        """
+
+    @abstractmethod
+    def with_entries(self, rows: str, column: str, fields: Mapping[str, Kind]) -> str:
+        """Return a relation in which each row of `rows` is there once per field of the JSON object in a column.
+
+        The column `KEY` is the field's name, and `field_of` returns these fields of its value. A row without an object
+        there is left out.
+        """
+
+    @abstractmethod
+    def tried(self, text: str, kind: Kind) -> str:
+        """Return a text as another kind; null if it does not fit."""
+
+    @abstractmethod
+    def part_of(self, text: str, separator: str, number: int) -> str:
+        """Return a part of a text between separators, the first of which is 1; null if it is missing or empty."""
+
+    @abstractmethod
     def days_between(self, begins: str, ends: str, name: str) -> str:
         """Return a relation with a row for each UTC day from one moment to another, in its column `name`."""
+
+    def field_of(self, relation: str, name: str) -> str:
+        """Return a field of `with_object` and its like; without a name the item itself. `relation` is their alias."""
+        return f"{relation}.{ITEM}" + (f".{self.quoted(name)}" if name else "")
+
+    def typed(self, text: str, kind: Kind) -> str:
+        """Return the text of a JSON value as the kind; null if it does not fit."""
+        if kind is Kind.STRING:
+            return text
+        if kind is Kind.BOOLEAN:
+            return f"CASE {text} WHEN 'true' THEN TRUE WHEN 'false' THEN FALSE END"
+        return self.tried(text, kind)
 
     def moment(self, at: datetime) -> str:
         return f"{self.moment_type} '{at.isoformat(sep=' ')}'"

@@ -64,6 +64,14 @@ class Session(ABC):
         """
 
     @abstractmethod
+    def query_of(self, view: Table) -> str | None:
+        """Return a view's query, in the engine's own words; None if there is no view of this name."""
+
+    @abstractmethod
+    def replace_view(self, view: Table, columns: Sequence[Column], description: str, query: str) -> None:
+        """Create the view, or replace it, with descriptions of it and of all its columns."""
+
+    @abstractmethod
     def merge(self, table: Table, rows: pa.Table) -> Merged:
         """Merge rows, unique by id, by the statement of `Dialect.merge`."""
 
@@ -113,6 +121,10 @@ class Session(ABC):
     def rows_of(self, table: Table) -> str:
         """Return a relation of the table's rows, for FROM and JOIN: its name, unless the engine asks for a filter."""
         return self.dialect.name_of(table)
+
+    def rows_in_view(self, table: Table) -> str:
+        """Return a relation of the table's rows, for the query of a view in the same schema."""
+        return self.rows_of(table)
 
     def everything(self, table: Table, alias: str) -> str:  # noqa: ARG002, for engines that ask for a filter
         """Return a further condition that all rows meet, for the target of a statement: the engine may ask for one.

@@ -30,6 +30,7 @@ from gorgias_assets.warehouse.tables import (
     Tombstone,
     WarehouseError,
 )
+from gorgias_assets.warehouse.views import StoredView, mark_of
 from gorgias_assets.windows import Window
 
 MOST_WINDOWS = 4_000  # that one statement counts
@@ -102,6 +103,23 @@ class Warehouse(ABC):
             if saved:
                 bookkeeping.save_position(session, table, saved)
         return merged
+
+    def keep_views(self, schema: str, views: Sequence[StoredView]) -> list[Table]:
+        """Create or replace those of a schema's views that differ from their declaration.
+
+        A view of which a table is missing waits for it. A table or view of somebody's own under a view's name is left
+        alone; these are returned.
+        """
+        with self._reading(schema) as session:
+            lacking = [view for view in views if session and _query_lacking(session, view)]
+            taken = [view.place for view in lacking if session and _is_taken(session, view)]
+        if len(lacking) > len(taken):
+            with self._writing(schema) as session:
+                for view in lacking:
+                    query = _query_lacking(session, view)
+                    if query and not _is_taken(session, view):
+                        session.replace_view(view.place, view.columns, view.description, query)
+        return taken
 
     def save_account(self, table: Table, account: str) -> None:
         """Remember whose rows the table holds."""
@@ -476,6 +494,21 @@ def _ensure_table(session: Session, table: Table, columns: Sequence[Column], des
         session.add(table, lacking)
     session.keep_as_declared(table, columns, description)
     session.ensure_view_of_living(table, columns, f"Rows of {table.name} that are not gone. {description}".strip())
+
+
+def _query_lacking(session: Session, view: StoredView) -> str | None:
+    """Return the query that the view should have; None if it has that, or if a table is missing."""
+    if not all(session.columns_of(table) for table in view.reads.values()):
+        return None
+    query = view.marked_query(
+        session.dialect, {name: session.rows_in_view(table) for name, table in view.reads.items()}
+    )
+    return None if mark_of(session.query_of(view.place)) == mark_of(query) else query
+
+
+def _is_taken(session: Session, view: StoredView) -> bool:
+    """Return True if a table, or a view of somebody's own, has the view's name."""
+    return bool(session.columns_of(view.place)) and mark_of(session.query_of(view.place)) is None
 
 
 def _respelled(rows: pa.Table, existing: Mapping[str, str]) -> pa.Table:

@@ -23,7 +23,7 @@ import tenacity
 from google.api_core.exceptions import Conflict, GoogleAPICallError, NotFound, PermissionDenied, PreconditionFailed
 from google.cloud import bigquery
 
-from gorgias_assets.columns import DELETED_AT, EXTRACTED_AT, MERGED_INTO, Column
+from gorgias_assets.columns import DELETED_AT, EXTRACTED_AT, MERGED_INTO, Column, Kind
 from gorgias_assets.warehouse.bigquery import limits
 from gorgias_assets.warehouse.bigquery.jobs import GOOGLE_ERRORS, Jobs, Patience, needs_billing
 from gorgias_assets.warehouse.bigquery.layout import PARTITIONED_BY, Layout, correct_descriptions, is_partitioned
@@ -35,7 +35,7 @@ from gorgias_assets.warehouse.bigquery.types import (
     storable_json,
     type_of,
 )
-from gorgias_assets.warehouse.dialect import Dialect, types_of_kinds
+from gorgias_assets.warehouse.dialect import ITEM, KEY, POSITION, Dialect, types_of_kinds
 from gorgias_assets.warehouse.session import Session
 from gorgias_assets.warehouse.tables import Merged, Slice, Table, WarehouseError
 from gorgias_assets.windows import Window
@@ -53,7 +53,12 @@ _DENIED = (
     "Google refused a read session, so these rows are read page by page, which is slower; to read them faster, grant "
     "these credentials the role BigQuery Read Session User on the project that pays."
 )
+_JSON, _OFFSET, _FIELD = "_json", "_offset", "_field"  # columns within a relation that JSON is unnested to
 _MOST_UPDATES = 10  # of a table's properties, while other runs change them as well
+
+
+def _items(expression: str) -> str:
+    return f"JSON_QUERY_ARRAY(CASE WHEN JSON_TYPE({expression}) = 'array' THEN {expression} END)"
 
 
 class BigQueryDialect(Dialect):
@@ -89,6 +94,50 @@ class BigQueryDialect(Dialect):
 
     def json_keys(self, expression: str, name: str) -> str:
         return f"UNNEST(JSON_KEYS({expression}, 1)) AS {name}"
+
+    def text_at(self, expression: str, path: str) -> str:
+        found = self._json_at(expression, path)
+        nested = f"JSON_TYPE({found}) IN ('object', 'array') THEN TO_JSON_STRING({found})"
+        return f"CASE WHEN {nested} ELSE JSON_VALUE({found}) END"
+
+    def length_of(self, expression: str) -> str:
+        return f"ARRAY_LENGTH({_items(expression)})"
+
+    def with_object(self, rows: str, column: str, path: str, fields: Mapping[str, Kind]) -> str:
+        found = self._json_at(f"parents.{self.quoted(column)}", path)
+        return f"(SELECT *, {self._struct(found, fields)} AS {ITEM} FROM {rows} AS parents)"
+
+    def with_items(self, rows: str, column: str, path: str, fields: Mapping[str, Kind], counted: bool = False) -> str:
+        items = _items(self._json_at(f"parents.{self.quoted(column)}", path))
+        offset = f" WITH OFFSET AS {_OFFSET}" * counted
+        return (
+            f"(SELECT parents.*, {self._struct(_JSON, fields)} AS {ITEM}{f', {_OFFSET} + 1 AS {POSITION}' * counted} "
+            f"FROM {rows} AS parents CROSS JOIN UNNEST({items}) AS {_JSON}{offset})"
+        )
+
+    def with_entries(self, rows: str, column: str, fields: Mapping[str, Kind]) -> str:
+        name, found = f"TRIM({_FIELD}, '\"')", f"parents.{self.quoted(column)}"  # it may be quoted, as in a path
+        return (
+            f"(SELECT parents.*, {name} AS {KEY}, {self._struct(f'{found}[{name}]', fields)} AS {ITEM} "
+            f"FROM {rows} AS parents CROSS JOIN UNNEST(JSON_KEYS({found}, 1)) AS {_FIELD})"
+        )
+
+    def tried(self, text: str, kind: Kind) -> str:
+        return f"SAFE_CAST({text} AS {self.types[kind]})"
+
+    def part_of(self, text: str, separator: str, number: int) -> str:
+        return f"NULLIF(SPLIT({text}, {self.literal(separator)})[SAFE_ORDINAL({number})], '')"
+
+    def _struct(self, item: str, fields: Mapping[str, Kind]) -> str:
+        """Return a struct of these fields of a JSON object; without any the JSON value itself, as text."""
+        values = [
+            f"{self._json_at(item, name) if kind is Kind.JSON else self.text_at(item, name)} AS {self.quoted(name)}"
+            for name, kind in fields.items()
+        ]
+        return f"STRUCT({', '.join(values)})" if values else self.text_at(item, "")
+
+    def _json_at(self, expression: str, path: str) -> str:
+        return f"JSON_QUERY({expression}, {self.literal(f'$.{path}')})" if path else expression
 
     def days_between(self, begins: str, ends: str, name: str) -> str:
         return f"UNNEST(GENERATE_DATE_ARRAY(CAST({begins} AS DATE), CAST({ends} AS DATE))) AS {name}"
@@ -201,10 +250,10 @@ class BigQuerySession(Session):
 
     def _declared(self, column: Column) -> str:
         dialect = self.dialect
-        return (
-            f"{dialect.quoted(column.name)} {dialect.types[column.kind]} "
-            f"OPTIONS(description={dialect.literal(column.description)})"
-        )
+        return f"{dialect.quoted(column.name)} {dialect.types[column.kind]} {self._description(column)}"
+
+    def _description(self, column: Column) -> str:
+        return f"OPTIONS(description={self.dialect.literal(column.description)})"
 
     def ensure_view_of_living(self, table: Table, columns: Sequence[Column], description: str) -> None:
         """Replace the view if a column was added: BigQuery fixes the columns of SELECT * when a view is created."""
@@ -228,6 +277,22 @@ class BigQuerySession(Session):
             self._tables.pop(view.name)
         self._correct_expiration(view, Layout())
         self._correct_descriptions(view, columns, description)
+
+    def query_of(self, view: Table) -> str | None:
+        try:
+            query: str | None = self._existing(view.name).view_query
+        except NotFound:
+            return None
+        return query
+
+    def replace_view(self, view: Table, columns: Sequence[Column], description: str, query: str) -> None:
+        described = ", ".join(f"{self.dialect.quoted(column.name)} {self._description(column)}" for column in columns)
+        self.execute(
+            f"CREATE OR REPLACE VIEW {self.dialect.name_of(view)} ({described}) "
+            f"OPTIONS(description={self.dialect.literal(description)}) AS {query}"
+        )
+        self._tables.pop(view.name, None)
+        self._correct_expiration(view, Layout())
 
     def merge(self, table: Table, rows: pa.Table) -> Merged:
         found = self._existing(table.name)

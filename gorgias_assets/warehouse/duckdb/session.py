@@ -1,5 +1,6 @@
 """DuckDB's dialect, and statements on a connection to a file."""
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,9 +10,9 @@ from typing import Any, ClassVar
 import duckdb
 import pyarrow as pa
 
-from gorgias_assets.columns import DELETED_AT, MERGED_INTO, Column
+from gorgias_assets.columns import DELETED_AT, MERGED_INTO, Column, Kind
 from gorgias_assets.display import shown
-from gorgias_assets.warehouse.dialect import Dialect, types_of_kinds
+from gorgias_assets.warehouse.dialect import ITEM, KEY, POSITION, Dialect, types_of_kinds
 from gorgias_assets.warehouse.duckdb.types import storable
 from gorgias_assets.warehouse.session import Session
 from gorgias_assets.warehouse.tables import Merged, Table, WarehouseError
@@ -25,6 +26,8 @@ _VIEW_OF_LIVING = re.compile(
     rf" AS SELECT \* EXCLUDE \(({DELETED_AT}, {MERGED_INTO}|{MERGED_INTO}, {DELETED_AT})\) FROM .+ "
     rf"WHERE \({DELETED_AT} IS NULL\);?$"
 )
+_TEXT = "VARCHAR"
+_ITEMS, _ENTRY = "_items", "_entry"  # columns within a relation that JSON is unnested to
 _TYPES = {
     pa.int64(): "BIGINT",
     pa.float64(): "DOUBLE",
@@ -52,6 +55,14 @@ def is_text(name: str) -> bool:
     return name != "" and "\0" not in name
 
 
+def _path(names: str) -> str:
+    return f"$.{names}" if names else "$"
+
+
+def _object(fields: Mapping[str, Kind]) -> dict[str, str]:
+    return {name: "JSON" if kind is Kind.JSON else _TEXT for name, kind in fields.items()}
+
+
 class DuckDBDialect(Dialect):
     types: ClassVar = types_of_kinds(_TYPES, json="JSON")
     text_type = "VARCHAR"
@@ -73,6 +84,54 @@ class DuckDBDialect(Dialect):
 
     def json_keys(self, expression: str, name: str) -> str:
         return f"UNNEST(json_keys({expression})) AS fields({name})"
+
+    def text_at(self, expression: str, path: str) -> str:
+        return f"({expression} ->> {self.literal(_path(path))})"
+
+    def length_of(self, expression: str) -> str:
+        length = f"CAST(json_array_length({expression}) AS {self.types[Kind.INTEGER]})"
+        return f"CASE WHEN json_type({expression}) = 'ARRAY' THEN {length} END"
+
+    # The list is unnested in SELECT: beside FROM, DuckDB 1.5 joins what was unnested to the rows again, which takes ten
+    # times as long. All fields are read from JSON at once, which is faster than one after the other.
+
+    def with_object(self, rows: str, column: str, path: str, fields: Mapping[str, Kind]) -> str:
+        return f"(SELECT *, {self._read(column, path, _object(fields))} AS {ITEM} FROM {rows} AS parents)"
+
+    def with_items(self, rows: str, column: str, path: str, fields: Mapping[str, Kind], counted: bool = False) -> str:
+        items = self._read(column, path, [_object(fields) if fields else _TEXT])
+        if not counted:
+            return f"(SELECT *, unnest({items}) AS {ITEM} FROM {rows} AS parents)"
+        return (
+            f"(SELECT *, unnest({_ITEMS}) AS {ITEM}, unnest(range(1, len({_ITEMS}) + 1)) AS {POSITION} "
+            f"FROM (SELECT *, {items} AS {_ITEMS} FROM {rows} AS parents) AS listed)"
+        )
+
+    def with_entries(self, rows: str, column: str, fields: Mapping[str, Kind]) -> str:
+        struct = ", ".join(f"{self.quoted(name)} {shape}" for name, shape in _object(fields).items())
+        entries = self._read(column, "", f"MAP(VARCHAR, STRUCT({struct}))")
+        return (
+            f"(SELECT *, {_ENTRY}.key AS {KEY}, {_ENTRY}.value AS {ITEM} "
+            f"FROM (SELECT *, unnest(map_entries({entries})) AS {_ENTRY} FROM {rows} AS parents) AS listed)"
+        )
+
+    def tried(self, text: str, kind: Kind) -> str:
+        if kind is not Kind.DATETIME:
+            return f"TRY_CAST({text} AS {self.types[kind]})"
+        # Without an offset DuckDB would take it for the reader's local time.
+        moments = ", ".join(f"TRY_CAST({part} AS {self.moment_type})" for part in (f"{text} || '+00:00'", text))
+        return f"COALESCE({moments})"
+
+    def part_of(self, text: str, separator: str, number: int) -> str:
+        return f"NULLIF(split_part({text}, {self.literal(separator)}, {number}), '')"
+
+    def _read(self, column: str, path: str, shape: Any) -> str:
+        """Return what is at a path of a JSON column in DuckDB's types; null where it has another shape."""
+        names = path.split(".") if path else []
+        for name in reversed(names):
+            shape = {name: shape}
+        found = f"from_json(parents.{self.quoted(column)}, {self.literal(json.dumps(shape))})"
+        return "".join([found, *(f".{self.quoted(name)}" for name in names)])
 
     def days_between(self, begins: str, ends: str, name: str) -> str:
         series = f"generate_series(CAST({begins} AS DATE), CAST({ends} AS DATE), INTERVAL 1 DAY)"
@@ -127,26 +186,35 @@ class DuckDBSession(Session):
         """Replace the view if a column was added, since the file lists the columns of the moment it was created at."""
         view, types = Table(table.schema, f"{table.name}_live"), self.columns_of(table)
         found, listed = self._property("VIEW", view, "sql"), self.columns_of(view)
+        query = (
+            f"SELECT * EXCLUDE ({DELETED_AT}, {MERGED_INTO}) FROM {self.rows_in_view(table)} WHERE {DELETED_AT} IS NULL"
+        )
         if not listed:
-            self._create_view_of_living("CREATE VIEW", table, view)
+            self._create_view(view, query)
         elif not _VIEW_OF_LIVING.search(found or ""):
             return
         elif listed != {name: types[name] for name in types if name not in (DELETED_AT, MERGED_INTO)}:
-            self._create_view_of_living("CREATE OR REPLACE VIEW", table, view)
+            self._create_view(view, query)
         self._describe("VIEW", view, columns, description)
 
-    def _create_view_of_living(self, create: str, table: Table, view: Table) -> None:
-        """Create the view from inside the schema, with the table's plain name.
+    def query_of(self, view: Table) -> str | None:
+        return self._property("VIEW", view, "sql")
 
-        In a file named like the schema, the schema's name would be ambiguous.
-        """
+    def replace_view(self, view: Table, columns: Sequence[Column], description: str, query: str) -> None:
+        self._create_view(view, query)
+        self._describe("VIEW", view, columns, description)
+
+    def rows_in_view(self, table: Table) -> str:
+        """Return the table's plain name: in a file named like the schema, the schema's name would be ambiguous."""
+        check_name("table", table.name)
+        return self.dialect.quoted(table.name)
+
+    def _create_view(self, view: Table, query: str) -> None:
+        """Create or replace the view from inside the schema, so that its query finds tables by their plain names."""
         quoted = self.dialect.quoted
         ((database,),) = self.execute("SELECT current_database()")
-        self.execute(f"USE {quoted(database)}.{quoted(table.schema)}")
-        self.execute(
-            f"{create} {quoted(view.name)} AS "
-            f"SELECT * EXCLUDE ({DELETED_AT}, {MERGED_INTO}) FROM {quoted(table.name)} WHERE {DELETED_AT} IS NULL"
-        )
+        self.execute(f"USE {quoted(database)}.{quoted(view.schema)}")
+        self.execute(f"CREATE OR REPLACE VIEW {quoted(view.name)} AS {query}")
         self.execute(f"USE {quoted(database)}")
 
     def merge(self, table: Table, rows: pa.Table) -> Merged:
