@@ -382,7 +382,7 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
-def test_lists_of_every_way_are_read_and_again_what_is_new_or_the_whole_of_a_small_one(ingest, account, sandbox, file):
+def test_lists_of_every_way_are_read_and_again_what_is_new_or_the_whole_of_a_small_one(ingest, account, file):
     insert_tickets(account, [30])
     account.create("tags", name="refund")
     account.create("voice_calls", status="missed")
