@@ -75,13 +75,14 @@ fix: .venv/installed  ## format, and fix lint errors that ruff can fix
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-bench: .venv/installed  ## cost of a backfill, of old days and kills in calls, shares of the budget, time of checks, of runs of many days and of loading; eight minutes
+bench: .venv/installed  ## cost of a backfill, of old days and kills in calls, shares of the budget, time of checks, of runs of many days, of loading and of a quiet day; nine minutes
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.backfill
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.calls
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.budget
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.checks
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.ranges
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.loading
+	$(BIN)/python -m gorgias_assets_tests.benchmarks.quiet_day
 
 sandbox: .venv/installed  ## a simulated account on http://127.0.0.1:8765/api until Ctrl-C
 	$(SANDBOX)

@@ -5,17 +5,20 @@ What a command needs is imported once it is called: help and wrong flags are ans
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import dotenv
 
 from gorgias_assets.entities import ENTITIES
 from gorgias_assets.warehouse.tables import Table, WarehouseError
+
+if TYPE_CHECKING:
+    from gorgias_assets.account import Account
 
 NAMES = [entity.name for entity in ENTITIES]
 INTERRUPTED = 130  # the exit code that shells know
@@ -348,20 +351,24 @@ def dbt_sources(output: str | None) -> int:
     return 0
 
 
-def _deployment(name: str | None) -> tuple[Any, dict[str, Any]]:
+def _deployment(name: str | None) -> tuple["Account", dict[str, Any]]:
     """Return the account of that name, or the only one, and the resources of all definitions."""
     with _settings_read():
         from gorgias_assets.definitions import accounts, defs  # which reads the settings
+    return one_account(accounts, name), dict(defs.resources or {})
+
+
+def one_account(accounts: Mapping[str, "Account"], name: str | None) -> "Account":
+    """Return the account of that name, or the only one. Raises `click.UsageError`, without what was typed."""
     if not accounts:
-        raise click.ClickException(
-            "There is no account in gorgias_assets/defs; add one by `dg scaffold defs gorgias_assets.GorgiasComponent "
-            "<name>`."
+        raise click.UsageError(
+            "There is no account in gorgias_assets/defs; add one by `dg scaffold defs gorgias_assets.GorgiasComponent`."
         )
     if name is None and len(accounts) > 1:
         raise click.UsageError(f"There are several accounts; name one by --account: {', '.join(accounts)}.")
     if name is not None and name not in accounts:
-        raise click.UsageError(f"There is no such account; there is {', '.join(accounts)}.")
-    return accounts[name or next(iter(accounts))], dict(defs.resources or {})
+        raise click.UsageError(f"There is no account of that name; there is {', '.join(accounts)}.")
+    return accounts[name or next(iter(accounts))]
 
 
 @contextmanager

@@ -5,7 +5,7 @@ A daily entity has a step of its own. The lists that are read whole are one step
 
 import warnings
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -16,13 +16,13 @@ from gorgias_assets.api.client import GorgiasError, Rejected, Unavailable
 from gorgias_assets.availability import note_lack
 from gorgias_assets.checks.build import evaluations
 from gorgias_assets.checks.verdicts import table_checks
-from gorgias_assets.days import kept_days
 from gorgias_assets.declared import GORGIAS, code_version, column_schema, kinds, of_definition
-from gorgias_assets.entities.model import ByDate, ByFilter, Daily, Entity, Whole
-from gorgias_assets.metadata import of_days
+from gorgias_assets.entities.model import ByDate, ByFilter, Entity, Whole
+from gorgias_assets.metadata import NOT_READ, of_days
 from gorgias_assets.partitions import days_read, days_recorded, window_of_days
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sweeps.batches import Reader
+from gorgias_assets.sweeps.filtered import Filtered
 from gorgias_assets.sweeps.snapshot import Snapshot
 
 _KIND = "dagster/kind/"  # before the kinds that a specification keeps among its tags
@@ -130,53 +130,43 @@ def _build_asset(account: Account, entity: Entity[Any], retry_policy: dg.RetryPo
     @dg.asset(**options)
     def created(context: dg.AssetExecutionContext, config: LoadConfig) -> Iterator[dg.Output[Reader[Any]]]:
         gorgias = _resource(context, account)
-        if days := _days_kept(context, account, entity, gorgias):
+        exceptions: dict[str, Any] = {
+            "account_changed": config.account_changed,
+            "believe_absence": config.believe_absence,
+        }
+        if isinstance(entity.read, ByFilter):  # its rows never change: days that the run does not record are left out
+            days = days_recorded(account.partitions, context.partition_keys, context.run.tags)
             window = window_of_days(account.partitions, days)
-            exceptions = {"account_changed": config.account_changed, "believe_absence": config.believe_absence}
-            if isinstance(entity.read, ByFilter):
-                types = account.event_types
-                reader = gorgias.filtered(entity, window.start, window.end, types=types, **exceptions)
-            else:
-                reader = gorgias.unordered(entity, window.start, window.end, **exceptions)
-            yield from _output(context, reader.keeping(views))
+            reader: Reader[Any] = gorgias.filtered(
+                entity, window.start, window.end, types=account.event_types, owned=owned, **exceptions
+            )
+        else:
+            days = days_read(account.partitions, context.partition_keys, context.run.tags)
+            window = window_of_days(account.partitions, days)
+            reader = gorgias.unordered(entity, window.start, window.end, owned=owned, **exceptions)
+        yield from _output(context, reader.keeping(views))
 
     return created
 
 
 def _output(context: dg.AssetExecutionContext, reader: Reader[Any]) -> Iterator[dg.Output[Reader[Any]]]:
-    """Yield the reader, or nothing if the account lacks its list."""
+    """Yield the reader; nothing if the account lacks its list, or Gorgias keeps nothing of its window."""
+    asset = context.asset_key
     try:
-        why = reader.peek() if reader.entity.is_optional else None
+        why = reader.peek() if reader.entity.is_optional or isinstance(reader, Filtered) else None
     except Rejected as error:
         raise dg.Failure(str(error), allow_retries=False) from None
-    if why:
-        note_lack(context, context.asset_key, why)
+    if why and why == reader.remark:
+        context.log.warning(f"{asset.to_user_string()}: {why}")
+        context.log_event(dg.AssetObservation(asset, description=why, partition=max(context.partition_keys)))
+    elif why:
+        note_lack(context, asset, why)
     else:
+        if reader.remark and reader.window:
+            first = str(reader.window.start.date())
+            for key in [key for key in context.partition_keys if key < first]:  # Dagster records them with the others
+                context.add_asset_metadata({NOT_READ: reader.remark}, partition_key=key)
         yield dg.Output(reader)
-
-
-def _days_kept(
-    context: dg.AssetExecutionContext, account: Account, entity: Entity[Daily], gorgias: GorgiasResource
-) -> list[str]:
-    """Return the days of the run whose rows Gorgias still keeps; log which are left alone.
-
-    Rows that never change are read for the days that the run records, and for no others.
-    """
-    days_of_run = days_recorded if isinstance(entity.read, ByFilter) else days_read
-    keys = days_of_run(account.partitions, context.partition_keys, context.run.tags)
-    kept = kept_days(entity, account.partitions, keys, datetime.now(UTC))
-    if len(kept) < len(keys):  # by this machine's clock, which may be wrong
-        kept = kept_days(entity, account.partitions, keys, datetime.now(UTC) - gorgias.probe())
-    if left := keys[: len(keys) - len(kept)]:
-        why = (
-            f"{' to '.join(sorted({left[0], left[-1]}))}: left alone, since Gorgias no longer keeps its {entity.name}."
-        )
-        context.log.warning(why)
-        for key in {*left}.intersection(context.partition_keys):  # Dagster records them with the others
-            context.add_asset_metadata({"not_read": why}, partition_key=key)
-        if not kept:
-            context.log_event(dg.AssetObservation(context.asset_key, description=why, partition=left[-1]))
-    return kept
 
 
 def _build_lists(
@@ -240,10 +230,10 @@ def _build_lists(
 
 def _stored_before(context: dg.AssetExecutionContext) -> set[dg.AssetKey]:
     """Return the lists that an earlier attempt of the step has stored."""
-    if not context.retry_number:
+    if not context.op_execution_context.retry_number:
         return set()
     kind = dg.DagsterEventType.ASSET_MATERIALIZATION
-    events = [entry.get_dagster_event() for entry in context.instance.all_logs(context.run_id, of_type=kind)]
+    events = [entry.get_dagster_event() for entry in context.instance.all_logs(context.run.run_id, of_type=kind)]
     return {event.asset_key for event in events if event.asset_key}
 
 

@@ -229,10 +229,7 @@ def _warn_of_extra_fields(reader: Reader[Any], log: Logger) -> None:
 def _say_what_is_withheld(reader: Reader[Any], log: Logger) -> None:
     fields = shown_counts(dict(sorted(reader.progress.withheld.items())))
     if fields:
-        log.info(
-            f"{reader.entity.name}: these may hold secrets, and all of them that is not declared as harmless is "
-            f"withheld: {_by_name(fields)}."
-        )
+        log.info(f"{reader.entity.name}: what may hold a secret is withheld: {_by_name(fields)}.")
 
 
 def _by_name(fields: Mapping[str, int]) -> str:

@@ -23,12 +23,14 @@ from gorgias_assets.display import shown, shown_counts
 from gorgias_assets.entities.model import ByDate, Daily, Entity
 from gorgias_assets.loading import Loaded
 from gorgias_assets.sweeps.batches import Reader
+from gorgias_assets.sweeps.filtered import Filtered
 from gorgias_assets.sweeps.rows import parse_datetime
 from gorgias_assets.warehouse.tables import Table
 
 Metadata = Mapping[str, dg.MetadataValue[Any]]
 
 TOUCH_FIELDS = "gorgias/touch_fields"
+NOT_READ = "not_read"  # of a day that Dagster records with others, and of which Gorgias keeps no rows: why
 
 
 def of_days(read: Daily) -> dict[str, Any]:
@@ -49,6 +51,7 @@ def of_day(reader: Reader[Any], rows: int | None = None) -> dict[str, Any]:
         **({"window": str(reader.window)} if reader.window else {}),
         **({"began_at": dg.MetadataValue.timestamp(reader.began_at)} if reader.began_at else {}),
         "coverage": _coverage(reader),
+        **({"event_types": sorted(reader.types)} if isinstance(reader, Filtered) and reader.types else {}),
         **({} if rows is None else {"dagster/partition_row_count": rows}),
     }
 

@@ -22,6 +22,7 @@ from gorgias_assets.entities.model import Entity
 from gorgias_assets.entities.view import View
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account as SandboxAccount
+from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.sweeps.batches import Batch
 from gorgias_assets.sweeps.rows import Row, parse_datetime
@@ -171,7 +172,7 @@ def touched(batch: Batch) -> pa.Table:
 
 def _kind(entity: Entity) -> str:
     """Return the sandbox's name of an entity's objects."""
-    return entity.path.removeprefix("/").replace("-", "_")
+    return next(kind.name for kind in KINDS.values() if kind.list_path == entity.path.removeprefix("/"))
 
 
 @pytest.fixture(autouse=True)

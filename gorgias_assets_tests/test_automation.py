@@ -17,7 +17,7 @@ from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from gorgias_assets.assets import build_assets
 from gorgias_assets.automation import day_is_over
 from gorgias_assets.days import Day, days_of
-from gorgias_assets.entities import TICKETS
+from gorgias_assets.entities import TICKETS, VOICE_CALLS
 from gorgias_assets.overview.asset import build_overview
 from gorgias_assets.partitions import days_of_run, ranges
 from gorgias_assets.sandbox.account import Account as SandboxAccount
@@ -54,8 +54,10 @@ class Ticks:
         condition: AutomationCondition | None = None,
         assets: list[Any] | None = None,
         begin: datetime = NOON,
+        groups: Sequence[str] = ("gorgias",),
     ) -> None:
         self.instance, self._cursor = project.instance, None
+        self._groups = groups
         condition = condition or day_is_over()
         self.definitions = dg.Definitions(
             dg.map_asset_specs(
@@ -71,7 +73,7 @@ class Ticks:
             result = dg.evaluate_automation_conditions(
                 self.definitions,
                 self.instance,
-                asset_selection=dg.AssetSelection.groups("gorgias"),
+                asset_selection=dg.AssetSelection.groups(*self._groups),
                 evaluation_time=moment,
                 cursor=self._cursor,
             )
@@ -124,6 +126,21 @@ def test_a_day_that_has_failed_is_requested_again(project, sandbox):
     read(project, at(2), "2025-03-01", raise_on_error=False)
     assert days_of(project.instance, project.partitions, KEY, ["2025-03-01"]) == {"2025-03-01": Day.FAILED}
     assert ticks.days(at(3)) == [("2025-03-01", "2025-03-02")]
+
+
+def test_of_a_list_that_the_account_lacks_the_newest_day_is_requested_once_a_day(sandbox, engine):
+    project = Project(sandbox, engine, [VOICE_CALLS])
+    ticks = Ticks(project, day_is_over("30 0,12 * * *"), project.assets, groups=["gorgias_voice"])
+    sandbox.faults.append(Fault(403, times=None))
+    requested = {}
+    for moment in (at(4), at(4, 12), at(5), at(5, 12)):
+        if found := ticks(moment).get("voice_calls"):
+            requested[moment] = found
+            read(project, moment, *found[0], select=["voice_calls"])
+    assert requested == {at(4): [("2025-03-01", "2025-03-03")], at(5): [("2025-03-04", "2025-03-04")]}
+    sandbox.faults.clear()
+    read(project, at(6, 0, 45), "2025-03-05", select=["voice_calls"])
+    assert ticks(at(6, 12)) == {"voice_calls": [("2025-03-01", "2025-03-04")]}
 
 
 def test_days_before_the_horizon_are_left_alone(project):

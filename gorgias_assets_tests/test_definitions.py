@@ -5,12 +5,15 @@ import os
 import re
 import subprocess
 import sys
+from collections import defaultdict
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
 
 from gorgias_assets.build import build_definitions
-from gorgias_assets.entities import CUSTOMERS
+from gorgias_assets.entities import CORE, CUSTOMERS, ENTITIES, TAGS, TICKETS
+from gorgias_assets.selection import chosen
 from gorgias_assets.settings import Settings
 
 LOAD = """
@@ -154,6 +157,65 @@ def test_definitions_of_two_accounts_do_not_collide(tmp_path):
     for definitions in (both.jobs, both.schedules, both.sensors):
         names = [definition.name for definition in definitions or ()]
         assert len(names) == len(set(names)) > 2
+
+
+STEPS_OF_THE_CORE = {f"gorgias__{entity.name}{suffix}" for entity in CORE for suffix in ("", "_checks")} | {
+    "gorgias__overview",
+    "gorgias__tickets_events",
+    "gorgias__ticket_messages_events",
+}
+
+
+def test_with_the_core_alone_there_is_no_step_of_anything_else():
+    defs = build_definitions(entities="core")
+    assert {key.path[-1] for key in defs.resolve_asset_graph().get_all_asset_keys()} == {
+        *(entity.name for entity in CORE),
+        "overview",
+    }
+    assert {node.name for node in defs.resolve_job_def("gorgias").nodes} == STEPS_OF_THE_CORE
+
+
+def test_with_all_there_is_a_group_for_each_kind_of_entity_and_one_step_for_all_lists():
+    defs = build_definitions(entities="all")
+    groups = defaultdict(set)
+    for spec in defs.resolve_all_asset_specs():
+        groups[spec.group_name].add(spec.key.path[-1])
+    assert groups["gorgias"] == {*(entity.name for entity in CORE), "overview"}
+    assert {entity.name for entity in ENTITIES} <= set().union(*groups.values())
+    assert {"gorgias_reference", "gorgias_events", "gorgias_voice"} <= groups.keys()
+    more = {node.name for node in defs.resolve_job_def("gorgias").nodes} - STEPS_OF_THE_CORE
+    daily = ("events", "jobs", "voice_calls", "voice_call_events", "voice_call_recordings")
+    assert more == {f"gorgias__{name}{suffix}" for name in daily for suffix in ("", "_checks")} | {"gorgias_reference"}
+    assert {node.name for node in defs.resolve_job_def("gorgias_freshness").nodes} >= {"gorgias_reference"}
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ("core, tags", [*(entity.name for entity in CORE), "tags"]),
+        (["tags", TICKETS, "tickets"], ["tags", "tickets"]),
+        ("all", [entity.name for entity in ENTITIES]),
+    ],
+    ids=["text", "declaration", "all"],
+)
+def test_entities_are_chosen_by_words_names_and_declarations(words, names):
+    entities, _ = chosen(Settings.of(entities=words).entities)
+    assert [entity.name for entity in entities] == names
+
+
+def test_a_view_is_chosen_only_with_what_it_is_made_of():
+    view = SimpleNamespace(name="ticket_tags", parent="tickets", join=SimpleNamespace(entity="tags"))
+    assert chosen(["core", "tags", view]) == ([*CORE, TAGS], [view])
+    with pytest.raises(ValueError, match=r"^The view ticket_tags is made of tags: choose that as well, or neither\.$"):
+        chosen(["core", view])
+
+
+def test_the_types_of_events_to_read_are_those_of_the_setting():
+    assert Settings.from_environment({"GORGIAS_EVENT_TYPES": "ticket-closed, ticket-reopened"}).event_types == (
+        "ticket-closed",
+        "ticket-reopened",
+    )
+    assert Settings().event_types == ()
 
 
 def test_without_the_entities_that_it_needs_there_is_no_overview():

@@ -13,9 +13,10 @@ import duckdb
 import pandas as pd
 import pytest
 
+from gorgias_assets.build import build_definitions
 from gorgias_assets.columns import Column, Kind
 from gorgias_assets.entities import TICKETS
-from gorgias_assets.entities.model import ByDate, Entity
+from gorgias_assets.entities.model import ByDate, ByFilter, Entity, Unordered, Whole
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets_tests.conftest import Project
@@ -233,3 +234,48 @@ def test_a_fifth_entity_is_one_declaration(sandbox, account, tmp_path):
     ]
     ((extra,),) = project.query("SELECT DISTINCT list_sort(json_keys(_extra)) FROM gorgias.events")
     assert extra == ["context", "object_id", "object_type", "uri", "user_id"]
+
+
+COLUMNS = (
+    Column("id", Kind.INTEGER, "Gorgias's id."),
+    Column("created_datetime", Kind.DATETIME, "When it was created."),
+)
+ONE_OF_EACH_WAY = {
+    "letters": Entity(
+        "letters",
+        "/messages",
+        "One row per letter.",
+        ByDate("created_datetime", ("created_datetime",), timedelta(0)),
+        COLUMNS,
+    ),
+    "happenings": Entity("happenings", "/events", "One row per happening.", ByFilter(timedelta(days=365)), COLUMNS),
+    "calls": Entity("calls", "/phone/voice-calls", "One row per call.", Unordered(), COLUMNS),
+    "labels": Entity("labels", "/tags", "One row per label.", Whole(), COLUMNS, group="sorting"),
+}
+OF_DAYS = {"ids_unique", "sweep_complete", "fields_known", "fresh"}
+OF_LISTS = OF_DAYS | {"absences_plausible"}
+
+
+def test_one_more_entity_of_each_way_is_one_declaration_with_a_table_an_asset_checks_and_a_place_in_the_job(
+    sandbox, account, database, monkeypatch
+):
+    for kind in ("messages", "voice_calls", "tags"):
+        account.create(kind, name="new")
+    monkeypatch.setenv("GORGIAS_URI", sandbox.uri)
+    defs = build_definitions(
+        entities=ONE_OF_EACH_WAY.values(),
+        start_date="2025-03-01",
+        warehouse=f"duckdb:///{database}",
+        api_url=sandbox.api_url,
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = defs.resolve_job_def("gorgias").execute_in_process(instance=instance, partition_key="2025-04-01")
+    found = {entity: query(database, f"SELECT count(*) FROM gorgias.{entity}")[0][0] for entity in ONE_OF_EACH_WAY}
+    assert found == {"letters": 1, "happenings": account.count("events"), "calls": 1, "labels": 1}
+    checked = {name: set() for name in ONE_OF_EACH_WAY}
+    for one in result.get_asset_check_evaluations():
+        checked[one.asset_key.path[-1]].add(one.check_name)
+    swept = OF_LISTS | {"touches_in_order"}
+    assert checked == {"letters": swept, "happenings": OF_DAYS, "calls": OF_DAYS, "labels": OF_LISTS}
+    groups = {spec.key.path[-1]: spec.group_name for spec in defs.resolve_all_asset_specs()}
+    assert groups == dict.fromkeys(ONE_OF_EACH_WAY, "gorgias") | {"labels": "gorgias_sorting"}

@@ -14,7 +14,7 @@ from dagster import DagsterEvent
 
 from gorgias_assets.account import Account
 from gorgias_assets.days import Day, days_of
-from gorgias_assets.entities import CORE, TICKETS
+from gorgias_assets.entities import CORE, EVENTS, JOBS, TICKETS, VOICE_CALLS
 from gorgias_assets.jobs import gorgias_job
 from gorgias_assets.partitions import days_of_run, ranges, tags_of_days
 from gorgias_assets.resources import GorgiasResource
@@ -457,3 +457,25 @@ def test_days_are_joined_to_ranges_across_months_and_years():
 def test_both_are_off_until_somebody_turns_them_on():
     for sensor in (changes_sensor(GORGIAS, timedelta(minutes=5)), gaps_sensor(GORGIAS, 30, timedelta(0))):
         assert sensor.default_status is dg.DefaultSensorStatus.STOPPED
+
+
+def test_a_list_that_the_account_lacks_is_no_gap_and_not_looked_at_until_the_daily_run_reads_it(sandbox, engine):
+    project = Project(sandbox, engine, [JOBS, VOICE_CALLS])
+    sandbox.faults.append(Fault(403, times=None))
+    project.materialize(day(1))
+    sandbox.requests.clear()
+    looks, find = changes_sensor(project.deployed, timedelta(minutes=5)), gaps_sensor(project.deployed, 2, timedelta(0))
+    assert (tick(project, looks).skip_message, tick(project, find).skip_message) == (
+        "Nothing is new.",
+        "No day is missing.",
+    )
+    assert sandbox.requests == []
+    sandbox.faults.clear()
+    project.materialize(day(1))
+    assert requested(tick(project, find)) == [(day(2), day(2), ["jobs", "voice_calls"])]
+
+
+def test_days_whose_events_gorgias_no_longer_keeps_are_no_gap(sandbox, engine):
+    project = Project(sandbox, engine, [EVENTS])
+    found = requested(tick(project, gaps_sensor(project.deployed, 9_999, timedelta(0))))
+    assert found == [(day(364), YESTERDAY, ["events"])]

@@ -16,7 +16,7 @@ from gorgias_assets.api.uri import InvalidUri
 from gorgias_assets.availability import is_lacked
 from gorgias_assets.columns import DELETED_AT, EXTRACTED_AT
 from gorgias_assets.days import Day, days_of, kept_days, lacking
-from gorgias_assets.entities.model import ByDate, Daily, Entity, Whole
+from gorgias_assets.entities.model import Daily, Entity, Whole
 from gorgias_assets.partitions import ended, ranges
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.warehouse.tables import Table
@@ -76,13 +76,7 @@ def _rows(warehouse: Warehouse, table: Table, entity: Entity[Any]) -> tuple[str,
     rows, dialect = warehouse.counts(table, (), ()).rows, warehouse.dialect
     if not rows:
         return "0", "0", "-"
-    match entity.read:
-        case ByDate(touch_fields=fields):
-            pass
-        case Whole():
-            fields = (EXTRACTED_AT,)
-        case read:
-            fields = (read.field,)
+    fields = (EXTRACTED_AT,) if isinstance(entity.read, Whole) else entity.read.touch_fields
     touches = ", ".join(f"MAX({dialect.quoted(field)}) AS {field}" for field in fields)
     query = f"SELECT COUNT({DELETED_AT}) AS gone, {touches} FROM {warehouse.rows_of(table)}"
     (found,) = warehouse.query(table.schema, query).to_pylist()

@@ -45,8 +45,8 @@ TEAMS = Entity(
     columns=(
         integer("id", "Gorgias's id of the team."),
         string("uri", "Path of the team in the API."),
-        string("name", "Name."),
-        string("description", "Description."),
+        string("name", "Name of the team."),
+        string("description", "Description of the team."),
         json("decoration", "Emoji: {emoji}."),
         json("members", "Members as of the reading: [{id, name, email, meta}]."),
         moment("created_datetime", "When the team was created."),

@@ -15,7 +15,7 @@ INTEGRATIONS = Entity(
         moment("created_datetime", "When the integration was created."),
         moment("deactivated_datetime", "When the integration was deactivated."),
         json("decoration", "How it looks, a chat's for example."),
-        string("description", "Description."),
+        string("description", "Description of the integration."),
         json(
             "http",
             "Of an HTTP integration nothing is kept, since its URL, headers and form may hold tokens; {} "
@@ -28,7 +28,7 @@ INTEGRATIONS = Entity(
             "Kept are address, of a mailbox, and shop_name, of a shop; all else may hold tokens and is withheld.",
             Harmless(frozenset({"address", "shop_name"})),
         ),
-        string("name", "Name."),
+        string("name", "Name of the integration."),
         string("type", "email, gmail, outlook, shopify, gorgias_chat, phone, http, app … An open list."),
         moment("updated_datetime", "When the integration last changed, also if Gorgias verified a mailbox."),
         json("user", "Who made it: {id}."),
@@ -55,7 +55,7 @@ SAVED_VIEWS = Entity(
         json("decoration", "How it looks, such as {emoji}."),
         json("fields", "Columns that it shows: [name]."),
         string("filters", "Its condition. The parse tree of it, filters_ast, is left out.", private=True),
-        string("name", "Name."),
+        string("name", "Name of the view."),
         string("order_by", "The field that it is ordered by."),
         string("order_dir", "asc or desc."),
         string("search", "Text that it searches for.", private=True),
@@ -154,8 +154,8 @@ METRIC_CARDS = Entity(
     columns=(
         integer("id", "Made of the slug, since Gorgias gives metrics no id: 63 bits of its SHA-256."),
         string("slug", "Name in URLs."),
-        string("category", "Category."),
-        string("title", "Name."),
+        string("category", "Category of the metric."),
+        string("title", "Name of the metric."),
         string("status", "published or deprecated."),
         string("definition_revised_at", "When its definition was last revised."),
         json("public", "Definition: {definition, formula, computation_logic}."),

@@ -104,15 +104,18 @@ class Filtered(Reader[ByFilter]):
 
     def _span(self, client: GorgiasClient, span: Span, on_page: Callable[[], object]) -> Pages:
         """Read a span to its end. A rejected cursor costs calls, and no rows."""
-        refused_at: datetime | None = None
+        most_pages = 0  # before a refusal
         while True:
+            before, pages = span.reached, 0
             try:
-                yield from self._chain(client, span, on_page)
+                for page in self._chain(client, span, on_page):
+                    pages += 1
+                    yield page
             except CursorRefused as refused:
                 self.progress.count_refusal(refused)
-                if span.reached is None or (refused_at is not None and span.reached >= refused_at):
+                if span.reached == before and pages <= most_pages:
                     raise
-                refused_at = span.reached
+                most_pages = max(most_pages, pages)
             else:
                 self.position.advance(span, None, None, is_last=True)
                 return

@@ -11,9 +11,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import click
 import duckdb
 import pytest
 
+from gorgias_assets.__main__ import main, one_account
+from gorgias_assets.account import Account as DagsterAccount
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sandbox.server import Sandbox
@@ -113,6 +116,31 @@ def test_a_backfill_that_fails_prints_why_in_a_sentence(settings, account):
 def test_settings_that_cannot_be_used_end_a_command_in_one_sentence(settings, variables, sentence):
     Path(settings["DAGSTER_HOME"], ".env").write_bytes(variables)
     assert run(settings, "status") == (1, sentence)
+
+
+@pytest.mark.parametrize(
+    ("names", "named", "sentence"),
+    [
+        ([], None, "There is no account in gorgias_assets/defs; add one by `dg scaffold defs"),
+        (["eu", "us"], None, "There are several accounts; name one by --account: eu, us."),
+        (["eu", "us"], LETTER, "There is no account of that name; there is eu, us."),
+    ],
+    ids=["none", "several", "another"],
+)
+def test_without_one_account_that_is_meant_a_command_ends_in_a_sentence(names, named, sentence):
+    with pytest.raises(click.UsageError, match=re.escape(sentence)) as refused:
+        one_account(dict.fromkeys(names), named)
+    assert LETTER not in str(refused.value)
+
+
+def test_an_account_is_meant_by_its_name_or_if_it_is_the_only_one(capsys):
+    deployed = {name: DagsterAccount([], name) for name in ("eu", "us")}
+    assert one_account(deployed, "us") is deployed["us"]
+    assert one_account({"eu": deployed["eu"]}, None) is deployed["eu"]
+    assert main(["status", "--account", "nobody"]) == 2
+    assert capsys.readouterr().err == (
+        "There is no account of that name; there is gorgias.\nSee gorgias-assets status --help.\n"
+    )
 
 
 @pytest.mark.soak

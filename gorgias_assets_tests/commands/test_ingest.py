@@ -18,6 +18,7 @@ from gorgias_assets.__main__ import main
 from gorgias_assets.commands.ingest import FIRST_MOMENT, Request, begin_of
 from gorgias_assets.entities import TICKETS
 from gorgias_assets.sandbox.account import Account
+from gorgias_assets.sandbox.faults import Fault
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.warehouse.tables import Table
@@ -379,3 +380,33 @@ def _read(terminal: int) -> bytes:
         return os.read(terminal, 4_096)
     except OSError:  # its process has ended
         return b""
+
+
+def test_lists_of_every_way_are_read_and_again_what_is_new_or_the_whole_of_a_small_one(ingest, account, file):
+    insert_tickets(account, [30])
+    account.create("tags", name="refund")
+    account.create("voice_calls", status="missed")
+    for again in (False, True):
+        for source in ("events", "voice_calls", "tags"):
+            code, printed = ingest(source, f"support.{source}")
+            assert code == 0, printed
+            wanted = "the whole list" if source == "tags" or not again else "rows created since 2025-03-31 23:50 UTC"
+            assert f"into support.{source} of shop.duckdb: {wanted}" in printed
+            rows = account.count(source)
+            assert file.query(f"SELECT count(*) FROM support.{source}") == [(rows,)]
+            assert ("complete  from the first row" in printed) is (source != "tags")
+
+
+def test_a_list_that_the_account_lacks_ends_in_a_sentence(ingest, sandbox):
+    sandbox.faults.append(Fault(403, times=None))
+    code, printed = ingest("voice_calls", "support.calls")
+    assert (code, printed.count("\n")) == (1, 1)
+    assert printed.startswith("Gorgias refuses GET /phone/voice-calls of this account with status 403")
+
+
+def test_a_small_table_is_not_taken_for_one_whose_columns_include_its_own(ingest, account):
+    insert_tickets(account, [30])
+    assert ingest("events", "support.events")[0] == 0
+    code, printed = ingest("account_settings", "support.events")
+    assert code == 1
+    assert "support.events holds events, not account_settings; nothing was read." in printed

@@ -118,6 +118,20 @@ def test_nothing_is_requested_before_batches_are_read(sandbox):
     assert len(sandbox.requests) == 1
 
 
+def test_a_look_at_the_first_page_is_not_requested_again(sandbox, account):
+    insert_surveys(account, (START + SECOND for _ in range(150)))
+    sweep = survey_sweep(sandbox)
+    assert sweep.peek() is None
+    assert len(ids(sweep.batches())) == 150
+    assert len(sandbox.requests) == sweep.progress.calls == 2
+
+
+def test_a_refused_first_page_is_no_sentence_for_an_entity_that_every_account_has(sandbox):
+    sandbox.faults.append(Fault(403, times=None))
+    with pytest.raises(Rejected, match="status 403"):
+        survey_sweep(sandbox).peek()
+
+
 def test_a_backfill_of_the_whole_history_is_one_run_of_a_call_per_hundred_rows(tmp_path):
     account = Account(now=datetime(2025, 3, 1, tzinfo=UTC))
     Shop(account, seed=5, tickets_per_day=25).live(until=datetime(2025, 4, 1, tzinfo=UTC))
