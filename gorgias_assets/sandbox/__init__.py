@@ -32,7 +32,9 @@ The departments of a brand, each with what it works with and what happens to it:
     robot          the AI Agent
     desk           who answers, and when
     calls          the hotline
-    upkeep         chores, and jobs on many tickets
+    jobs           what is done to many tickets at once
+    settings       views, widgets, hours, the subscription
+    upkeep         chores
     rhythm         nights, weekends, Mondays
 
 `python -m gorgias_assets.sandbox` starts a brand that lives on in real time.

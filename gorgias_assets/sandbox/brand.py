@@ -9,11 +9,13 @@ from gorgias_assets.sandbox.calls import Calls
 from gorgias_assets.sandbox.channels import Integrations
 from gorgias_assets.sandbox.custom_fields import CustomFields
 from gorgias_assets.sandbox.desk import Desk
+from gorgias_assets.sandbox.jobs import Jobs
 from gorgias_assets.sandbox.life import Life
 from gorgias_assets.sandbox.macros import Macros
 from gorgias_assets.sandbox.people import Customers
 from gorgias_assets.sandbox.reference import seed_reference
 from gorgias_assets.sandbox.rules import Rules
+from gorgias_assets.sandbox.settings import Settings
 from gorgias_assets.sandbox.staff import Staff
 from gorgias_assets.sandbox.tags import Tags
 from gorgias_assets.sandbox.tickets import Tickets
@@ -35,6 +37,7 @@ class Brand(Life):
         self.rules = Rules(self, self.tickets)
         self.desk = Desk(self, self.staff, self.customers, self.tickets, self.macros, self.rules)
         self.calls = Calls(self, self.staff, self.customers, self.tickets, self.desk)
+        self.jobs, self.settings = Jobs(self, self.staff, self.tickets, self.desk), Settings(self, self.staff)
         self.upkeep = Upkeep(self, self.staff, self.customers, self.tickets, self.desk)
         self.desk.open(tickets_per_day)
         self.calls.open(tickets_per_day * CALLS_PER_TICKET)

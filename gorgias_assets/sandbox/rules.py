@@ -85,6 +85,7 @@ class Rules:
 
     def _puts_first(self, talk: Conversation) -> None:
         self.tickets.tag(talk, None, "vip", priority="high")
+        self.life.account.tell("tickets", talk.ticket_id, "sla-policy-assigned")
 
     def _is_damage(self, talk: Conversation) -> bool:
         return talk.topic.tag == "damaged" and not talk.is_spam

@@ -4,6 +4,7 @@ The brand answers by hand on weekdays, and a little on Saturdays. Hours are UTC.
 """
 
 import itertools
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -119,9 +120,10 @@ class Staff:
             self.life.account.tell("users", agent.id, "logged-in", address, agent.id)
 
     def _somebody_changes(self) -> None:
-        """Have somebody leave, move to another team, or become its lead."""
+        """Have somebody leave, move to another team, or become its lead. Nobody is taken who is a team alone."""
         self.life.at(self.in_hours(self.life.around(days=CHANGES_EVERY.days)), self._somebody_changes)
-        next(self._changes)(self.life.random.choice(self.agents))
+        sizes = Counter(agent.team for agent in self.agents)
+        next(self._changes)(self.life.random.choice([agent for agent in self.agents if sizes[agent.team] > 1]))
 
     def _moves(self, agent: Agent) -> None:
         before = agent.team

@@ -101,6 +101,11 @@ class Tickets:
         talk.is_closed = False
         self.change(talk, by, status="open")
 
+    def delete(self, talk: Conversation, by: int) -> None:
+        if self.is_there(talk):
+            with self.life.account.acting(by):
+                self.life.account.delete("tickets", talk.ticket_id)
+
     def customer_writes(self, talk: Conversation, text: str, more: Sequence[str] = ()) -> None:
         """Write from the customer, who opens with a text and may go on. Intents come late."""
         channel = channels.answering(talk.channel) if talk.letters else talk.channel
