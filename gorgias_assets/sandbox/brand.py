@@ -5,21 +5,21 @@ beside it: a mailbox and six agents.
 """
 
 from gorgias_assets.sandbox.account import Account
-from gorgias_assets.sandbox.calls import Calls
-from gorgias_assets.sandbox.channels import Integrations
-from gorgias_assets.sandbox.custom_fields import CustomFields
-from gorgias_assets.sandbox.desk import Desk
-from gorgias_assets.sandbox.jobs import Jobs
+from gorgias_assets.sandbox.departments.calls import Calls
+from gorgias_assets.sandbox.departments.channels import Integrations
+from gorgias_assets.sandbox.departments.custom_fields import CustomFields
+from gorgias_assets.sandbox.departments.desk import Desk
+from gorgias_assets.sandbox.departments.jobs import Jobs
+from gorgias_assets.sandbox.departments.macros import Macros
+from gorgias_assets.sandbox.departments.people import Customers
+from gorgias_assets.sandbox.departments.rules import Rules
+from gorgias_assets.sandbox.departments.settings import Settings
+from gorgias_assets.sandbox.departments.staff import Staff
+from gorgias_assets.sandbox.departments.tags import Tags
+from gorgias_assets.sandbox.departments.tickets import Tickets
+from gorgias_assets.sandbox.departments.upkeep import Upkeep
 from gorgias_assets.sandbox.life import Life
-from gorgias_assets.sandbox.macros import Macros
-from gorgias_assets.sandbox.people import Customers
 from gorgias_assets.sandbox.reference import seed_reference
-from gorgias_assets.sandbox.rules import Rules
-from gorgias_assets.sandbox.settings import Settings
-from gorgias_assets.sandbox.staff import Staff
-from gorgias_assets.sandbox.tags import Tags
-from gorgias_assets.sandbox.tickets import Tickets
-from gorgias_assets.sandbox.upkeep import Upkeep
 
 CALLS_PER_TICKET, CHORES_PER_TICKET = 0.15, 0.12
 

@@ -4,9 +4,9 @@ import itertools
 from datetime import timedelta
 from typing import Any
 
+from gorgias_assets.sandbox.departments.staff import Staff
 from gorgias_assets.sandbox.life import Life
 from gorgias_assets.sandbox.objects import ACCOUNT_ID
-from gorgias_assets.sandbox.staff import Staff
 
 CHANGED_EVERY = timedelta(days=2)
 FILTERS = "containsAny(ticket.tags.name, ['{}']) && eq(ticket.status, 'open')"

@@ -4,12 +4,12 @@ import itertools
 from datetime import timedelta
 
 from gorgias_assets.sandbox import prose
-from gorgias_assets.sandbox.channels import EMAIL
-from gorgias_assets.sandbox.desk import Desk
+from gorgias_assets.sandbox.departments.channels import EMAIL
+from gorgias_assets.sandbox.departments.desk import Desk
+from gorgias_assets.sandbox.departments.people import Customers
+from gorgias_assets.sandbox.departments.staff import Staff
+from gorgias_assets.sandbox.departments.tickets import Conversation, Tickets
 from gorgias_assets.sandbox.life import Life
-from gorgias_assets.sandbox.people import Customers
-from gorgias_assets.sandbox.staff import Staff
-from gorgias_assets.sandbox.tickets import Conversation, Tickets
 
 
 class Upkeep:

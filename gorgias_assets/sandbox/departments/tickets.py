@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from gorgias_assets.sandbox import channels, prose
-from gorgias_assets.sandbox.channels import Channel, Integrations
-from gorgias_assets.sandbox.custom_fields import CustomFields
+from gorgias_assets.sandbox import prose
+from gorgias_assets.sandbox.departments import channels
+from gorgias_assets.sandbox.departments.channels import Channel, Integrations
+from gorgias_assets.sandbox.departments.custom_fields import CustomFields
+from gorgias_assets.sandbox.departments.people import Customer
+from gorgias_assets.sandbox.departments.staff import Agent, Staff
+from gorgias_assets.sandbox.departments.tags import Tags
 from gorgias_assets.sandbox.life import Life
-from gorgias_assets.sandbox.people import Customer
-from gorgias_assets.sandbox.staff import Agent, Staff
-from gorgias_assets.sandbox.tags import Tags
 
 COPIED, ATTACHED, CORRECTED, BOUNCED, OPENED = 0.04, 0.08, 0.2, 0.01, 0.5
 UPLOADS = "https://uploads.gorgias.io/example"

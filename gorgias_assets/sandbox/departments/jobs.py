@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from datetime import timedelta
 
-from gorgias_assets.sandbox.desk import Desk
+from gorgias_assets.sandbox.departments.desk import Desk
+from gorgias_assets.sandbox.departments.staff import Staff
+from gorgias_assets.sandbox.departments.tickets import Tickets
 from gorgias_assets.sandbox.life import Life
 from gorgias_assets.sandbox.objects import FIRST_VIEW
-from gorgias_assets.sandbox.staff import Staff
-from gorgias_assets.sandbox.tickets import Tickets
 
 EVERY = timedelta(days=1)
 BULK, KEPT = 8, 3

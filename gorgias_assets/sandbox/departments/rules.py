@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from gorgias_assets.sandbox import prose
+from gorgias_assets.sandbox.departments.staff import ESCALATIONS
+from gorgias_assets.sandbox.departments.tickets import Conversation, Tickets
 from gorgias_assets.sandbox.life import Life
-from gorgias_assets.sandbox.staff import ESCALATIONS
-from gorgias_assets.sandbox.tickets import Conversation, Tickets
 
 CREATED, WRITTEN, SCORED = "ticket-created", "ticket-message-created", "satisfaction-survey-responded"
 EDITED_EVERY, FAILED = timedelta(days=5), 0.01

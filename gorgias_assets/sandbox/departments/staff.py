@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from gorgias_assets.sandbox import prose
 from gorgias_assets.sandbox.life import Life
-from gorgias_assets.sandbox.people import person
 
 SHIFTS = (range(7, 15), range(9, 17), range(11, 19))
 OPENS, CLOSES, SATURDAY_CLOSES = 7, 19, 14
@@ -100,7 +100,7 @@ class Staff:
         country = self.life.random.choice(list(COUNTRIES))
         about = {"country": country, "timezone": COUNTRIES[country], "role": {"name": role}, "bio": bio}
         meta = {"sso": None, "profile_picture_url": None, "name_set_via": "agent"}
-        who = person(self.life.random, "shop.example")
+        who = prose.person(self.life.random, "shop.example")
         return int(self.life.account.create("users", **who, **about, meta=meta)["id"])
 
     def _joins(self, team: str, role: str) -> None:
