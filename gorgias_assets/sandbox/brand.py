@@ -5,19 +5,21 @@ beside it: a mailbox and six agents.
 """
 
 from gorgias_assets.sandbox.account import Account
-from gorgias_assets.sandbox.calls import Calls
-from gorgias_assets.sandbox.channels import Integrations
-from gorgias_assets.sandbox.custom_fields import CustomFields
-from gorgias_assets.sandbox.desk import Desk
+from gorgias_assets.sandbox.departments.calls import Calls
+from gorgias_assets.sandbox.departments.channels import Integrations
+from gorgias_assets.sandbox.departments.custom_fields import CustomFields
+from gorgias_assets.sandbox.departments.desk import Desk
+from gorgias_assets.sandbox.departments.jobs import Jobs
+from gorgias_assets.sandbox.departments.macros import Macros
+from gorgias_assets.sandbox.departments.people import Customers
+from gorgias_assets.sandbox.departments.rules import Rules
+from gorgias_assets.sandbox.departments.settings import Settings
+from gorgias_assets.sandbox.departments.staff import Staff
+from gorgias_assets.sandbox.departments.tags import Tags
+from gorgias_assets.sandbox.departments.tickets import Tickets
+from gorgias_assets.sandbox.departments.upkeep import Upkeep
 from gorgias_assets.sandbox.life import Life
-from gorgias_assets.sandbox.macros import Macros
-from gorgias_assets.sandbox.people import Customers
 from gorgias_assets.sandbox.reference import seed_reference
-from gorgias_assets.sandbox.rules import Rules
-from gorgias_assets.sandbox.staff import Staff
-from gorgias_assets.sandbox.tags import Tags
-from gorgias_assets.sandbox.tickets import Tickets
-from gorgias_assets.sandbox.upkeep import Upkeep
 
 CALLS_PER_TICKET, CHORES_PER_TICKET = 0.15, 0.12
 
@@ -35,6 +37,7 @@ class Brand(Life):
         self.rules = Rules(self, self.tickets)
         self.desk = Desk(self, self.staff, self.customers, self.tickets, self.macros, self.rules)
         self.calls = Calls(self, self.staff, self.customers, self.tickets, self.desk)
+        self.jobs, self.settings = Jobs(self, self.staff, self.tickets, self.desk), Settings(self, self.staff)
         self.upkeep = Upkeep(self, self.staff, self.customers, self.tickets, self.desk)
         self.desk.open(tickets_per_day)
         self.calls.open(tickets_per_day * CALLS_PER_TICKET)

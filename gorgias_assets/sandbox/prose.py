@@ -1,4 +1,4 @@
-"""The letters that customers and agents of an invented clothes shop write to each other."""
+"""The names of the customers and agents of an invented clothes shop, and the letters they write to each other."""
 
 from dataclasses import dataclass
 from random import Random
@@ -220,6 +220,13 @@ COMMENTS = {
     4: "Friendly and helpful.",
     5: "Quick answer, thank you.",
 }
+
+
+def person(random: Random, domain: str) -> dict[str, str]:
+    """Return the names of somebody with a mailbox of the domain, as a user or customer has them."""
+    first, last = random.choice(FIRST_NAMES), random.choice(LAST_NAMES)
+    email = f"{first}.{last}{random.randint(1, 9999)}@{domain}".lower()
+    return {"firstname": first, "lastname": last, "name": f"{first} {last}", "email": email}
 
 
 def particulars(random: Random) -> dict[str, str]:

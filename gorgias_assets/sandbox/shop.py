@@ -9,7 +9,6 @@ from typing import Any
 from gorgias_assets.sandbox import prose
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.life import Life
-from gorgias_assets.sandbox.people import person
 
 AGENTS = 6
 MAILBOX = {"name": "Shop support", "address": "support@shop.example"}
@@ -57,13 +56,13 @@ class Shop(Life):
         return timedelta(days=self.random.expovariate(self.tickets_per_day * busy))
 
     def _hired(self) -> int:
-        return int(self.account.create("users", **person(self.random, "shop.example"), bio="Support agent")["id"])
+        return int(self.account.create("users", **prose.person(self.random, "shop.example"), bio="Support agent")["id"])
 
     def _customer(self) -> int:
         if self._customers and self.chance(RETURNING):
             return self.random.choice(self._customers)
         customer = self.account.create(
-            "customers", **person(self.random, "example.com"), meta={"name_set_via": "email"}
+            "customers", **prose.person(self.random, "example.com"), meta={"name_set_via": "email"}
         )
         self._customers.append(customer["id"])
         return int(customer["id"])

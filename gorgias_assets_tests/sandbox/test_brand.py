@@ -184,6 +184,11 @@ def test_jobs_run_and_are_called_off(rows: dict[str, list[Row]]) -> None:
     assert {job["type"] for job in jobs} == {"exportTicket", "deleteTicket", "updateTicket", "applyMacro"}
 
 
+def test_settings_change(happened: Counter[str]) -> None:
+    for what in ("view-created", "view-deleted", "account-setting-updated", "widget-updated", "account-updated"):
+        assert happened[what], what
+
+
 def test_calls_ring_and_are_answered_missed_recorded_and_summed_up(rows: dict[str, list[Row]]) -> None:
     calls, recordings = rows["voice_calls"], rows["voice_call_recordings"]
     assert {call["direction"] for call in calls} == {"inbound", "outbound"}

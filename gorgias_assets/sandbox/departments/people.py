@@ -1,22 +1,15 @@
-"""The people of an account: their names, and the customers who write more than once, on every channel."""
+"""The customers of a brand, who write more than once, and on every channel."""
 
 from dataclasses import dataclass
-from random import Random
 
-from gorgias_assets.sandbox import custom_fields, prose
-from gorgias_assets.sandbox.custom_fields import CustomFields
+from gorgias_assets.sandbox import prose
+from gorgias_assets.sandbox.departments import custom_fields
+from gorgias_assets.sandbox.departments.custom_fields import CustomFields
 from gorgias_assets.sandbox.life import Life
 
 RETURNING, VIP, WITHOUT_EMAIL = 0.4, 0.06, 0.7
 LANGUAGES = {"en": 0.74, "de": 0.11, "fr": 0.09, "es": 0.06}
 TIMEZONES = {"en": "Europe/London", "de": "Europe/Berlin", "fr": "Europe/Paris", "es": "Europe/Madrid"}
-
-
-def person(random: Random, domain: str) -> dict[str, str]:
-    """Return the names of somebody with a mailbox of the domain, as a user or customer has them."""
-    first, last = random.choice(prose.FIRST_NAMES), random.choice(prose.LAST_NAMES)
-    email = f"{first}.{last}{random.randint(1, 9999)}@{domain}".lower()
-    return {"firstname": first, "lastname": last, "name": f"{first} {last}", "email": email}
 
 
 @dataclass
@@ -53,7 +46,7 @@ class Customers:
     def _stranger(self, known_by: str) -> Customer:
         """Return somebody new. The account learns of an e-mail address if they write from it, or happen to say it."""
         random = self.life.random
-        who, is_vip = person(random, "example.com"), self.life.chance(VIP)
+        who, is_vip = prose.person(random, "example.com"), self.life.chance(VIP)
         (language,) = random.choices(list(LANGUAGES), [*LANGUAGES.values()])
         known = who | ({"email": None} if known_by != "email" and self.life.chance(WITHOUT_EMAIL) else {})
         where = {"language": language, "timezone": TIMEZONES[language]}

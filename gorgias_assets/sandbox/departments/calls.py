@@ -4,14 +4,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from gorgias_assets.sandbox import custom_fields, prose
-from gorgias_assets.sandbox.channels import PHONE, PHONE_CALL
-from gorgias_assets.sandbox.desk import Desk
+from gorgias_assets.sandbox import prose
+from gorgias_assets.sandbox.departments import custom_fields
+from gorgias_assets.sandbox.departments.channels import PHONE, PHONE_CALL
+from gorgias_assets.sandbox.departments.desk import Desk
+from gorgias_assets.sandbox.departments.people import Customers
+from gorgias_assets.sandbox.departments.rhythm import next_arrival
+from gorgias_assets.sandbox.departments.staff import Agent, Staff
+from gorgias_assets.sandbox.departments.tickets import Conversation, Tickets
 from gorgias_assets.sandbox.life import Life
-from gorgias_assets.sandbox.people import Customers
-from gorgias_assets.sandbox.rhythm import next_arrival
-from gorgias_assets.sandbox.staff import Agent, Staff
-from gorgias_assets.sandbox.tickets import Conversation, Tickets
 
 ANSWERED, DECLINED, VOICEMAIL, TRANSFERRED, UNFINISHED, CALLED_BACK, RECORDED = 0.65, 0.3, 0.6, 0.08, 0.2, 0.75, 0.9
 RINGS, RINGS_FOR = 3, timedelta(seconds=18)

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from gorgias_assets.sandbox import prose
+from gorgias_assets.sandbox.departments.tickets import Conversation, Tickets
 from gorgias_assets.sandbox.life import Life
-from gorgias_assets.sandbox.tickets import Conversation, Tickets
 
 CHANNELS = ("email", "chat", "contact_form", "help-center")
 TAKEN, SOLVED, IGNORED = 0.5, 0.55, 0.04

@@ -7,16 +7,17 @@ to sleep, answered, closed, and now and then opened again.
 from collections import deque
 from datetime import timedelta
 
-from gorgias_assets.sandbox import custom_fields, prose
-from gorgias_assets.sandbox.channels import CHANNELS, Channel
+from gorgias_assets.sandbox import prose
+from gorgias_assets.sandbox.departments import custom_fields
+from gorgias_assets.sandbox.departments.channels import CHANNELS, Channel
+from gorgias_assets.sandbox.departments.macros import Macros
+from gorgias_assets.sandbox.departments.people import Customer, Customers
+from gorgias_assets.sandbox.departments.rhythm import next_arrival
+from gorgias_assets.sandbox.departments.robot import Robot
+from gorgias_assets.sandbox.departments.rules import CREATED, SCORED, WRITTEN, Rules
+from gorgias_assets.sandbox.departments.staff import ESCALATIONS, Agent, Staff
+from gorgias_assets.sandbox.departments.tickets import Conversation, Tickets
 from gorgias_assets.sandbox.life import Life
-from gorgias_assets.sandbox.macros import Macros
-from gorgias_assets.sandbox.people import Customer, Customers
-from gorgias_assets.sandbox.rhythm import next_arrival
-from gorgias_assets.sandbox.robot import Robot
-from gorgias_assets.sandbox.rules import CREATED, SCORED, WRITTEN, Rules
-from gorgias_assets.sandbox.staff import ESCALATIONS, Agent, Staff
-from gorgias_assets.sandbox.tickets import Conversation, Tickets
 
 SPAM, TWICE, MOVED, SNOOZED, NOTED, PREPARED, TAGGED = 0.03, 0.04, 0.12, 0.05, 0.12, 0.55, 0.15
 ANSWERED_BACK, SURVEYED, SCORED_BACK, COMMENTED, REOPENED, TRASHED = 0.4, 0.7, 0.35, 0.6, 0.07, 0.01

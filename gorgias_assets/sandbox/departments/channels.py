@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gorgias_assets.sandbox.departments.people import Customer
 from gorgias_assets.sandbox.life import Life
-from gorgias_assets.sandbox.people import Customer
 
 
 @dataclass(frozen=True)

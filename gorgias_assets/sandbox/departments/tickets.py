@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from gorgias_assets.sandbox import channels, prose
-from gorgias_assets.sandbox.channels import Channel, Integrations
-from gorgias_assets.sandbox.custom_fields import CustomFields
+from gorgias_assets.sandbox import prose
+from gorgias_assets.sandbox.departments import channels
+from gorgias_assets.sandbox.departments.channels import Channel, Integrations
+from gorgias_assets.sandbox.departments.custom_fields import CustomFields
+from gorgias_assets.sandbox.departments.people import Customer
+from gorgias_assets.sandbox.departments.staff import Agent, Staff
+from gorgias_assets.sandbox.departments.tags import Tags
 from gorgias_assets.sandbox.life import Life
-from gorgias_assets.sandbox.people import Customer
-from gorgias_assets.sandbox.staff import Agent, Staff
-from gorgias_assets.sandbox.tags import Tags
 
 COPIED, ATTACHED, CORRECTED, BOUNCED, OPENED = 0.04, 0.08, 0.2, 0.01, 0.5
 UPLOADS = "https://uploads.gorgias.io/example"
@@ -100,6 +101,11 @@ class Tickets:
     def reopen(self, talk: Conversation, by: int | None) -> None:
         talk.is_closed = False
         self.change(talk, by, status="open")
+
+    def delete(self, talk: Conversation, by: int) -> None:
+        if self.is_there(talk):
+            with self.life.account.acting(by):
+                self.life.account.delete("tickets", talk.ticket_id)
 
     def customer_writes(self, talk: Conversation, text: str, more: Sequence[str] = ()) -> None:
         """Write from the customer, who opens with a text and may go on. Intents come late."""

@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from gorgias_assets.sandbox import prose
+from gorgias_assets.sandbox.departments.staff import ESCALATIONS
+from gorgias_assets.sandbox.departments.tickets import Conversation, Tickets
 from gorgias_assets.sandbox.life import Life
-from gorgias_assets.sandbox.staff import ESCALATIONS
-from gorgias_assets.sandbox.tickets import Conversation, Tickets
 
 CREATED, WRITTEN, SCORED = "ticket-created", "ticket-message-created", "satisfaction-survey-responded"
 EDITED_EVERY, FAILED = timedelta(days=5), 0.01
@@ -85,6 +85,7 @@ class Rules:
 
     def _puts_first(self, talk: Conversation) -> None:
         self.tickets.tag(talk, None, "vip", priority="high")
+        self.life.account.tell("tickets", talk.ticket_id, "sla-policy-assigned")
 
     def _is_damage(self, talk: Conversation) -> bool:
         return talk.topic.tag == "damaged" and not talk.is_spam

@@ -4,12 +4,13 @@ The brand answers by hand on weekdays, and a little on Saturdays. Hours are UTC.
 """
 
 import itertools
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from gorgias_assets.sandbox import prose
 from gorgias_assets.sandbox.life import Life
-from gorgias_assets.sandbox.people import person
 
 SHIFTS = (range(7, 15), range(9, 17), range(11, 19))
 OPENS, CLOSES, SATURDAY_CLOSES = 7, 19, 14
@@ -99,7 +100,7 @@ class Staff:
         country = self.life.random.choice(list(COUNTRIES))
         about = {"country": country, "timezone": COUNTRIES[country], "role": {"name": role}, "bio": bio}
         meta = {"sso": None, "profile_picture_url": None, "name_set_via": "agent"}
-        who = person(self.life.random, "shop.example")
+        who = prose.person(self.life.random, "shop.example")
         return int(self.life.account.create("users", **who, **about, meta=meta)["id"])
 
     def _joins(self, team: str, role: str) -> None:
@@ -119,9 +120,10 @@ class Staff:
             self.life.account.tell("users", agent.id, "logged-in", address, agent.id)
 
     def _somebody_changes(self) -> None:
-        """Have somebody leave, move to another team, or become its lead."""
+        """Have somebody leave, move to another team, or become its lead. Nobody is taken who is a team alone."""
         self.life.at(self.in_hours(self.life.around(days=CHANGES_EVERY.days)), self._somebody_changes)
-        next(self._changes)(self.life.random.choice(self.agents))
+        sizes = Counter(agent.team for agent in self.agents)
+        next(self._changes)(self.life.random.choice([agent for agent in self.agents if sizes[agent.team] > 1]))
 
     def _moves(self, agent: Agent) -> None:
         before = agent.team
