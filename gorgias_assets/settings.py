@@ -91,7 +91,7 @@ class Settings(BaseModel):
     )
     entities: Annotated[tuple[Any, ...], BeforeValidator(_words)] = _setting(
         "GORGIAS_ENTITIES",
-        "core",
+        "all",
         "the entities and views to have: `all`, or `core` for customers, tickets, messages and surveys, or names with "
         "commas between them",
         "names of entities and views with commas between them",
