@@ -5,7 +5,7 @@ from datetime import timedelta
 from gorgias_assets.columns import EXTRACTED_AT
 from gorgias_assets.entities.model import ByDate, Entity, Parent, boolean, integer, json, moment, string
 from gorgias_assets.entities.sorting import values_of_custom_fields
-from gorgias_assets.entities.view import Items, Nested, One, Origin, Position, Stored, View, read_at
+from gorgias_assets.entities.view import At, Items, Nested, One, Origin, Position, Rows, Stored, View, read_at
 
 TICKETS = Entity(
     name="tickets",
@@ -118,6 +118,20 @@ _OF_TICKET = {
     read_at("ticket"): Stored(EXTRACTED_AT),
 }
 
+TICKET_PEOPLE = View(
+    name="ticket_people",
+    grain="One row per ticket: whose it is, and who is in charge.",
+    parent=TICKETS.name,
+    nested=Rows(),
+    values={
+        integer("ticket_id", "The ticket."): Stored("id"),
+        integer("customer_id", "The customer; may be gone."): At("customer", "id"),
+        integer("assignee_user_id", "The user in charge; null for nobody."): At("assignee_user", "id"),
+        integer("assignee_team_id", "The team in charge; null for none."): At("assignee_team", "id"),
+        **_OF_TICKET,
+    },
+)
+
 TICKET_TAGS = View(
     name="ticket_tags",
     grain="One row per ticket and tag that it has, as of the reading of the ticket.",
@@ -150,6 +164,22 @@ _OF_MESSAGE = {
     ),
     read_at("message"): Stored(EXTRACTED_AT),
 }
+
+TICKET_MESSAGE_PEOPLE = View(
+    name="ticket_message_people",
+    grain="One row per message: who wrote it to whom.",
+    parent=TICKET_MESSAGES.name,
+    nested=Rows(),
+    values={
+        **_IDS,
+        boolean("from_agent", "Whether an agent sent it: the sender is a user then, or else a customer."): Stored(
+            "from_agent"
+        ),
+        integer("sender_id", "The user or customer who sent it; may be gone."): At("sender", "id"),
+        integer("receiver_id", "The user or customer who received it; may be gone."): At("receiver", "id"),
+        **_OF_MESSAGE,
+    },
+)
 
 TICKET_MESSAGE_RECIPIENTS = View(
     name="ticket_message_recipients",
