@@ -2,7 +2,7 @@
 
 from gorgias_assets.columns import EXTRACTED_AT, Kind
 from gorgias_assets.entities.model import Entity, Whole, boolean, integer, json, moment, string
-from gorgias_assets.entities.view import Items, Nested, One, Sql, Stored, View, read_at
+from gorgias_assets.entities.view import At, Items, Nested, Rows, Sql, Stored, View, read_at
 
 USERS = Entity(
     name="users",
@@ -39,14 +39,16 @@ AGENTS = View(
     name="agents",
     grain="One row per living user, bots included, with the role as text.",
     parent=USERS.name,
-    nested=One("role"),
+    nested=Rows(),
     values={
         integer("user_id", "The user."): Stored("id"),
         string("name", "Full name.", private=True): Stored("name"),
         string("email", "E-mail address; of a bot, that of its app.", private=True): Stored("email"),
-        string("role", "admin, agent (called Lead in the helpdesk), basic-agent, bot …"): Nested("name"),
+        string(
+            "role", "admin, agent (called Lead), basic-agent, lite-agent, observer-agent, internal-agent or bot."
+        ): At("role", "name"),
         boolean("is_bot", "Whether it is the bot of an app, or Gorgias's AI Agent."): Sql(
-            "COALESCE({role} = 'bot', FALSE)", role=Nested("name", Kind.STRING)
+            "COALESCE({role} = 'bot', FALSE)", role=At("role", "name", Kind.STRING)
         ),
         boolean("active", "Whether the user may log in."): Stored("active"),
         read_at("user"): Stored(EXTRACTED_AT),

@@ -5,7 +5,7 @@ from datetime import timedelta
 from gorgias_assets.columns import EXTRACTED_AT
 from gorgias_assets.entities.model import ByDate, Entity, Parent, boolean, integer, json, moment, string
 from gorgias_assets.entities.sorting import values_of_custom_fields
-from gorgias_assets.entities.view import Items, Nested, One, Origin, Position, Stored, View, read_at
+from gorgias_assets.entities.view import At, Items, Nested, One, Origin, Position, Rows, Stored, View, read_at
 
 TICKETS = Entity(
     name="tickets",
@@ -118,6 +118,24 @@ _OF_TICKET = {
     read_at("ticket"): Stored(EXTRACTED_AT),
 }
 
+TICKET_PEOPLE = View(
+    name="ticket_people",
+    grain="One row per ticket: whose it is, and who is in charge.",
+    parent=TICKETS.name,
+    nested=Rows(),
+    values={
+        integer("ticket_id", "The ticket."): Stored("id"),
+        integer("customer_id", "The customer; may be gone."): At("customer", "id"),
+        string("customer_name", "Name of the customer as of the reading.", private=True): At("customer", "name"),
+        string("customer_email", "E-mail address as of the reading.", private=True): At("customer", "email"),
+        integer("assignee_user_id", "The user in charge; null for nobody."): At("assignee_user", "id"),
+        string("assignee_user_name", "Name of that user as of the reading.", private=True): At("assignee_user", "name"),
+        integer("assignee_team_id", "The team in charge; null for none."): At("assignee_team", "id"),
+        string("assignee_team_name", "Name of that team as of the reading."): At("assignee_team", "name"),
+        **_OF_TICKET,
+    },
+)
+
 TICKET_TAGS = View(
     name="ticket_tags",
     grain="One row per ticket and tag that it has, as of the reading of the ticket.",
@@ -128,22 +146,6 @@ TICKET_TAGS = View(
         integer("ticket_id", "The ticket."): Stored("id"),
         integer("tag_id", "The tag."): Nested("id"),
         string("tag_name", "Name as of the reading: a new name, or a merge, does not move the ticket."): Nested("name"),
-        **_OF_TICKET,
-    },
-)
-
-TICKET_PARTIES = View(
-    name="ticket_parties",
-    grain="One row per ticket and party to it: its customer, the agent and the team in charge.",
-    parent=TICKETS.name,
-    nested={"customer": One("customer"), "agent": One("assignee_user"), "team": One("assignee_team")},
-    needs=("party_id",),
-    values={
-        integer("ticket_id", "The ticket."): Stored("id"),
-        string("role", "customer, agent or team."): Origin(),
-        integer("party_id", "The customer, the user or the team."): Nested("id"),
-        string("name", "Name as of the reading.", private=True): Nested("name"),
-        string("email", "E-mail address as of the reading; null for a team.", private=True): Nested("email"),
         **_OF_TICKET,
     },
 )
@@ -167,20 +169,19 @@ _OF_MESSAGE = {
     read_at("message"): Stored(EXTRACTED_AT),
 }
 
-TICKET_MESSAGE_PARTIES = View(
-    name="ticket_message_parties",
-    grain="One row per message and party to it: who sent it, and who received it.",
+TICKET_MESSAGE_PEOPLE = View(
+    name="ticket_message_people",
+    grain="One row per message: who wrote it to whom.",
     parent=TICKET_MESSAGES.name,
-    nested={"sender": One("sender"), "receiver": One("receiver")},
-    needs=("party_id",),
+    nested=Rows(),
     values={
         **_IDS,
-        string("role", "sender or receiver."): Origin(),
-        integer("party_id", "A user if it is the shop's side (`from_agent` of a sender), else a customer."): Nested(
-            "id"
+        boolean("from_agent", "Whether an agent sent it: the sender is a user then, or else a customer."): Stored(
+            "from_agent"
         ),
-        string("name", "Name as of the reading.", private=True): Nested("name"),
-        string("email", "E-mail address as of the reading.", private=True): Nested("email"),
+        integer("sender_id", "The user or customer who sent it; may be gone."): At("sender", "id"),
+        string("sender_name", "Name of the sender as of the reading.", private=True): At("sender", "name"),
+        integer("receiver_id", "The user or customer who received it; may be gone."): At("receiver", "id"),
         **_OF_MESSAGE,
     },
 )

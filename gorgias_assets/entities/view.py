@@ -41,6 +41,22 @@ class Stored(Source):
 
 
 @dataclass(frozen=True)
+class At(Source):
+    """The value at a path of a JSON column of the parent; null if it is not of the kind.
+
+    - `kind`: that of the values, if it is not the column's.
+    """
+
+    column: str
+    path: str
+    kind: Kind | None = None
+
+    def expression(self, dialect: Dialect, kind: Kind) -> str:
+        found = dialect.text_at(f"{_PARENT}.{dialect.quoted(self.column)}", self.path)
+        return dialect.typed(found, self.kind or kind)
+
+
+@dataclass(frozen=True)
 class Nested(Source):
     """A field of the nested object, or without a name the nested value itself; null if it is not of the kind.
 
