@@ -94,7 +94,7 @@ class Desk:
 
     def _are_merged(self, source: Conversation, into: Conversation) -> None:
         if self.tickets.is_there(source) and self.tickets.is_there(into):
-            with self.life.account.acting(self._agent_of(into).id):
+            with self.life.account.acting(self.staff.somebody(into.team).id):
                 self.life.account.merge("tickets", source.ticket_id, into.ticket_id)
 
     def hand_to_team(self, talk: Conversation) -> None:
@@ -104,18 +104,18 @@ class Desk:
         self.life.at(self.staff.in_hours(self.life.around(**talk.on(minutes=50))), self._is_picked_up, talk)
 
     def _agent_of(self, talk: Conversation) -> Agent:
-        """Return who answers: another one of the team if the one who did is gone."""
-        if talk.agent is None or not self.staff.is_here(talk.agent):
-            talk.agent = self.staff.somebody(talk.team or talk.topic.team)
-        return talk.agent
+        """Return who has it. If nobody does, or they are gone, one of the team takes it."""
+        agent = talk.agent
+        if agent is None or not self.staff.is_here(agent):
+            agent = self.staff.somebody(talk.team or talk.topic.team)
+            self.tickets.assign(talk, agent.id, talk.team or agent.team, agent)
+        return agent
 
     def _is_picked_up(self, talk: Conversation) -> None:
         if talk.is_closed:
             return
         agent = self._agent_of(talk)
-        seen = {"opened_datetime": self.life.now, "is_unread": False}
-        self.tickets.assign(talk, agent.id, talk.team or agent.team, agent, **seen)
-        self.tickets.tag(talk, agent.id, talk.topic.tag)
+        self.tickets.tag(talk, agent.id, talk.topic.tag, opened_datetime=self.life.now, is_unread=False)
         reason = {custom_fields.REASON: custom_fields.reason_of(talk.topic, talk.words)}
         self.life.after(self.life.around(**talk.on(minutes=3)), self.tickets.fill, talk, reason)
         if self.life.chance(MOVED):

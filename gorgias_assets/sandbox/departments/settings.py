@@ -8,25 +8,24 @@ from gorgias_assets.sandbox.departments.staff import Staff
 from gorgias_assets.sandbox.life import Life
 from gorgias_assets.sandbox.objects import ACCOUNT_ID
 
-CHANGED_EVERY = timedelta(days=2)
+CHANGED_EVERY, UPGRADED_AFTER = timedelta(days=1), timedelta(days=9)
 FILTERS = "containsAny(ticket.tags.name, ['{}']) && eq(ticket.status, 'open')"
 THEMES = ("gift", "voucher", "vip", "complaint", "social")
 
 
 class Settings:
-    """Changes, one after the other. A view that somebody made is deleted when the next ones are there."""
+    """A change every working day, and a larger plan after some days."""
 
     def __init__(self, life: Life, staff: Staff) -> None:
         self.life, self.staff = life, staff
         self._views: list[int] = []
         self._themes = itertools.cycle(THEMES)
-        self._changes = itertools.cycle(
-            (self._view_is_made, self._hours_change, self._widget_moves, self._view_is_made, self._plan_changes)
-        )
-        life.at(staff.in_hours(life.around(days=1)), self._next_change)
+        self._changes = itertools.cycle((self._view_is_made, self._hours_change, self._widget_moves))
+        life.at(staff.in_hours(CHANGED_EVERY), self._next_change)
+        life.at(staff.in_hours(UPGRADED_AFTER), self._plan_changes)
 
     def _next_change(self) -> None:
-        self.life.at(self.staff.in_hours(self.life.around(days=CHANGED_EVERY.days)), self._next_change)
+        self.life.at(self.staff.in_hours(CHANGED_EVERY), self._next_change)
         with self.life.account.acting(self.staff.admin):
             next(self._changes)()
 
@@ -56,5 +55,5 @@ class Settings:
     def _plan_changes(self) -> None:
         account = self.life.account.row("account", ACCOUNT_ID)
         if account is not None:
-            plan = {"plan": self.life.random.choice(("pro-monthly", "advanced-monthly", "pro-yearly"))}
+            plan = {"plan": "advanced-monthly", "start_datetime": self.life.now}
             self.life.account.update("account", ACCOUNT_ID, current_subscription=account["current_subscription"] | plan)

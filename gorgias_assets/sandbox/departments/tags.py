@@ -43,7 +43,7 @@ class Tags:
         self._ids[name] = int(self.life.account.create("tags", name=name, decoration={"color": color})["id"])
 
     def _are_tidied(self) -> None:
-        self.life.after(self.life.around(days=TIDIED_EVERY.days), self._are_tidied)
+        self.life.after(TIDIED_EVERY, self._are_tidied)
         name = next(self._chores)
         if name in MERGES:
             self._is_merged(name, MERGES[name])

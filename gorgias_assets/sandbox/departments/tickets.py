@@ -88,11 +88,11 @@ class Tickets:
         talk.said |= said
         self.change(talk, None, custom_fields=self.custom_fields.values(talk.said))
 
-    def assign(self, talk: Conversation, by: int | None, team: str, agent: Agent | None = None, **changes: Any) -> None:
-        """Give it to a team, or one of the team, and change something else in the same moment if wanted."""
+    def assign(self, talk: Conversation, by: int | None, team: str, agent: Agent | None = None) -> None:
+        """Give it to a team, or one of the team."""
         talk.team, talk.agent = team, agent
         assigned = {"assignee_team": {"id": self.staff.teams[team]}, "assignee_user": agent and {"id": agent.id}}
-        self.change(talk, by, **assigned, **changes)
+        self.change(talk, by, **assigned)
 
     def close(self, talk: Conversation, by: int | None) -> None:
         talk.is_closed = True
