@@ -1,12 +1,14 @@
 """The check that compares a table with Gorgias's events: they name every row as it is created.
 
-It costs a call per 100 events, and a few more for each day that differs. Rows that events name as deleted or merged are
+Events of days that are stored are not requested again. Others cost a call per 100, and a few more for each day that
+differs. Rows that events name as deleted or merged are
 not missing. Further differences are no fault if they are few: Gorgias reports no deletion of a single message, and
 imported ones are created in the past.
 """
 
+import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,8 +21,10 @@ from gorgias_assets.api.events import EVENTS_KEPT, event_pages, ids_in, is_id
 from gorgias_assets.api.uri import InvalidUri
 from gorgias_assets.checks.audits import MOST_IDS, SETTLING, Stored, created_in, stored_among, tolerated
 from gorgias_assets.checks.verdicts import CheckContext, Verdict, check, count_of, listed, table
+from gorgias_assets.days import DAY, newest_materializations
+from gorgias_assets.entities.events import EVENTS
 from gorgias_assets.entities.model import Entity
-from gorgias_assets.metadata import began_at
+from gorgias_assets.metadata import Metadata, began_at, doubt, event_types
 from gorgias_assets.windows import Window
 
 MOST_DAYS = 7  # that one run compares, the newest
@@ -91,7 +95,7 @@ def events_agree(context: CheckContext) -> Verdict:
         return Verdict(True, f"No day can be compared: {why}.")
     try:
         with closing(context.connect()) as client:
-            events = _Events(client, context.entity, _owner(context))
+            events = _Events(client, _stored_events(context), context.entity, _owner(context))
             told = {day: events.of(window) for day, window in windows.items()}
             days = _compared(stored, windows, told)
             for day in [day for day, compared in days.items() if compared.differs]:
@@ -104,11 +108,50 @@ def events_agree(context: CheckContext) -> Verdict:
     return _verdict(days)
 
 
+@dataclass(frozen=True)
+class StoredEvents:
+    """The table of events, and the newest materialization of each of its days that may be looked at."""
+
+    table: Stored
+    read: Mapping[str, Metadata]
+
+    def rows(self, types: Collection[str], window: Window) -> list[Mapping[str, Any]] | None:
+        """Return the window's events of these types, newest first; None if the table may lack one of them."""
+        if not all(self._has(day, types, window.end) for day in _days_of(window)):
+            return None
+        dialect = self.table.dialect
+        kinds = ", ".join(dialect.literal(kind) for kind in sorted(types))
+        return list(
+            self.table.rows(
+                f"SELECT type, object_id, context, data FROM {self.table.name} "
+                f"WHERE {dialect.within('created_datetime', [window])} AND type IN ({kinds}) "
+                "ORDER BY created_datetime DESC, id DESC"
+            )
+        )
+
+    def _has(self, day: datetime, types: Collection[str], end: datetime) -> bool:
+        metadata = self.read.get(f"{day:%Y-%m-%d}", {})
+        began, known = began_at(metadata), event_types(metadata)
+        return (
+            began is not None
+            and began >= min(end, day + DAY)
+            and doubt(metadata) is None
+            and (known is None or known.issuperset(types))
+        )
+
+
 class _Events:
     """The events of an entity, and those of its owner that name rows which are gone with it."""
 
-    def __init__(self, client: GorgiasClient, entity: Entity[Any], owner: Entity[Any] | None) -> None:
+    def __init__(
+        self,
+        client: GorgiasClient,
+        stored: StoredEvents | None,
+        entity: Entity[Any],
+        owner: Entity[Any] | None,
+    ) -> None:
         self._client = client
+        self._stored = stored
         self._creation = entity.creation_event
         self._gone = {*entity.gone_events, entity.creation_event.removesuffix("created") + "deleted"}
         self._owner_gone = set(owner.gone_events) if owner else set[str]()
@@ -141,23 +184,28 @@ class _Events:
 
     def _causes(self, kind: str, window: Window) -> Iterator[tuple[int, str | None]]:
         """Yield the owners that events of a type name, with the contexts of these events."""
-        pages = event_pages(self._client, [kind], window, patience=HELP_PATIENCE_SECONDS)
-        for event in chain.from_iterable(page.rows for page in islice(pages, MOST_PAGES_OF_OWNERS)):
+        for event in self._of_types([kind], window, MOST_PAGES_OF_OWNERS):
             if is_id(named := event.get("object_id")):
                 yield named, _cause(event)
 
     def _told(self, types: Sequence[str], window: Window) -> Told:
-        pages = event_pages(self._client, types, window, patience=HELP_PATIENCE_SECONDS)
         created: dict[int, str | None] = {}
         gone: dict[bool, set[int]] = {True: set(), False: set()}  # by whether they are owners
-        for page in pages if self._creation in types else islice(pages, MOST_PAGES_SINCE):
-            for event in page.rows:
-                kind, named = event["type"], event.get("object_id")
-                if kind in self._gone | self._owner_gone:
-                    gone[kind in self._owner_gone] |= _gone_ids(event)
-                elif is_id(named):
-                    created[named] = _cause(event)
+        for event in self._of_types(types, window, None if self._creation in types else MOST_PAGES_SINCE):
+            kind, named = event["type"], event.get("object_id")
+            if kind in self._gone | self._owner_gone:
+                gone[kind in self._owner_gone] |= _gone_ids(event)
+            elif is_id(named):
+                created[named] = _cause(event)
         return Told(created, frozenset(gone[False]), frozenset(gone[True]))
+
+    def _of_types(self, types: Sequence[str], window: Window, most_pages: int | None) -> Iterator[Mapping[str, Any]]:
+        """Yield the window's events of these types, newest first: stored ones, or those of so many pages."""
+        stored = self._stored.rows(types, window) if self._stored else None
+        if stored is not None:
+            return iter(stored)
+        pages = event_pages(self._client, types, window, patience=HELP_PATIENCE_SECONDS)
+        return chain.from_iterable(page.rows for page in islice(pages, most_pages))
 
 
 def _without_orphans(
@@ -180,8 +228,29 @@ def _cause(event: Mapping[str, Any]) -> str | None:
 
 def _gone_ids(event: Mapping[str, Any]) -> set[int]:
     """Return the ids of rows that an event names as gone: a merge names them in its data, and else its object."""
-    in_data = set() if event["type"].endswith("-deleted") else ids_in(event.get("data"))
+    data = event.get("data")
+    data = json.loads(data) if isinstance(data, str) else data  # of a table
+    in_data = set() if event["type"].endswith("-deleted") else ids_in(data)
     return in_data or {named for named in [event.get("object_id")] if is_id(named)}
+
+
+def _stored_events(context: CheckContext) -> StoredEvents | None:
+    """Return what is stored of the events of the days, and of those before they were read."""
+    entity = next((one for one in context.account.entities if one == EVENTS), None)
+    if entity is None or not context.days:
+        return None
+    begin, until = min(day.start for day in context.days.values()), context.now
+    days = [f"{day:%Y-%m-%d}" for day in _days_of(Window(begin, until))]
+    return StoredEvents(
+        context.tables[entity.name],
+        newest_materializations(context.instance, context.account.key_of(entity), days),
+    )
+
+
+def _days_of(window: Window) -> list[datetime]:
+    """Return the beginnings of the days that the window has a part of."""
+    first = window.start.replace(hour=0, minute=0, second=0, microsecond=0)
+    return [first + number * DAY for number in range(-(-(window.end - first) // DAY))]
 
 
 def _owner(context: CheckContext) -> Entity[Any] | None:

@@ -13,7 +13,7 @@ from gorgias_assets.account import Account
 from gorgias_assets.checks.audits import TOLERATED_ROWS, Stored
 from gorgias_assets.checks.reconciliation import MOST_DAYS, events_agree
 from gorgias_assets.checks.verdicts import WARN, CheckContext, NothingToCheck, Verdict
-from gorgias_assets.entities import CORE, TICKET_MESSAGES, TICKETS
+from gorgias_assets.entities import CORE, EVENTS, TICKET_MESSAGES, TICKETS
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account as SandboxAccount
@@ -22,7 +22,7 @@ from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.warehouse.tables import Table
 from gorgias_assets.windows import Window
 from gorgias_assets_tests.conftest import FIRST_DAY, Project
-from gorgias_assets_tests.engines import on_each_warehouse_in_time
+from gorgias_assets_tests.engines import Engine, on_each_warehouse_in_time
 
 NOW = datetime.now(UTC)
 TODAY = datetime.combine(NOW.date(), time(), UTC)
@@ -115,6 +115,51 @@ def test_days_whose_rows_are_those_that_events_name_agree(stored: Project, entit
     assert verdict.description == "3 days with 36 events and 36 rows; no notable difference."
     assert verdict.passed
     assert counts(verdict) == {key(ago): (A_DAY, A_DAY) for ago in (3, 2, 1)}
+
+
+@on_each_warehouse_in_time
+def test_events_that_are_stored_are_not_requested_again_and_tell_the_same(engine: Engine) -> None:
+    account = SandboxAccount(now=TODAY - DAY)
+    rows = [account.create("tickets")["id"] for _ in range(5)]
+    account.merge("tickets", rows[1], rows[2])
+    account.delete("tickets", rows[3])
+    account.now = TODAY + MINUTE
+    with Sandbox(account) as sandbox:
+        project = Project(sandbox, engine, [TICKETS, EVENTS])
+        project.materialize(key(1))
+        warehouse = project.engine.warehouse()
+        tables = {
+            entity.name: Stored(warehouse, Table("gorgias", entity.name), entity)
+            for entity in project.deployed.entities
+        }
+        sandbox.requests.clear()
+        by_table = compare(project, TICKETS, 1, account=project.deployed, tables=tables)
+        assert (by_day(by_table), sandbox.requests) == ({key(1): {"events": 5, "stored": 3, "deleted": 2}}, [])
+        assert compare(project, TICKETS, 1) == by_table
+        assert sandbox.requests
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        {},
+        {"began_at": TODAY - MINUTE, "coverage": {}},
+        {"began_at": NOW, "event_types": ["ticket-created"], "coverage": {}},
+    ],
+    ids=["nothing", "before its end", "some types"],
+)
+def test_events_of_a_day_that_is_not_stored_with_all_that_is_needed_are_requested(stored: Project, read) -> None:
+    known = {
+        name: dg.MetadataValue.timestamp(value) if isinstance(value, datetime) else value
+        for name, value in read.items()
+    }
+    account = Account([*CORE, EVENTS], start_date=FIRST_DAY)
+    events = dg.AssetMaterialization(["gorgias", "events"], partition=key(1), metadata=known)
+    stored.instance.report_runless_asset_event(events)
+    warehouse = stored.engine.warehouse()
+    tables = {entity.name: Stored(warehouse, Table("gorgias", entity.name), entity) for entity in account.entities}
+    verdict = compare(stored, TICKETS, 1, account=account, tables=tables)
+    assert verdict.description == "1 day with 12 events and 12 rows; no notable difference."
 
 
 @on_each_warehouse_in_time
