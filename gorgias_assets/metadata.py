@@ -119,12 +119,6 @@ def doubt(metadata: Metadata) -> str | None:
     return None
 
 
-def event_types(metadata: Metadata) -> frozenset[str] | None:
-    """Return the types of events that were read of a day; None for all."""
-    value = metadata.get("event_types")
-    return frozenset(cast("list[str]", value.value)) if isinstance(value, dg.JsonMetadataValue) else None
-
-
 def absences_doubted(metadata: Metadata) -> dict[str, int] | None:
     """Return how many rows were `missing` of those `expected`, if they were too many to be looked for."""
     value = metadata.get("absences_doubted")

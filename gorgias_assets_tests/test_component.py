@@ -183,7 +183,9 @@ def test_conditions_take_the_place_of_the_daily_schedule_and_of_the_sensor_for_g
         assert {sensor.name for sensor in defs.sensors} == {"eu_changes", "eu_conditions"}
         assert {schedule.name for schedule in defs.schedules} == {"eu_freshness", "eu_full_sweep"}
         conditions = {
-            spec.key.path[-1]: spec.automation_condition.get_label() for spec in defs.resolve_all_asset_specs()
+            spec.key.path[-1]: spec.automation_condition.get_label()
+            for spec in defs.resolve_all_asset_specs()
+            if "view" not in spec.kinds
         }
     assert conditions.pop("tickets") == "eager"
     assert set(conditions.values()) == {"day_is_over(30 0 * * *, UTC)"}

@@ -132,13 +132,8 @@ def test_the_daily_job_takes_all_entities_and_the_overview():
     from gorgias_assets.definitions import defs
 
     job = defs.resolve_job_def("gorgias")
-    assert {key.path[-1] for key in job.asset_layer.executable_asset_keys} == {
-        "customers",
-        "tickets",
-        "ticket_messages",
-        "satisfaction_surveys",
-        "overview",
-    }
+    names = {key.path[-1] for key in job.asset_layer.executable_asset_keys}
+    assert names == {entity.name for entity in ENTITIES} | {"overview"}
 
 
 @pytest.mark.parametrize("uri", ["md:tokenomics", "duckdb:///token=1.duckdb"])

@@ -139,29 +139,6 @@ def test_events_that_are_stored_are_not_requested_again_and_tell_the_same(engine
         assert sandbox.requests
 
 
-@pytest.mark.parametrize(
-    "read",
-    [
-        {},
-        {"began_at": TODAY - MINUTE, "coverage": {}},
-        {"began_at": NOW, "event_types": ["ticket-created"], "coverage": {}},
-    ],
-    ids=["nothing", "before its end", "some types"],
-)
-def test_events_of_a_day_that_is_not_stored_with_all_that_is_needed_are_requested(stored: Project, read) -> None:
-    known = {
-        name: dg.MetadataValue.timestamp(value) if isinstance(value, datetime) else value
-        for name, value in read.items()
-    }
-    account = Account([*CORE, EVENTS], start_date=FIRST_DAY)
-    events = dg.AssetMaterialization(["gorgias", "events"], partition=key(1), metadata=known)
-    stored.instance.report_runless_asset_event(events)
-    warehouse = stored.engine.warehouse()
-    tables = {entity.name: Stored(warehouse, Table("gorgias", entity.name), entity) for entity in account.entities}
-    verdict = compare(stored, TICKETS, 1, account=account, tables=tables)
-    assert verdict.description == "1 day with 12 events and 12 rows; no notable difference."
-
-
 @on_each_warehouse_in_time
 @pytest.mark.parametrize("entity", KINDS.values(), ids=KINDS)
 def test_rows_that_are_not_stored_at_all_are_named_by_day(project: Project, entity: Entity) -> None:
