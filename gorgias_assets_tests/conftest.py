@@ -139,7 +139,8 @@ class Project:
         """Return an entity's stored rows by id, as the API would show them: JSON decoded, added columns left out."""
         names = [column.name for column in entity.columns]
         json_names = {column.name for column in entity.columns if column.kind is Kind.JSON}
-        rows = self.query(f"SELECT {', '.join(names)} FROM gorgias.{entity.name}")
+        quoted = ", ".join(map(self.engine.warehouse().dialect.quoted, names))
+        rows = self.query(f"SELECT {quoted} FROM gorgias.{entity.name}")
         assert len(rows) == len({row[0] for row in rows}), "an id is in the table twice"
         return {
             row[0]: {

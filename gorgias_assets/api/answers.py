@@ -4,7 +4,7 @@ A body that breaks the form is never taken for the end of a list or for a missin
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -93,12 +93,12 @@ class Request:
 class Page(Request):
     """One answer of a list.
 
-    - `rows`: at most 100 objects, in the list's order.
+    - `rows`: at most 100 objects, in the list's order; letters and secrets may be in them, so they have no `repr`.
     - `next_cursor`: null on the last page; `prev_cursor`: null on the first.
     - `size`: bytes of the body, decompressed.
     """
 
-    rows: list[dict[str, Any]]
+    rows: list[dict[str, Any]] = field(repr=False)
     next_cursor: str | None
     prev_cursor: str | None
     size: int

@@ -2,7 +2,7 @@
 
 from gorgias_assets.columns import EXTRACTED_AT
 from gorgias_assets.entities.model import Entity, Whole, boolean, integer, json, moment, string
-from gorgias_assets.entities.view import Items, Nested, Stored, View, read_at
+from gorgias_assets.entities.view import At, Items, Nested, Rows, Stored, View, read_at
 
 USERS = Entity(
     name="users",
@@ -51,6 +51,20 @@ TEAMS = Entity(
         json("members", "Members as of the reading: [{id, name, email, meta}]."),
         moment("created_datetime", "When the team was created."),
     ),
+)
+
+USER_ROLES = View(
+    name="user_roles",
+    grain="One row per user: their role.",
+    parent=USERS.name,
+    nested=Rows(),
+    values={
+        integer("user_id", "The user."): Stored("id"),
+        string(
+            "role", "admin, agent (called Lead), basic-agent, lite-agent, observer-agent, internal-agent or bot."
+        ): At("role", "name"),
+        read_at("user"): Stored(EXTRACTED_AT),
+    },
 )
 
 TEAM_MEMBERS = View(

@@ -5,7 +5,7 @@ from datetime import timedelta
 from gorgias_assets.columns import EXTRACTED_AT
 from gorgias_assets.entities.model import ByDate, Entity, Parent, boolean, integer, json, moment, string
 from gorgias_assets.entities.sorting import values_of_custom_fields
-from gorgias_assets.entities.view import Items, Nested, One, Origin, Position, Stored, View, read_at
+from gorgias_assets.entities.view import At, Items, Nested, One, Origin, Position, Rows, Stored, View, read_at
 
 TICKETS = Entity(
     name="tickets",
@@ -112,11 +112,23 @@ TICKET_MESSAGES = Entity(
 )
 
 _OF_TICKET = {
-    moment("ticket_created_datetime", "When the ticket was created; in the past for imports."): Stored(
-        "created_datetime"
-    ),
+    moment("ticket_created_datetime", "When the ticket was created."): Stored("created_datetime"),
     read_at("ticket"): Stored(EXTRACTED_AT),
 }
+
+TICKET_PEOPLE = View(
+    name="ticket_people",
+    grain="One row per ticket: whose it is, and who is in charge.",
+    parent=TICKETS.name,
+    nested=Rows(),
+    values={
+        integer("ticket_id", "The ticket."): Stored("id"),
+        integer("customer_id", "The customer; may be gone."): At("customer", "id"),
+        integer("assignee_user_id", "The user in charge; null for nobody."): At("assignee_user", "id"),
+        integer("assignee_team_id", "The team in charge; null for none."): At("assignee_team", "id"),
+        **_OF_TICKET,
+    },
+)
 
 TICKET_TAGS = View(
     name="ticket_tags",
@@ -134,7 +146,7 @@ TICKET_TAGS = View(
 
 TICKET_CUSTOM_FIELDS = values_of_custom_fields(
     "ticket_custom_fields",
-    "One row per ticket and custom field that it has a value of, as of the reading of the ticket.",
+    "One row per ticket and custom field with a value, as of the reading: a new value does not move the ticket.",
     TICKETS.name,
     before={integer("ticket_id", "The ticket."): Stored("id")},
     after=_OF_TICKET,
@@ -145,11 +157,23 @@ _IDS = {
     integer("ticket_id", "The ticket that the message belongs to."): Stored("ticket_id"),
 }
 _OF_MESSAGE = {
-    moment("message_created_datetime", "When the message was created; in the past for imports."): Stored(
-        "created_datetime"
-    ),
+    moment("message_created_datetime", "When the message was created."): Stored("created_datetime"),
     read_at("message"): Stored(EXTRACTED_AT),
 }
+
+TICKET_MESSAGE_PEOPLE = View(
+    name="ticket_message_people",
+    grain="One row per message: who wrote it to whom.",
+    parent=TICKET_MESSAGES.name,
+    nested=Rows(),
+    values={
+        **_IDS,
+        boolean("from_agent", "Whether an agent sent it, so that the sender is a user."): Stored("from_agent"),
+        integer("sender_id", "The user or customer who sent it; may be gone."): At("sender", "id"),
+        integer("receiver_id", "The user or customer who received it; may be gone."): At("receiver", "id"),
+        **_OF_MESSAGE,
+    },
+)
 
 TICKET_MESSAGE_RECIPIENTS = View(
     name="ticket_message_recipients",
@@ -167,9 +191,7 @@ TICKET_MESSAGE_RECIPIENTS = View(
         string("kind", "from, to, cc or bcc."): Origin(),
         integer("position", "Place among those of its kind, from 1."): Position(),
         string("name", "Name.", private=True): Nested("name"),
-        string("address", "E-mail address, phone number, or what the channel has instead.", private=True): Nested(
-            "address"
-        ),
+        string("address", "E-mail address, phone number or handle.", private=True): Nested("address"),
         **_OF_MESSAGE,
     },
 )

@@ -41,6 +41,17 @@ class Stored(Source):
 
 
 @dataclass(frozen=True)
+class At(Source):
+    """The value at a path of a JSON column of the parent; null if it is not of the column's kind."""
+
+    column: str
+    path: str
+
+    def expression(self, dialect: Dialect, kind: Kind) -> str:
+        return dialect.typed(dialect.text_at(f"{_PARENT}.{dialect.quoted(self.column)}", self.path), kind)
+
+
+@dataclass(frozen=True)
 class Nested(Source):
     """A field of the nested object, or without a name the nested value itself; null if it is not of the kind.
 

@@ -21,7 +21,7 @@ from gorgias_assets.warehouse.warehouse import Warehouse
 from gorgias_assets_tests.engines import DuckDBFile
 
 PARENTS = 1_000_000
-SMALL = {"custom_fields": 40, "teams": 20}  # these are never many
+SMALL = {"custom_fields": 40, "teams": 20, "users": 100}  # these are never many
 BATCH_ROWS = 100_000
 MOST_SECONDS = 2.0
 TRIES = 3
@@ -35,6 +35,7 @@ _VALUE = f"""'"' || (3000 + {_SPREAD} % 40) || '":{{"id":' || (3000 + {_SPREAD} 
     WHEN 2 THEN '"note ' || number || '"' ELSE '"Shipping::Delay ' || number % 7 || '"' END || '}}'"""
 _LIST = "'[' || array_to_string(list_transform(range({0}), lambda k: {1}), ',') || ']'"
 _OBJECT = "'{{' || array_to_string(list_transform(range({0}), lambda k: {1}), ',') || '}}'"
+_PERSON = """'{{"id":' || {0} || ',"name":"Jane ' || number || '","email":"jane' || number || '@example.com"}}'"""
 _ADDRESS = """'{{"name":"{0} ' || number || '","address":"{0}' || number % {1} || '@example.com"}}'"""
 _DATA = {
     "ticket-tags-added": """'{"tags_added":[' || number % 300 || ',' || number % 200 || ']}'""",
@@ -54,11 +55,15 @@ VALUES: Mapping[str, Mapping[str, str]] = {
     "tickets": {
         "tags": _LIST.format("number % 5", _TAG),
         "custom_fields": _OBJECT.format("number % 5", _VALUE),
+        "customer": _PERSON.format("number // 3"),
+        "assignee_user": _PERSON.format("number % 50"),
         "subject": "'Where is parcel ' || number",
     },
     "customers": {"custom_fields": _OBJECT.format("number % 3", _VALUE)},
     "ticket_messages": {
         "ticket_id": "number // 4",
+        "from_agent": "number % 2 = 0",
+        "sender": _PERSON.format("number % 50"),
         "source": f"""'{{"type":"email","from":' || {_ADDRESS.format("Jane", 10**9)} || ',"to":['
             || {_ADDRESS.format("help", 5)} || '],"cc":[],"extra":{{"include_thread":true}}}}'""",
         "attachments": _LIST.format(
@@ -78,6 +83,7 @@ VALUES: Mapping[str, Mapping[str, str]] = {
         "object_id": "number // 8",
         "data": f"CASE {_TYPE} {' '.join(f'WHEN {name!r} THEN {data}' for name, data in _DATA.items())} END",
     },
+    "users": {"role": """'{"name":"agent"}'"""},
     "teams": {
         "name": "'Team ' || number",
         "members": _LIST.format("10", """'{"id":' || (number + k) || ',"name":"Agent","email":"a@example.com"}'"""),
@@ -98,6 +104,9 @@ VALUES: Mapping[str, Mapping[str, str]] = {
 }
 
 QUESTIONS = {
+    "ticket_people": "SELECT assignee_user_id, COUNT(*), COUNT(DISTINCT customer_id) FROM {} GROUP BY 1",
+    "ticket_message_people": "SELECT sender_id, COUNT(*) FROM {} WHERE from_agent GROUP BY 1",
+    "user_roles": "SELECT role, COUNT(*) FROM {} GROUP BY 1",
     "ticket_tags": "SELECT tag_name, COUNT(*) FROM {} GROUP BY 1",
     "ticket_custom_fields": "SELECT level_1, level_2, COUNT(*) FROM {} WHERE label = 'Field 3' GROUP BY ALL",
     "customer_custom_fields": "SELECT label, AVG(value_number) FROM {} GROUP BY 1",

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any, ClassVar
 
@@ -161,9 +162,20 @@ class DuckDBSession(Session):
     def columns_of(self, table: Table) -> dict[str, str]:
         """Return the type of each column.
 
-        For names of schemas and tables, A to Z are the same as a to z, and no other letters are.
+        For names of schemas and tables, A to Z are the same as a to z, and no other letters are. DuckDB describes one
+        table in a thirtieth of the time that its catalog takes, which looks at the columns of all views first.
         """
-        return self._columns(table, "data_type")
+        name = f"{self.dialect.quoted(self._database)}.{self.dialect.name_of(table)}"
+        try:
+            described = self.execute(f"DESCRIBE {name}")
+        except (duckdb.CatalogException, duckdb.BinderException):  # none, or a view of what is no longer there
+            return {} if self.query_of(table) is None else self._columns(table, "data_type")
+        return {column: column_type for column, column_type, *_ in described}
+
+    @cached_property
+    def _database(self) -> str:
+        ((name,),) = self.execute("SELECT current_database()")
+        return str(name)
 
     def schema_of(self, table: Table) -> pa.Schema:
         return self.arrow(f"SELECT * FROM {self.dialect.name_of(table)} LIMIT 0").schema
@@ -212,10 +224,9 @@ class DuckDBSession(Session):
     def _create_view(self, view: Table, query: str) -> None:
         """Create or replace the view from inside the schema, so that its query finds tables by their plain names."""
         quoted = self.dialect.quoted
-        ((database,),) = self.execute("SELECT current_database()")
-        self.execute(f"USE {quoted(database)}.{quoted(view.schema)}")
+        self.execute(f"USE {quoted(self._database)}.{quoted(view.schema)}")
         self.execute(f"CREATE OR REPLACE VIEW {quoted(view.name)} AS {query}")
-        self.execute(f"USE {quoted(database)}")
+        self.execute(f"USE {quoted(self._database)}")
 
     def merge(self, table: Table, rows: pa.Table) -> Merged:
         before = self.count(table)
