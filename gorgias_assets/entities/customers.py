@@ -41,7 +41,7 @@ CUSTOMERS = Entity(
 
 CUSTOMER_CUSTOM_FIELDS = values_of_custom_fields(
     "customer_custom_fields",
-    "One row per customer and custom field that they have a value of, as of the reading of the customer.",
+    "One row per customer and custom field with a value, as of the reading: a new value does not move the customer.",
     CUSTOMERS.name,
     before={integer("customer_id", "The customer."): Stored("id")},
     after={

@@ -36,6 +36,16 @@ _BY = {
     string("context", "Shared by the events of one chain of causes."): Stored("context"),
     read_at("event"): Stored(EXTRACTED_AT),
 }
+_CHANGES: tuple[str, ...] = (
+    "created",
+    "closed",
+    "reopened",
+    "snoozed",
+    "self-unsnoozed",
+    "marked-spam",
+    "unmarked-spam",
+)
+_CHANGES += ("trashed", "untrashed", "merged", "deleted")
 
 TICKET_TAG_CHANGES = View(
     name="ticket_tag_changes",
@@ -79,17 +89,11 @@ TICKET_STATUS_CHANGES = View(
     grain="One row per event that changed the state of a ticket: created, closed, reopened, snoozed, merged …",
     parent=EVENTS.name,
     nested=Rows(),
-    where="type IN ('ticket-created', 'ticket-closed', 'ticket-reopened', 'ticket-snoozed', 'ticket-self-unsnoozed', "
-    "'ticket-marked-spam', 'ticket-unmarked-spam', 'ticket-trashed', 'ticket-untrashed', 'ticket-merged', "
-    "'ticket-deleted')",
+    where="type IN ({})".format(", ".join(f"'ticket-{change}'" for change in _CHANGES)),
     values={
         **_EVENT,
         **_TICKET,
-        string(
-            "change",
-            "created, closed, reopened, snoozed, self-unsnoozed, marked-spam, unmarked-spam, trashed, untrashed, "
-            "merged or deleted.",
-        ): Sql("SUBSTR({type}, 8)", type=Stored("type")),  # from behind `ticket-`
+        string("change", f"{', '.join(_CHANGES)}."): Sql("SUBSTR({type}, LENGTH('ticket-') + 1)", type=Stored("type")),
         **_WHEN,
         **_BY,
     },
@@ -109,9 +113,7 @@ RULE_EXECUTIONS = View(
         integer("ticket_id", "The ticket that it fired on; may be gone."): Sql(
             "CASE WHEN {kind} = 'Ticket' THEN {id} END", kind=Stored("object_type"), id=Stored("object_id")
         ),
-        string("triggering_event", "Type of the event that made it fire, such as ticket-created."): Nested(
-            "triggering_event_type"
-        ),
+        string("triggering_event_type", "What made it fire, such as ticket-created."): Nested("triggering_event_type"),
         integer("failed_actions", "Number of its actions that failed."): Length("failed_actions"),
         **_WHEN,
         **_BY,

@@ -112,9 +112,7 @@ TICKET_MESSAGES = Entity(
 )
 
 _OF_TICKET = {
-    moment("ticket_created_datetime", "When the ticket was created; in the past for imports."): Stored(
-        "created_datetime"
-    ),
+    moment("ticket_created_datetime", "When the ticket was created."): Stored("created_datetime"),
     read_at("ticket"): Stored(EXTRACTED_AT),
 }
 
@@ -152,7 +150,7 @@ TICKET_TAGS = View(
 
 TICKET_CUSTOM_FIELDS = values_of_custom_fields(
     "ticket_custom_fields",
-    "One row per ticket and custom field that it has a value of, as of the reading of the ticket.",
+    "One row per ticket and custom field with a value, as of the reading: a new value does not move the ticket.",
     TICKETS.name,
     before={integer("ticket_id", "The ticket."): Stored("id")},
     after=_OF_TICKET,
@@ -163,9 +161,7 @@ _IDS = {
     integer("ticket_id", "The ticket that the message belongs to."): Stored("ticket_id"),
 }
 _OF_MESSAGE = {
-    moment("message_created_datetime", "When the message was created; in the past for imports."): Stored(
-        "created_datetime"
-    ),
+    moment("message_created_datetime", "When the message was created."): Stored("created_datetime"),
     read_at("message"): Stored(EXTRACTED_AT),
 }
 
@@ -176,9 +172,7 @@ TICKET_MESSAGE_PEOPLE = View(
     nested=Rows(),
     values={
         **_IDS,
-        boolean("from_agent", "Whether an agent sent it: the sender is a user then, or else a customer."): Stored(
-            "from_agent"
-        ),
+        boolean("from_agent", "Whether an agent sent it, so that the sender is a user."): Stored("from_agent"),
         integer("sender_id", "The user or customer who sent it; may be gone."): At("sender", "id"),
         string("sender_name", "Name of the sender as of the reading.", private=True): At("sender", "name"),
         integer("receiver_id", "The user or customer who received it; may be gone."): At("receiver", "id"),
@@ -202,9 +196,7 @@ TICKET_MESSAGE_RECIPIENTS = View(
         string("kind", "from, to, cc or bcc."): Origin(),
         integer("position", "Place among those of its kind, from 1."): Position(),
         string("name", "Name.", private=True): Nested("name"),
-        string("address", "E-mail address, phone number, or what the channel has instead.", private=True): Nested(
-            "address"
-        ),
+        string("address", "E-mail address, phone number or handle.", private=True): Nested("address"),
         **_OF_MESSAGE,
     },
 )
