@@ -176,7 +176,8 @@ def _build_lists(
 
     Each list is in memory before it is stored. One that cannot be read leaves the others alone.
     """
-    checks = {entity.name: table_checks(entity, account.entities) if late_after else [] for entity in account.whole}
+    has_checks = late_after is not None
+    checks = {entity.name: table_checks(entity, account.entities) if has_checks else [] for entity in account.whole}
 
     @dg.multi_asset(
         name=account.named("reference"),
@@ -196,10 +197,8 @@ def _build_lists(
     ) -> Iterator[dg.Output[Snapshot] | dg.AssetCheckResult]:
         gorgias, failed = _resource(context, account), dict[str, GorgiasError]()
         stored = _stored_before(context)
-        for entity in account.whole:
+        for entity in [one for one in account.whole if account.key_of(one) not in stored]:
             asset = account.key_of(entity)
-            if asset in stored:
-                continue
             if asset in context.selected_asset_keys:
                 snapshot = gorgias.snapshot(
                     entity,
@@ -208,24 +207,30 @@ def _build_lists(
                     believe_absence=config.believe_absence,
                 )
                 try:
-                    why = snapshot.peek() if entity.is_optional else None
-                    if why is None:
-                        snapshot.fetch()
+                    is_there = _fetch(context, asset, snapshot)
                 except GorgiasError as error:
                     failed[entity.name] = error
                     if isinstance(error, Unavailable) and gorgias.outage():
                         break
                     continue
-                if why:
-                    note_lack(context, asset, why)
+                if not is_there:
                     continue
                 yield dg.Output(snapshot.keeping(account.views_of(entity)), account.output_of(entity))
-            if late_after:
-                yield from evaluations(context, account, entity, checks[entity.name], late_after)
+            yield from evaluations(context, account, entity, checks[entity.name], late_after or timedelta())
         if failed:
             raise _failure(failed)
 
     return lists
+
+
+def _fetch(context: dg.AssetExecutionContext, asset: dg.AssetKey, snapshot: Snapshot) -> bool:
+    """Read a list into memory; return False if the account lacks it. Raises the client's errors."""
+    why = snapshot.peek() if snapshot.entity.is_optional else None
+    if why:
+        note_lack(context, asset, why)
+        return False
+    snapshot.fetch()
+    return True
 
 
 def _stored_before(context: dg.AssetExecutionContext) -> set[dg.AssetKey]:

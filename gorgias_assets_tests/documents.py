@@ -10,10 +10,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from gorgias_assets.account import Account
+from gorgias_assets.assets import build_assets
 from gorgias_assets.checks.build import build_checks
 from gorgias_assets.columns import ADDED_COLUMNS, Column, Kind
 from gorgias_assets.component import GorgiasComponent
-from gorgias_assets.entities import CORE
+from gorgias_assets.entities import CORE, ENTITIES
 from gorgias_assets.entities.model import ByDate, Whole
 from gorgias_assets.overview.measures import KEYS, MEASURES
 from gorgias_assets.settings import Settings
@@ -115,16 +116,29 @@ def component() -> str:
 
 
 def checks() -> str:
-    assets: dict[tuple[str, ...], list[str]] = {}
-    for step in build_checks(Account(CORE), late_after=timedelta()):
+    account, assets = Account(ENTITIES), dict[tuple[str, ...], list[str]]()
+    late = timedelta()
+    for step in [*build_checks(account, late_after=late), *build_assets(account, late_after=late)]:
         for spec in step.check_specs:
             meaning, _, advice = (spec.description or "").partition("\n\n")
             assets.setdefault((spec.name, meaning, advice.partition(": ")[2]), []).append(spec.asset_key.path[-1])
-    rows = [
-        [f"`{name}`", "all" if len(names) == len(CORE) else ", ".join(names), meaning, advice]
-        for (name, meaning, advice), names in assets.items()
-    ]
+    rows = [[f"`{name}`", _assets(names), meaning, advice] for (name, meaning, advice), names in assets.items()]
     return table(["check", "assets", "passes if", "if it fails"], rows)
+
+
+def _assets(names: Iterable[str]) -> str:
+    """Return "all", the ways of reading of which it is all, or the names."""
+    account, left, ways = Account(ENTITIES), {*names}, list[str]()
+    for way, entities in {
+        "all": account.entities,
+        "all daily ones": account.daily,
+        "those read by date": account.by_date,
+        "those read whole": account.whole,
+    }.items():
+        if left and left.issuperset(of_way := {entity.name for entity in entities}):
+            ways.append(way)
+            left -= of_way
+    return ", ".join([*ways, *(name for name in names if name in left)])
 
 
 def measures() -> str:

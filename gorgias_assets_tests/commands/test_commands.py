@@ -17,7 +17,9 @@ import pytest
 
 from gorgias_assets.__main__ import main, one_account
 from gorgias_assets.account import Account as DagsterAccount
+from gorgias_assets.entities import CORE
 from gorgias_assets.sandbox.account import Account
+from gorgias_assets.sandbox.faults import Fault
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sandbox.server import Sandbox
 
@@ -71,7 +73,10 @@ def columns(output: str) -> dict[str, Sequence[str]]:
     return {table: words for table, *words in found}
 
 
-def test_a_backfill_prints_its_progress_and_then_status_shows_what_is_there_and_missing(settings, account):
+def test_a_backfill_prints_its_progress_and_then_status_shows_what_is_there_and_missing(settings, account, sandbox):
+    settings["GORGIAS_ENTITIES"] = "core, tags, voice_calls"
+    sandbox.faults.append(Fault(403, path="*/voice-calls", times=None))
+    account.create("tags", name="refund")
     for day in (3, 4, 20):
         moment = datetime(2025, 3, day, 12, tzinfo=UTC)
         ticket = account.create("tickets", created_datetime=moment, updated_datetime=moment, subject=LETTER)
@@ -83,6 +88,7 @@ def test_a_backfill_prints_its_progress_and_then_status_shows_what_is_there_and_
         r"\d\d:\d\d:\d\d  gorgias.tickets: merged [2-3] rows, [2-3] of them new, in \d+ API calls\n", output
     )
     assert columns(output)["gorgias.ticket_messages"][:3] == ["2", "2", "2"]
+    assert columns(output)["gorgias.tags"] == ["1", "1", "1", "1"]
     assert LETTER not in output
     code, output = run(settings, "status")
     assert code == 0, output
@@ -92,7 +98,10 @@ def test_a_backfill_prints_its_progress_and_then_status_shows_what_is_there_and_
     tickets = " ".join(columns(output)["gorgias.ticket_messages"])
     assert tickets.startswith("2 0 2025-03-04 12:00 2025-03-02 to 2025-03-10 not read 2025-03-11 to ")
     assert today not in tickets
-    assert output.endswith("\n\nNot read yet: 2025-03-01. The command backfill reads them.\n")
+    assert columns(output)["gorgias.tags"][:2] == ["1", "0"]
+    assert " ".join(columns(output)["gorgias.voice_calls"]) == "0 0 - - - not available to this account or key"
+    names = ", ".join(entity.name for entity in CORE)
+    assert output.endswith(f"\n\nNot read yet of {names}: 2025-03-01. The command backfill reads them.\n")
 
 
 @pytest.mark.soak
