@@ -77,7 +77,8 @@ class Tickets:
         """Add tags, and change something else in the same moment if wanted."""
         new = [name for name in names if name not in talk.tags]
         talk.tags += new
-        self.change(talk, by, tags=self._tags(talk), **changes)
+        if new or changes:
+            self.change(talk, by, tags=self._tags(talk), **changes)
 
     def untag(self, talk: Conversation, by: int | None, *names: str) -> None:
         talk.tags = [name for name in talk.tags if name not in names]
