@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from gorgias_assets.columns import ADDED_COLUMNS, EXTRACTED_AT, Column
-from gorgias_assets.entities.model import ByDate, Entity
+from gorgias_assets.entities.model import ByDate, Entity, Whole
 from gorgias_assets.entities.view import View
 
 PERSONAL_DATA = "pii"  # the tag of a column, here and in dbt
@@ -63,7 +63,13 @@ def code_version(entity: Entity[Any]) -> str:
     marks every partition as outdated.
     """
     read = entity.read
-    rows = [read.order, *read.touch_fields] if isinstance(read, ByDate) else []
-    columns = [(column.name, column.kind.name) for column in entity.columns]
-    declared = json.dumps([entity.path, type(read).__name__, rows, columns])
+    rows = [read.passes, read.id_from] if isinstance(read, Whole) else read.touch_fields
+    order = [read.order] if isinstance(read, ByDate) else []
+    columns = [(column.name, column.kind.name, *_kept(column)) for column in entity.columns]
+    declared = json.dumps([entity.path, type(read).__name__, [*order, *rows], columns, *entity.left_out])
     return sha256(declared.encode()).hexdigest()[:12]
+
+
+def _kept(column: Column) -> list[object]:
+    keeps = column.keeps
+    return [sorted(keeps.fields), keeps.by, sorted(keeps.whole)] if keeps else []

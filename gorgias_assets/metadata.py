@@ -80,6 +80,7 @@ def of_run(reader: Reader[Any], loaded: Loaded) -> dict[str, Any]:
         **({"absences_doubted": vars(gone.doubted)} if gone.doubted else {}),
         **({"rows_from_the_future": loaded.from_the_future} if loaded.from_the_future else {}),
         **({"fields_in_extra": extra} if extra else {}),
+        **({"fields_withheld": dict(sorted(progress.withheld.items()))} if progress.withheld else {}),
     }
 
 

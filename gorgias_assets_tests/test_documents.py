@@ -122,7 +122,7 @@ def test_the_query_answers_and_the_keys_of_metadata_are_those_of_a_run(shop, pro
     assert [day.metadata.keys() for day in others] == [of_days] * 4
     keys = newest.metadata.keys() - {"dagster/table_name", "dagster/column_schema"}
     at_times = {"deletions_unanswered", "absences_doubted", "rows_from_the_future"}
-    assert of_run - keys <= {"resumed_from", "fields_in_extra", "preview", *at_times}
+    assert of_run - keys <= {"resumed_from", "fields_in_extra", "fields_withheld", "preview", *at_times}
     assert not of_days & of_run
     assert keys <= of_days | of_run
 
