@@ -12,12 +12,12 @@ from gorgias_assets.sandbox.__main__ import SCHEMA
 
 DAYS = 7
 QUESTION = f"""\
-SELECT CAST(tickets.created_datetime AS DATE) AS day, COUNT(*) AS tickets,
-       SUM(CASE WHEN status = 'closed' THEN 1 ELSE 0 END) AS closed,
-       ROUND(AVG(score), 2) AS satisfaction
-FROM {SCHEMA}.tickets
-LEFT JOIN {SCHEMA}.satisfaction_surveys AS survey ON survey.ticket_id = tickets.id
-GROUP BY day ORDER BY day DESC LIMIT 7"""
+SELECT channel, COUNT(*) AS tickets, COUNT(CASE WHEN status = 'closed' THEN 1 END) AS closed,
+       COUNT(CASE WHEN tag.ticket_id IS NOT NULL THEN 1 END) AS answered_by_ai, ROUND(AVG(score), 2) AS satisfaction
+FROM {SCHEMA}.tickets_live AS ticket
+LEFT JOIN {SCHEMA}.ticket_tags AS tag ON tag.ticket_id = ticket.id AND tag.tag_name = 'ai_answered'
+LEFT JOIN {SCHEMA}.satisfaction_surveys AS survey ON survey.ticket_id = ticket.id
+GROUP BY channel ORDER BY tickets DESC"""
 
 
 def main() -> int:
