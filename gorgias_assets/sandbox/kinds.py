@@ -83,7 +83,7 @@ class Kind:
 
     - `uri`: empty if the list shows none.
     - `blank`: the default of each field.
-    - `odd`: other defaults, and fields that no document names, of each second row.
+    - `odd`: other defaults of each second row.
     - `path`: its list; made of the name if empty.
     - `joins`: the fields that show another object as it is now (see `rows.JOINS`).
     - `columns`: integers worth an index.

@@ -422,7 +422,6 @@ VOICE_CALLS = Kind(
         "summaries": [],
         "monitoring_status": "none",
     },
-    odd={"call_sid": None, "queue_position": None},
     path="phone/voice-calls",
     columns=("ticket_id",),
     orders=UNORDERED,
