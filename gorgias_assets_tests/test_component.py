@@ -59,6 +59,7 @@ def declared(name: str, sandbox: Sandbox, folder: Path, **others: Any) -> dict[s
         "warehouse": f"duckdb:///{folder}/shops.duckdb",
         "start_date": "2025-03-01",
         "reports": f"{folder}/reports",
+        "entities": "core",
         **others,
     }
 

@@ -276,7 +276,7 @@ def alike(row: tuple[Any, ...], right: tuple[Any, ...]) -> bool:
 
 @on_each_warehouse_in_time
 def test_each_question_is_answered_as_the_account_knows_it(project, account):
-    brand = Brand(account, seed=3, tickets_per_day=8)
+    brand = Brand(account, seed=3, tickets_per_day=5)
     brand.live(READ)
     account.advance(timedelta(minutes=1))
     project.materialize(str(OPENED.date()), str((READ - DAY).date()))
