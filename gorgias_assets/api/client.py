@@ -358,8 +358,8 @@ class GorgiasClient:
             return Rejected(f"{where}: {refused.sentence}.")
         if status != 401 and "cursor" in dict(parameters):
             return CursorRefused(
-                f"{where}: Gorgias rejected the cursor ({status}) and seeking failed too. Rows read so far are saved; "
-                "re-run later.",
+                f"{where}: Gorgias rejected the cursor ({status}), and the rows behind it were not reached in another "
+                "way. Rows read so far are saved; re-run later.",
                 status,
                 calls,
             )

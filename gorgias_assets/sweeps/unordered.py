@@ -146,8 +146,9 @@ class UnorderedSweep(Reader[Unordered]):
         ends: dict[str, datetime | None] = pc.min_max(moments).as_py()
         if is_newest_first(moments, span.reached):
             progress.rows_in_order += len(moments) - moments.null_count
-        else:
+        elif not self.is_full:
             span.bottom = None
+            self.remark = "The list is not newest first, so it was read to its end."
         progress.rows_without_order += moments.null_count
         progress.newest = max(filter(None, (progress.newest, span.reached, ends["max"])), default=None)
         progress.reached = min(filter(None, (span.reached, ends["min"])), default=None)

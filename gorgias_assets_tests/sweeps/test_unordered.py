@@ -55,6 +55,7 @@ def test_reading_ends_below_the_window_only_in_a_list_that_is_newest_first(room,
     reading = day(room, 14)
     assert sum(touched(batch).num_rows for batch in reading.batches()) == len(room.live(VOICE_CALLS, [14]))
     assert room.calls(VOICE_CALLS) == calls
+    assert reading.remark == ("" if order == DESC else "The list is not newest first, so it was read to its end.")
     covered = reading.coverage["created_datetime"]
     assert (covered["required"], covered["read_to"] is None) == (FIRST + 4 * DAY, order != DESC)
 
