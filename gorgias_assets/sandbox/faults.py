@@ -158,9 +158,9 @@ class Case:
 
     def emptied(self) -> Answer:
         """Return an empty page whose cursor leads to the rows that were due: a client that goes on misses none."""
-        if not self.page.get("data"):
+        kind = LISTS.get(self.page.get("uri", "").partition("?")[0].removeprefix("/api/"))
+        if kind is None or not self.page.get("data"):
             return self.due
-        kind = LISTS[self.page["uri"].partition("?")[0].removeprefix("/api/")]
         field, _, direction = self.sent.get("order_by", kind.order).partition(":")
         first = self.page["data"][0]
         key = microseconds(first[field]) if field.endswith("_datetime") else key_of(first[field])
