@@ -179,7 +179,8 @@ def test_without_today_the_last_partition_is_yesterday_and_nothing_looks_for_cha
 
 def test_conditions_take_the_place_of_the_daily_schedule_and_of_the_sensor_for_gaps(tmp_path, sandbox):
     own = {"automation_condition": "{{ dg.AutomationCondition.eager() if entity == 'tickets' else none }}"}
-    with project({"eu": declared("eu", sandbox, tmp_path, automation="conditions", translation=own)}) as defs:
+    chosen = {"entities": ["core", "events", "tags"], "automation": "conditions", "translation": own}
+    with project({"eu": declared("eu", sandbox, tmp_path, **chosen)}) as defs:
         assert {sensor.name for sensor in defs.sensors} == {"eu_changes", "eu_conditions"}
         assert {schedule.name for schedule in defs.schedules} == {"eu_freshness", "eu_full_sweep"}
         conditions = {

@@ -12,7 +12,7 @@ import pytest
 from gorgias_assets.account import Account
 from gorgias_assets.alerts import check_alert, failure_alert
 from gorgias_assets.assets import build_assets
-from gorgias_assets.entities import CORE, TICKETS
+from gorgias_assets.entities import CORE, TICKETS, VOICE_CALLS
 from gorgias_assets.entities.model import Entity, Whole, integer, string
 from gorgias_assets.jobs import freshness_job, full_sweep_job, gorgias_job
 from gorgias_assets.partitions import ROWS_FROM, days_of_run
@@ -207,6 +207,15 @@ def test_a_list_without_days_is_read_whole_in_the_run_of_a_day_and_in_a_full_swe
     assert (snapshot.partition, project.query("SELECT name FROM gorgias.tags")) == (None, [("refund",)])
     days = result.asset_materializations_for_node("gorgias__tickets")
     assert [day.partition for day in days] == ["2025-03-31"]
+
+
+def test_a_list_that_the_account_lacks_is_asked_for_in_the_run_of_the_others(project, sandbox):
+    some = Account([TICKETS, VOICE_CALLS], start_date=FIRST_DAY)
+    sandbox.faults.append(Fault(403, path="*/voice-calls", times=None))
+    project.assets = build_assets(some)
+    project.materialize("2025-03-30", select=["tickets", "voice_calls"])
+    (request,) = tick(project, account=some).run_requests
+    assert (days_of_run(request.tags), request.asset_selection) == (("2025-03-31", "2025-03-31"), None)
 
 
 @pytest.mark.parametrize("full", [False, True])
