@@ -14,7 +14,7 @@ from gorgias_assets.assets import build_assets
 from gorgias_assets.checks.build import build_checks
 from gorgias_assets.columns import ADDED_COLUMNS, Column, Kind
 from gorgias_assets.component import GorgiasComponent
-from gorgias_assets.entities import CORE, ENTITIES
+from gorgias_assets.entities import CORE, ENTITIES, VIEWS
 from gorgias_assets.entities.model import ByDate, Whole
 from gorgias_assets.overview.measures import KEYS, MEASURES
 from gorgias_assets.settings import Settings
@@ -99,6 +99,14 @@ def columns() -> str:
     return "".join(f"\n### {entity.name}\n\n{entity.grain}\n\n{_columns(entity.columns)}" for entity in CORE)
 
 
+def views() -> str:
+    return "".join(
+        f"\n### {view.name}\n\n{view.grain} Made of {' and '.join(f'`{name}`' for name in view.reads)}.\n\n"
+        f"{_columns(view.columns)}"
+        for view in VIEWS
+    )
+
+
 def own_tables() -> str:
     return "".join(f"\n### `{name}_<table>`\n\n{_columns(columns)}" for name, columns in bookkeeping._COLUMNS.items())
 
@@ -161,6 +169,7 @@ PARTS = {
     "types": types,
     "columns": columns,
     "added": lambda: _columns(ADDED_COLUMNS),
+    "views": views,
     "own": own_tables,
     "checks": checks,
     "measures": measures,

@@ -232,6 +232,12 @@ _NEEDED = {
         "bigquery.tables.getData",
         "bigquery.tables.updateData",
     },
+    rf"{_JOB}CREATE OR REPLACE VIEW ": {
+        "bigquery.jobs.create",
+        "bigquery.tables.create",
+        "bigquery.tables.getData",
+        "bigquery.tables.update",
+    },
     rf"{_JOB}ALTER TABLE ": {"bigquery.jobs.create", "bigquery.tables.get", "bigquery.tables.update"},
     "/CreateReadSession": {"bigquery.readsessions.create", "bigquery.tables.getData"},
     "/ReadRows": {"bigquery.readsessions.getData"},

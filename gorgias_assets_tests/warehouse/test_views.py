@@ -310,6 +310,23 @@ def test_a_view_or_table_of_somebody_s_own_under_the_name_is_left_alone_and_name
     assert engine.query("SELECT * FROM shop.ticket_tags") == [(7,)]
 
 
+def test_in_duckdb_a_view_of_somebody_s_own_is_left_alone_also_if_its_table_is_gone(engine):
+    merge(engine, TICKETS, ROWS["tickets"])
+    engine.execute("CREATE TABLE shop.mine AS SELECT 7 AS mine", "CREATE VIEW shop.ticket_tags AS FROM shop.mine")
+    engine.execute("DROP TABLE shop.mine")
+    assert keep(engine, TICKET_TAGS) == [Table("shop", "ticket_tags")]
+    assert list(engine.types("shop", "ticket_tags")) == ["mine"]
+
+
+def test_in_duckdb_a_view_whose_table_is_dropped_is_whole_again_with_it(engine):
+    merge(engine, TICKETS, ROWS["tickets"])
+    keep(engine, TICKET_TAGS)
+    engine.execute("DROP VIEW shop.tickets_live", "DROP TABLE shop.tickets")
+    assert keep(engine, TICKET_TAGS) == []
+    merge(engine, TICKETS, ROWS["tickets"])
+    assert len(shown(engine, TICKET_TAGS)) == 2
+
+
 @pytest.mark.soak
 def test_in_bigquery_a_view_is_made_by_one_statement_and_one_that_is_as_declared_costs_none(bigquery):
     merge(bigquery, TICKETS, ROWS["tickets"])
