@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -39,12 +40,24 @@ def account() -> Account:
     return account
 
 
-def test_a_day_of_everything_is_a_step_for_each_daily_entity_and_one_for_all_lists(sandbox: Sandbox, tmp_path) -> None:
+@pytest.fixture(params=["duckdb", pytest.param("bigquery", marks=pytest.mark.soak)])
+def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URI of an empty one."""
+    if request.param == "duckdb":
+        return f"duckdb:///{tmp_path}/warehouse.duckdb"
+    request.getfixturevalue("bigquery")
+    uri: str = request.getfixturevalue("emulator").uri("gorgias")
+    return uri
+
+
+def test_a_day_of_everything_is_a_step_for_each_daily_entity_and_one_for_all_lists(
+    sandbox: Sandbox, warehouse: str
+) -> None:
     sandbox.faults.append(Fault(403, path="/api/phone/*", times=None))
     defs = build_definitions(
         entities="all",
         start_date=YESTERDAY,
-        warehouse=f"duckdb:///{tmp_path}/warehouse.duckdb",
+        warehouse=warehouse,
         api_url=sandbox.api_url,
     )
     assets = [dg.AssetKey(["gorgias", entity.name]) for entity in ENTITIES]  # the overview has tests of its own

@@ -20,7 +20,9 @@ import pyarrow as pa
 from google.api_core.exceptions import BadRequest, GoogleAPICallError
 from google.cloud import bigquery
 
-from gorgias_assets.entities import TICKETS
+from gorgias_assets.entities import CUSTOM_FIELDS, TICKETS
+from gorgias_assets.entities.tickets import TICKET_CUSTOM_FIELDS, TICKET_TAGS
+from gorgias_assets.entities.view import NamedView
 from gorgias_assets.io_managers.bigquery import GorgiasBigQueryIOManager
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sweeps.rows import Row, type_rows
@@ -242,6 +244,31 @@ def shows_a_new_column_in_a_view(account: Account) -> str:
     return f"before the view is written again, its new column {before} and {is_listed}"
 
 
+def shows_what_is_nested_in_views(account: Account) -> str:
+    """Unnest lists, and objects whose fields have digits for names; odd JSON fails no query."""
+    warehouse, names = account.warehouse(), {"tickets": "nested"}
+    odd: list[Any] = [None, {}, [], "text", 5, [None, "text"], {"8": 5}, [{"id": {}}]]
+    values = {"7": {"id": 7, "value": "Late::Customs"}, "8": {"id": 8, "value": 1.5}, "9": {"id": 9, "value": None}}
+    rows = [{"id": 1, "tags": [{"id": 5, "name": "late"}, {"id": 6}], "custom_fields": values}]
+    rows += [{"id": 2 + n, "tags": value, "custom_fields": value} for n, value in enumerate(odd)]
+    kinds = {7: {"data_type": "text", "input_settings": {"input_type": "dropdown"}}, 8: {"data_type": "number"}}
+    fields = [{"id": field_id, "label": "Field", "definition": kind} for field_id, kind in kinds.items()]
+    for entity, given in ((TICKETS, rows), (CUSTOM_FIELDS, fields)):
+        typed = type_rows([{CREATED: FIRST.isoformat(), **row} for row in given], entity.columns, FIRST).table
+        touched = typed.append_column("_is_touched", pa.array([True] * len(given)))
+        warehouse.merge(Table(account.dataset, names.get(entity.name, entity.name)), entity.columns, touched)
+    views = [NamedView(view, names).stored_in(account.dataset) for view in (TICKET_TAGS, TICKET_CUSTOM_FIELDS)]
+    before = len(warehouse.costs.jobs)
+    for _ in range(2):
+        assert warehouse.keep_views(account.dataset, views) == []
+    assert len(warehouse.costs.jobs) - before == len(views)
+    tags, found = (sorted(warehouse.read(view.place, ()).to_pylist(), key=str) for view in views)
+    assert [(row["ticket_id"], row["tag_id"], row["tag_name"]) for row in tags] == [(1, 5, "late"), (1, 6, None)]
+    shown = [[row[name] for name in ("value_text", "value_number", "level_1", "level_2")] for row in found]
+    assert shown == [["Late::Customs", None, "Late", "Customs"], [None, 1.5, None, None]]
+    return f"{len(tags) + len(found)} rows of {len(rows)} tickets, billed {billed(warehouse)}"
+
+
 def removes_the_ends_that_a_dataset_gives_to_tables(account: Account) -> str:
     """Take both ends from a table of a dataset whose tables and partitions expire after a day by default."""
     with account.client() as client:
@@ -408,6 +435,7 @@ CHECKS: list[Callable[[Account], str]] = [
     gives_staging_tables_an_end,
     prunes_as_many_ranges_as_a_statement_names,
     shows_a_new_column_in_a_view,
+    shows_what_is_nested_in_views,
     removes_the_ends_that_a_dataset_gives_to_tables,
     reads_small_answers_without_a_read_session,
     merges_where_a_partition_filter_is_required,

@@ -13,6 +13,6 @@ def test_the_script_for_a_real_account_passes_on_the_emulator_and_removes_its_da
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     *checks, removed = done.stdout.splitlines()
-    assert len(checks) == 17
+    assert len(checks) == 18
     assert all(line.startswith("ok ") for line in checks)
     assert removed.startswith("removed the dataset gorgias_assets_scratch_")
