@@ -164,7 +164,7 @@ def _output(context: dg.AssetExecutionContext, reader: Reader[Any]) -> Iterator[
         context.log.warning(f"{asset.to_user_string()}: {why}")
         context.log_event(dg.AssetObservation(asset, description=why, partition=max(context.partition_keys)))
     elif why:
-        note_lack(context, asset, why)
+        note_lack(context, asset, why, max(context.partition_keys))
     else:
         if reader.remark and reader.window:
             first = str(reader.window.start.date())

@@ -43,12 +43,11 @@ def is_lacked(instance: dg.DagsterInstance, account: Account, entity: Entity[Any
     return entity.is_optional and lack_of(instance, account.key_of(entity)) is not None
 
 
-def note_lack(context: dg.AssetExecutionContext, asset: dg.AssetKey, why: str) -> None:
-    """Log why a list is unavailable, and leave it on the asset's page as an observation."""
+def note_lack(context: dg.AssetExecutionContext, asset: dg.AssetKey, why: str, partition: str | None = None) -> None:
+    """Log why a list is unavailable, and leave it on the asset's page as an observation, of a day if it has days."""
     context.log.info(f"{asset.to_user_string()}: {why}")
     earlier = lack_of(context.instance, asset)
     since: Any = dg.MetadataValue.timestamp(earlier.since if earlier else datetime.now(UTC))
-    partition = max(context.partition_keys) if context.has_partition_key or context.has_partition_key_range else None
     context.log_event(
         dg.AssetObservation(asset, description=why, partition=partition, metadata={UNAVAILABLE_SINCE: since})
     )

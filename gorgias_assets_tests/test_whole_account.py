@@ -13,7 +13,7 @@ import pytest
 from gorgias_assets.assets import build_assets
 from gorgias_assets.availability import lack_of
 from gorgias_assets.build import build_definitions
-from gorgias_assets.entities import ENTITIES, EVENTS
+from gorgias_assets.entities import ENTITIES, EVENTS, METRIC_CARDS
 from gorgias_assets.entities.model import Whole
 from gorgias_assets.partitions import tags_of_days
 from gorgias_assets.sandbox.account import Account
@@ -25,6 +25,7 @@ from gorgias_assets_tests.conftest import Project
 NOW = datetime.now(UTC)
 YESTERDAY = str((NOW - timedelta(days=1)).date())
 VOICE = {entity.name for entity in ENTITIES if entity.group == "voice"}
+LACKING = VOICE | {METRIC_CARDS.name}
 QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 OTHER_CALLS = 30  # than those of the rows' own pages, at most
 
@@ -54,6 +55,7 @@ def test_a_day_of_everything_is_a_step_for_each_daily_entity_and_one_for_all_lis
     sandbox: Sandbox, warehouse: str
 ) -> None:
     sandbox.faults.append(Fault(403, path="/api/phone/*", times=None))
+    sandbox.faults.append(Fault(404, path="/api/metric-cards", times=None))
     defs = build_definitions(
         entities="all",
         start_date=YESTERDAY,
@@ -81,18 +83,19 @@ def test_a_day_of_everything_is_a_step_for_each_daily_entity_and_one_for_all_lis
             event.asset_key.path[-1]: event.materialization.metadata
             for event in result.get_asset_materialization_events()
         }
-        assert made.keys() == {entity.name for entity in ENTITIES} - VOICE
-        lacking = [event.asset_key.path[-1] for event in result.get_asset_observation_events()]
-        assert sorted(lacking) == sorted(VOICE)
+        assert made.keys() == {entity.name for entity in ENTITIES} - LACKING
+        seen = [event.asset_observation_data.asset_observation for event in result.get_asset_observation_events()]
+        lacking = {one.asset_key.path[-1]: one.partition for one in seen}
+        assert lacking == dict.fromkeys(VOICE, YESTERDAY) | {METRIC_CARDS.name: None}
         assert {(one.asset_key.path[-1], one.check_name): one.description for one in checks if not one.passed} == {}
         pages = sum(metadata["pages"].value for metadata in made.values())
         calls = len(sandbox.requests)
-        assert calls == pages + len(VOICE)  # what checks read of events is stored by then
+        assert calls == pages + len(LACKING)  # what checks read of events is stored by then
         assert calls <= pages + OTHER_CALLS
         result = defs.resolve_job_def("gorgias_freshness").execute_in_process(instance=instance, run_config=QUIET)
     fresh = {one.asset_key.path[-1]: one for one in result.get_asset_check_evaluations()}
     assert {name for name, one in fresh.items() if one.passed} == {entity.name for entity in ENTITIES}
-    assert {name for name, one in fresh.items() if "unavailable since" in one.description} == VOICE
+    assert {name for name, one in fresh.items() if "unavailable since" in one.description} == LACKING
     assert len(sandbox.requests) == calls
 
 
