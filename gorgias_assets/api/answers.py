@@ -123,7 +123,7 @@ class Found(Request):
 
 
 def read_list(answer: Answer, key: str = "id") -> Read:
-    """Return the fields of a `Page`, whose rows are told apart by `key`: an integer `id`, or a text.
+    """Return the fields of a `Page`, whose rows are told apart by `key`: an integer `id`, or a text; empty for neither.
 
     Raise `Unusable` for anything but a list's envelope.
     """
@@ -195,7 +195,7 @@ def _check_accepted(answer: Answer) -> None:
 
 def _are_rows(rows: object, key: str) -> bool:
     is_key = _is_id if key == "id" else _is_name
-    return type(rows) is list and all(type(row) is dict and is_key(row.get(key)) for row in rows)
+    return type(rows) is list and all(type(row) is dict and (not key or is_key(row.get(key))) for row in rows)
 
 
 def _is_id(value: object) -> bool:

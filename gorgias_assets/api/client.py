@@ -11,12 +11,14 @@ letters. This module is the only owner of retries.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
 from threading import Event
 from time import monotonic
+from typing import Any
 
 import requests
 import tenacity
@@ -56,10 +58,10 @@ __all__ = [
     "Request",
     "Unavailable",
     "Untrusted",
-    "endless",
 ]
 
 Parameters = Sequence[tuple[str, str]]
+Query = Mapping[str, Any]
 
 CONNECT_TIMEOUT_SECONDS = 10
 READ_TIMEOUT_SECONDS = 60
@@ -122,6 +124,22 @@ class Untrusted(GorgiasError):
     """Answers break the contract of a list; reading on could lose rows silently."""
 
 
+@dataclass(frozen=True)
+class _Call:
+    """A request: a GET, or the POST of a query. Its text, for messages, has neither parameters nor the query."""
+
+    path: str
+    parameters: Parameters = field(default=(), repr=False)
+    query: Query | None = field(default=None, repr=False)
+
+    @property
+    def method(self) -> str:
+        return "GET" if self.query is None else "POST"
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
 class _Session(requests.Session):
     """A session to which no answer is a redirect: requests would parse its location and read its body, however long."""
 
@@ -167,6 +185,8 @@ class GorgiasClient:
         order_by: str,
         cursor: str | None = None,
         filters: Parameters = (),
+        query: Query | None = None,
+        limit: int = PAGE_ROWS,
         patience: float = math.inf,
         key: str = "id",
         first: Page | None = None,
@@ -181,11 +201,18 @@ class GorgiasClient:
         seen = {cursor}
         while True:
             page = first or self.page(
-                path, order_by=order_by, cursor=cursor, filters=filters, patience=patience, key=key
+                path,
+                order_by=order_by,
+                cursor=cursor,
+                filters=filters,
+                query=query,
+                limit=limit,
+                patience=patience,
+                key=key,
             )
             first, cursor = None, page.next_cursor
             if cursor is not None and cursor in seen:
-                raise endless(path)
+                raise _endless(_Call(path, query=query))
             yield page
             if cursor is None:
                 return
@@ -198,6 +225,7 @@ class GorgiasClient:
         order_by: str,
         cursor: str | None = None,
         filters: Parameters = (),
+        query: Query | None = None,
         limit: int = PAGE_ROWS,
         patience: float = math.inf,
         key: str = "id",
@@ -205,19 +233,21 @@ class GorgiasClient:
         """Return one page of the list at `path`: its first, or the one at `cursor`.
 
         It has at most `limit` rows, and fewer if pages of the list are too heavy (`PageSize`). Its rows are told apart
-        by `key`: an integer `id`, or a text.
+        by `key`: an integer `id`, or a text; or not at all if it is empty. A `query` is sent as JSON by POST, and asks
+        for rows without changing any: it is repeated like the request of a list.
         """
         parameters = [*([("order_by", order_by)] if order_by else []), *filters]
         if cursor is not None:
             parameters.append(("cursor", cursor))
-        size = self._sizes.setdefault(path, PageSize())
-        read, request = self._ask(path, parameters, partial(read_list, key=key), patience, size, limit)
+        size = self._sizes.setdefault(path, PageSize(max(limit, PAGE_ROWS)))
+        call = _Call(path, parameters, query)
+        read, request = self._ask(call, partial(read_list, key=key), patience, size, limit)
         size.answered(len(read["rows"]), read["size"])
         return Page(**read, **vars(request))
 
     def whole(self, path: str, *, filters: Parameters = (), key: str = "id") -> Page:
         """Return all of the list at `path`, which has no pages and takes none of their parameters."""
-        read, request = self._ask(path, filters, partial(read_whole, key=key))
+        read, request = self._ask(_Call(path, filters), partial(read_whole, key=key))
         return Page(**read, **vars(request))
 
     def find(self, path: str, patience: float = math.inf) -> Found:
@@ -226,7 +256,7 @@ class GorgiasClient:
         A deleted object answers 404; a merged one 301, with everything below it
         (developers.gorgias.com/changelog, 2023-08-08 for tickets, 2024-05-06 for customers).
         """
-        read, request = self._ask(path, [], read_presence, patience)
+        read, request = self._ask(_Call(path), read_presence, patience)
         return Found(**read, **vars(request))
 
     def ping(self) -> None:
@@ -234,12 +264,11 @@ class GorgiasClient:
 
         Any status below 500 is an answer, a refusal too.
         """
-        self._ask(_SMALL_PATH, [], read_nothing)
+        self._ask(_Call(_SMALL_PATH), read_nothing)
 
     def _ask(
         self,
-        path: str,
-        parameters: Parameters,
+        call: _Call,
         read: Callable[[Answer], Read],
         patience: float = math.inf,
         size: PageSize | None = None,
@@ -265,7 +294,7 @@ class GorgiasClient:
                     waited += self._budget.acquire(deadline - clock.now(), self._closed)
                     sent, started = monotonic(), clock.now()
                     try:
-                        answer = self._get(path, parameters, deadline, size, limit)
+                        answer = self._send(call, deadline, size, limit)
                         result = read(answer)
                     except Unusable as unusable:
                         failure = str(unusable)
@@ -278,9 +307,9 @@ class GorgiasClient:
                             size.was_too_slow()
                         raise
         except (tenacity.RetryError, TimeoutError):
-            raise _unavailable(path, failure, patience) from None
+            raise _unavailable(call, failure, patience) from None
         except Refused as refused:
-            raise self._rejected(path, parameters, refused, attempts.statistics["attempt_number"]) from None
+            raise self._rejected(call, refused, attempts.statistics["attempt_number"]) from None
         requested_at, answered_at = self.gorgias_clock.answered(sent, answer.received, answer.date, self._is_new)
         self._is_new = False
         return result, Request(
@@ -291,16 +320,18 @@ class GorgiasClient:
             seconds=clock.now() - started,
         )
 
-    def _get(self, path: str, parameters: Parameters, deadline: float, size: PageSize | None, limit: int) -> Answer:
+    def _send(self, call: _Call, deadline: float, size: PageSize | None, limit: int) -> Answer:
         """Make one attempt, whose call was acquired. Raise `Unusable` if another may succeed."""
         observed, left = False, max(deadline - self._clock.now(), _LEAST_BODY_SECONDS)
         rows = [("limit", str(min(limit, size.rows)))] if size else []
         try:
             if self._closed.is_set():
                 raise Unusable("reading was stopped")
-            with self._session.get(
-                self._api_url + path,
-                params=[*rows, *parameters],
+            with self._session.request(
+                call.method,
+                self._api_url + call.path,
+                params=[*rows, *call.parameters],
+                json=call.query,
                 timeout=(min(CONNECT_TIMEOUT_SECONDS, left), min(READ_TIMEOUT_SECONDS, left)),
                 allow_redirects=False,
                 stream=True,
@@ -352,11 +383,11 @@ class GorgiasClient:
                 raise Unusable("the answer took too long", is_slow=True)
         return bytes(body)
 
-    def _rejected(self, path: str, parameters: Parameters, refused: Refused, calls: int) -> Rejected:
-        where, status = f"GET {path} of account {self.account!r}", refused.status
+    def _rejected(self, call: _Call, refused: Refused, calls: int) -> Rejected:
+        where, status = f"{call} of account {self.account!r}", refused.status
         if refused.sentence:
             return Rejected(f"{where}: {refused.sentence}.")
-        if status != 401 and "cursor" in dict(parameters):
+        if status != 401 and "cursor" in dict(call.parameters):
             return CursorRefused(
                 f"{where}: Gorgias rejected the cursor ({status}), and the rows behind it were not reached in another "
                 "way. Rows read so far are saved; re-run later.",
@@ -379,11 +410,11 @@ def _wait(state: tenacity.RetryCallState) -> float:
     return _BACK_OFF(state) if isinstance(failure, Unusable) and failure.can_wait else 0.0
 
 
-def _unavailable(path: str, reason: str, patience: float) -> Unavailable:
+def _unavailable(call: _Call, reason: str, patience: float) -> Unavailable:
     gave_up = f"{patience:,.0f} s" if patience < 120 else f"{patience / 60:,.0f} minutes"
-    return Unavailable(f"GET {path}: {reason}; gave up after {gave_up}.")
+    return Unavailable(f"{call}: {reason}; gave up after {gave_up}.")
 
 
-def endless(path: str) -> Untrusted:
+def _endless(call: _Call) -> Untrusted:
     """Return the error for a list whose cursors go round in a circle."""
-    return Untrusted(f"GET {path}: a cursor came again, so the list would have no end. Try again later.")
+    return Untrusted(f"{call}: a cursor came again, so the list would have no end. Try again later.")

@@ -8,10 +8,10 @@ _FAILURES_IN_A_ROW = 2  # a single one may have nothing to do with the page
 
 
 class PageSize:
-    """The number of `rows` to ask for next; at most `most_bytes` of them are read."""
+    """The number of `rows` to ask for next, at most `most`; at most `most_bytes` of them are read."""
 
-    def __init__(self) -> None:
-        self.rows = PAGE_ROWS
+    def __init__(self, most: int = PAGE_ROWS) -> None:
+        self.rows = self._most = most
         self._failures = 0
 
     @property
@@ -22,7 +22,7 @@ class PageSize:
         """Ask for twice as many rows again, or for as many as weigh `PAGE_BYTES`, after a page of `size` bytes."""
         self._failures = 0
         if rows:
-            self.rows = max(1, min(PAGE_ROWS, self.rows * 2, PAGE_BYTES * rows // max(1, size)))
+            self.rows = max(1, min(self._most, self.rows * 2, PAGE_BYTES * rows // max(1, size)))
 
     def was_too_heavy(self) -> bool:
         """Ask for half as many rows after a page of more than `most_bytes`; return False if it was of one row."""

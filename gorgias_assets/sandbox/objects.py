@@ -4,6 +4,7 @@ Those of a single object are not always the same (see `endpoints`).
 """
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from gorgias_assets.sandbox.kinds import (
     ALWAYS,
@@ -478,6 +479,8 @@ class Habits:
       none: `habits.assumes["voice_calls"]["order_by"] = "shuffled:asc"`.
     - `bare_orders`: the kinds whose `order_by` may lack a direction.
     - `needs`: by kind, the parameters that are refused without another one.
+    - `statistics_lag`: how far statistics are behind the rows; `broken_scopes`: those that answer 500 every time.
+    - `names_steps`: True if statistics name the day of a row `createdDatetime.day`, and not `createdDatetime`.
     """
 
     assumes: dict[str, dict[str, str]] = field(
@@ -485,3 +488,6 @@ class Habits:
     )
     bare_orders: set[str] = field(default_factory=lambda: {"tags", "macros"})
     needs: dict[str, dict[str, str]] = field(default_factory=dict)
+    statistics_lag: timedelta = timedelta(minutes=5)
+    broken_scopes: set[str] = field(default_factory=set)
+    names_steps: bool = False

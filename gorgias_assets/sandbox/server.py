@@ -26,6 +26,8 @@ from gorgias_assets.sandbox.bucket import Bucket
 from gorgias_assets.sandbox.endpoints import Answer, answer
 from gorgias_assets.sandbox.faults import HTML, Faults, refusal
 from gorgias_assets.sandbox.life import Life
+from gorgias_assets.sandbox.statistics import PATH as STATISTICS
+from gorgias_assets.sandbox.statistics import answer_statistics
 
 CALL_LIMIT = "X-Gorgias-Account-Api-Call-Limit"
 UNLIMITED = "1/100000"
@@ -42,6 +44,7 @@ class Request:
     path: str
     query: str
     headers: Message = field(default_factory=Message, repr=False)
+    body: bytes = field(default=b"", repr=False)
     started: float = field(default_factory=time.monotonic)
     status: int = 0
 
@@ -153,6 +156,8 @@ class Sandbox:
             return replace(refusal(429), headers={"Retry-after": str(self.bucket.retry_after)})
         if headers.get("Authorization") != self._credentials:
             return refusal(401)
+        if request.method == "POST" and request.path.rstrip("/") == STATISTICS:
+            return answer_statistics(self.account, request.query, request.body)
         if request.method != "GET":
             return refusal(405)
         return answer(self.account, request.path, request.query)
@@ -207,15 +212,20 @@ class Connection(BaseHTTPRequestHandler):
 
     def respond(self) -> None:
         url = urlsplit(self.path)
-        request = Request(self.command, url.path, url.query, self.headers)
+        request = Request(self.command, url.path, url.query, self.headers, self._body())
         due = self.server.sandbox.respond(request, self.headers)
         time.sleep(due.delay + self.server.sandbox.latency)
         has_its_length = not due.bare and not due.headers.keys() & {"Content-Length", "Transfer-Encoding"}
-        self.close_connection |= self.command != "GET" or due.sent < 1 or not has_its_length
+        self.close_connection |= self.command not in ("GET", "POST") or due.sent < 1 or not has_its_length
         if due.status == 0:
             self._reset()
             return
         self.wfile.write((b"" if due.bare else self._head(due)) + due.body[: int(len(due.body) * due.sent)])
+
+    def _body(self) -> bytes:
+        """Read the body of a POST, without which the connection cannot be used again."""
+        length = self.headers.get("Content-Length", "") if self.command == "POST" else ""
+        return self.rfile.read(int(length)) if length.isdigit() else b""
 
     def _head(self, due: Answer) -> bytes:
         interim = [] if due.interim is None else [status_line(due.interim), ""]

@@ -21,10 +21,12 @@ import pytest
 
 from gorgias_assets.api.budget import Budget, Clock
 from gorgias_assets.api.client import CursorRefused, GorgiasClient, Page, Rejected, Unavailable, Untrusted
+from gorgias_assets.api.statistics import STATISTICS_PATH, Query
 from gorgias_assets.api.uri import GorgiasUri
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.faults import Fault
 from gorgias_assets.sandbox.server import Sandbox
+from gorgias_assets.windows import Window
 from gorgias_assets_tests.api.clock import MovedClock
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -592,3 +594,31 @@ def test_the_key_is_in_no_repr_and_in_no_log(
 def test_an_api_url_of_plain_http_elsewhere_is_refused_before_any_request() -> None:
     with pytest.raises(ValueError, match="must use https"), client_at("http://gorgias.example/api"):
         pass
+
+
+def test_a_query_is_posted_paged_and_retried_like_a_list(sandbox: Sandbox, account: Account) -> None:
+    for number in range(5):
+        account.create("tickets", created_datetime=NOW - timedelta(hours=1), channel=f"channel-{number}")
+    window = Window.of(NOW.replace(hour=0), NOW.replace(hour=0) + timedelta(days=1))
+    query = Query("tickets-created", ["ticketCount"], window, "createdDatetime", ["channel"])
+    sandbox.faults += [Fault(429, retry_after=1), Fault("reset", skip=1), Fault(500, skip=1)]
+    with client_of(sandbox) as client:
+        pages = list(client.pages(STATISTICS_PATH, order_by="", query=query.body(), limit=2, key=""))
+    assert [len(page.rows) for page in pages] == [2, 2, 1]
+    assert [row["channel"] for page in pages for row in page.rows] == [f"channel-{number}" for number in range(5)]
+    assert {query.day_of(row) for page in pages for row in page.rows} == {"2026-03-01"}
+    assert sum(page.calls for page in pages) == len(sandbox.requests) == 6
+    assert {request.method for request in sandbox.requests} == {"POST"}
+
+
+@pytest.mark.parametrize("status", [400, 403, 500])
+def test_no_message_has_anything_of_a_query(sandbox: Sandbox, caplog: pytest.LogCaptureFixture, status: int) -> None:
+    caplog.set_level(logging.DEBUG)
+    window = Window.of(NOW.replace(hour=0), NOW.replace(hour=0) + timedelta(days=1))
+    sandbox.faults.append(Fault(status, times=None))
+    with client_of(sandbox) as client, pytest.raises((Rejected, Unavailable)) as caught:
+        list(Query(LETTER, [LETTER], window, LETTER).pages(client))
+    assert str(caught.value).startswith(f"POST {STATISTICS_PATH}")
+    shown = "".join(traceback.format_exception(caught.value)) + caplog.text
+    assert LETTER not in shown
+    assert "periodStart" not in shown
