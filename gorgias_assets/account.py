@@ -16,6 +16,7 @@ from gorgias_assets.partitions import daily_partitions
 from gorgias_assets.warehouse.tables import Table
 
 OVERVIEW = "overview"
+METRICS_GROUP = "metrics"
 ACCOUNT_TAG = "gorgias/account"  # of all assets, with the account's name
 
 # Pools, after the account's name: an instance may limit how many of their steps run at once (deploy/dagster.yaml).
@@ -40,6 +41,7 @@ class Account:
     - `place`: the IO manager's, if it is known; assets then show their tables and their warehouse before any run.
     - `views`: the chosen views; what they read is among the entities.
     - `event_types`: the types of events to read; all if none is named.
+    - `statistics`: the chosen assets of Gorgias's own statistics, by name.
     """
 
     entities: Sequence[Entity[Any]]
@@ -52,6 +54,7 @@ class Account:
     place: Place | None = None
     views: Sequence[View] = ()
     event_types: Sequence[str] = ()
+    statistics: Sequence[str] = ()
 
     @cached_property
     def partitions(self) -> dg.DailyPartitionsDefinition:
@@ -78,8 +81,12 @@ class Account:
 
     @property
     def asset_keys(self) -> list[dg.AssetKey]:
-        """The keys of the entities' assets, and that of the overview, which may have no asset."""
-        return [*map(self.key_of, self.entities), self.overview_key]
+        """The keys of the entities' assets and of statistics, and that of the overview, which may have no asset."""
+        return [*map(self.key_of, self.entities), self.overview_key, *self.statistics_keys]
+
+    @cached_property
+    def statistics_keys(self) -> list[dg.AssetKey]:
+        return [self._key(name) for name in self.statistics]
 
     @property
     def selection(self) -> dg.AssetSelection:
@@ -149,7 +156,8 @@ class Account:
 
     def _group(self, what: str) -> str:
         """Return the group of an asset: that of the account for its core and its overview."""
-        group = next((one.group for one in self._declarations if one.name == what), "")
+        usual = METRICS_GROUP if what in self.statistics else ""
+        group = next((one.group for one in self._declarations if one.name == what), usual)
         return self.named(group) if group else self.name
 
     def _table_name(self, what: str) -> str:

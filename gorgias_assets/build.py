@@ -21,9 +21,10 @@ from gorgias_assets.jobs import freshness_job, full_sweep_job, gorgias_job
 from gorgias_assets.overview.asset import NEEDS, build_overview
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.schedules import daily_schedule, freshness_schedule, full_sweep_schedule, late_after
-from gorgias_assets.selection import chosen
+from gorgias_assets.selection import chosen, chosen_statistics
 from gorgias_assets.sensors import changes_sensor, gaps_sensor
 from gorgias_assets.settings import Given, Settings
+from gorgias_assets.statistics.build import statistics_assets, statistics_checks
 from gorgias_assets.views import view_specs
 
 # For outages and crashed step processes. The next attempt of a step resumes where the last one stopped.
@@ -87,6 +88,7 @@ def account_of(
         translation or (lambda spec, _: spec),
         views=views,
         event_types=settings.event_types,
+        statistics=chosen_statistics(settings.entities),
     )
 
 
@@ -98,19 +100,23 @@ def definitions_of(account: Account, settings: Settings, automation: Automation 
     account = replace(account, place=io_manager.place())
     late = late_after(settings.daily_at, settings.timezone)
     overviews = _overviews(account, settings)
-    assets = [*build_assets(account, retry_policy=RETRIES, late_after=late), *overviews]
+    assets = [
+        *build_assets(account, retry_policy=RETRIES, late_after=late),
+        *overviews,
+        *statistics_assets(account, RETRIES),
+    ]
     if automation == "conditions":
         assets = [_with_condition(asset, account, settings) for asset in assets]
     made = dg.Definitions(
         assets=[*assets, *view_specs(account)],
-        asset_checks=build_checks(account, late_after=late),
+        asset_checks=[*build_checks(account, late_after=late), *statistics_checks(account)],
         jobs=[gorgias_job(account), full_sweep_job(account), freshness_job(account, freshness_keys(account))],
         sensors=_alerts(account, settings),
         resources={account.name: _gorgias(settings), account.io_manager_key: io_manager},
     )
     if automation == "none":
         return made
-    summaries = [account.overview_key for _ in overviews]
+    summaries = [*(account.overview_key for _ in overviews), *account.statistics_keys]
     return dg.Definitions.merge(
         made,
         _always(account, settings, late),

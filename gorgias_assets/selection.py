@@ -6,11 +6,12 @@ from typing import Any
 from gorgias_assets.entities import CORE, ENTITIES, VIEWS
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.entities.view import View
+from gorgias_assets.statistics.scopes import NAMES
 
 ALL, ONLY_CORE = "all", "core"  # words for several
 
 _DECLARED: tuple[Entity[Any] | View, ...] = (*ENTITIES, *VIEWS)
-_WORDS = {ALL: _DECLARED, ONLY_CORE: CORE} | {one.name: (one,) for one in _DECLARED}
+_WORDS = {ALL: _DECLARED, ONLY_CORE: CORE} | {one.name: (one,) for one in _DECLARED} | dict.fromkeys(NAMES, ())
 
 
 def chosen(words: Iterable[Any]) -> tuple[list[Entity[Any]], list[View]]:
@@ -31,3 +32,8 @@ def chosen(words: Iterable[Any]) -> tuple[list[Entity[Any]], list[View]]:
         if missing := [name for name in view.reads if name not in entities]:
             raise ValueError(f"The view {view.name} is made of {', '.join(missing)}: choose that as well, or neither.")
     return list(entities.values()), list(views.values())
+
+
+def chosen_statistics(words: Iterable[Any]) -> list[str]:
+    """Return the assets of Gorgias's own statistics that are named, each one once: `all` includes none of them."""
+    return list(dict.fromkeys(word for word in words if word in NAMES))

@@ -13,7 +13,7 @@ from gorgias_assets.account import Account
 from gorgias_assets.api.client import GorgiasError, Unavailable
 from gorgias_assets.api.uri import InvalidUri
 from gorgias_assets.assets import SweepConfig
-from gorgias_assets.availability import is_lacked
+from gorgias_assets.availability import is_lacked, lack_of
 from gorgias_assets.days import Day, days_of, kept_days, lacking
 from gorgias_assets.entities.model import ByDate, Entity
 from gorgias_assets.jobs import request_of
@@ -220,7 +220,8 @@ def _gaps(
         if not entity.group:  # summaries are made of the core
             complete = [key for key in complete if days[key] is Day.COMPLETE]
     for summary in summaries:
-        find(summary, complete)
+        if lack_of(instance, summary) is None:
+            find(summary, complete)
     return dict(sorted(gaps.items(), key=lambda gap: gap[0][::-1], reverse=True))
 
 

@@ -1,0 +1,1 @@
+"""Gorgias's own statistics: its numbers of each day and of each ticket, and how ours differ from them."""
