@@ -88,7 +88,7 @@ def account_of(
         translation or (lambda spec, _: spec),
         views=views,
         event_types=settings.event_types,
-        statistics=chosen_statistics(settings.entities),
+        statistics=chosen_statistics(settings.entities, entities),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from gorgias_assets.entities import CORE, ENTITIES, VIEWS
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.entities.view import View
-from gorgias_assets.statistics.scopes import NAMES
+from gorgias_assets.statistics.scopes import NAMES, NEEDS
 
 ALL, ONLY_CORE = "all", "core"  # words for several
 
@@ -34,6 +34,14 @@ def chosen(words: Iterable[Any]) -> tuple[list[Entity[Any]], list[View]]:
     return list(entities.values()), list(views.values())
 
 
-def chosen_statistics(words: Iterable[Any]) -> list[str]:
-    """Return the assets of Gorgias's own statistics that are named, each one once: `all` includes none of them."""
-    return list(dict.fromkeys(word for word in words if word in NAMES))
+def chosen_statistics(words: Iterable[Any], entities: Iterable[Entity[Any]]) -> list[str]:
+    """Return the assets of Gorgias's own statistics that are named, each one once: `all` includes none of them.
+
+    Raises ValueError, with one sentence, if an entity to compare them with is not chosen.
+    """
+    there = {entity.name for entity in entities}
+    named = list(dict.fromkeys(word for word in words if isinstance(word, str) and word in NAMES))
+    for name in named:
+        if missing := [need for need in NEEDS[name] if need not in there]:
+            raise ValueError(f"{name} is compared with {', '.join(missing)}: choose that as well, or neither.")
+    return named

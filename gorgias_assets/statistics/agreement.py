@@ -18,7 +18,6 @@ from gorgias_assets.columns import DELETED_AT
 from gorgias_assets.days import DAY, newest_materializations
 from gorgias_assets.io_managers.merging import MergingIOManager
 from gorgias_assets.metadata import began_at
-from gorgias_assets.overview.asset import NEEDS
 from gorgias_assets.overview.facts import Facts, read_facts
 from gorgias_assets.partitions import days_recorded, window_of_days
 from gorgias_assets.statistics.daily import with_day_before
@@ -27,6 +26,7 @@ from gorgias_assets.statistics.scopes import (
     CLOSED,
     CREATED,
     FIRST_RESPONSES,
+    NEEDS,
     RECEIVED,
     RESOLUTIONS,
     SENT,
@@ -195,7 +195,7 @@ def build_agreement(account: Account) -> dg.AssetChecksDefinition:
     (asset,) = [
         key for name, key in zip(account.statistics, account.statistics_keys, strict=True) if name == STATISTICS
     ]
-    needs = {entity.name: account.key_of(entity) for entity in account.entities if entity.name in NEEDS}
+    needs = {entity.name: account.key_of(entity) for entity in account.entities if entity.name in NEEDS[STATISTICS]}
 
     @dg.multi_asset_check(
         name=account.named(NAME),
@@ -223,7 +223,7 @@ def build_agreement(account: Account) -> dg.AssetChecksDefinition:
         days = there[-MOST_DAYS:]
         found: list[tuple[Compared, list[Difference]]] = []
         if days:
-            tables = {name: account.table_of(name, io_manager) for name in NEEDS}
+            tables = {name: account.table_of(name, io_manager) for name in NEEDS[STATISTICS]}
             ours = _ours(warehouse, tables, window_of_days(account.partitions, _all_between(days)))
             found = differences(ours, theirs, days)
         passed, text, numbers = judged(found, days)

@@ -3,7 +3,6 @@
 import dagster as dg
 
 from gorgias_assets.account import Account
-from gorgias_assets.overview.asset import NEEDS
 from gorgias_assets.statistics.agreement import build_agreement
 from gorgias_assets.statistics.daily import build_statistics
 from gorgias_assets.statistics.scopes import STATISTICS, TICKET_STATISTICS
@@ -17,6 +16,4 @@ def statistics_assets(account: Account, retry_policy: dg.RetryPolicy | None = No
 
 
 def statistics_checks(account: Account) -> list[dg.AssetChecksDefinition]:
-    """Return the check of the daily statistics, if the account has the entities to compare them with."""
-    has_all = {entity.name for entity in account.entities}.issuperset(NEEDS)
-    return [build_agreement(account)] if STATISTICS in account.statistics and has_all else []
+    return [build_agreement(account)] if STATISTICS in account.statistics else []

@@ -8,14 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from gorgias_assets.api.client import (
-    HELP_PATIENCE_SECONDS,
-    GorgiasClient,
-    GorgiasError,
-    Page,
-    Rejected,
-    Unavailable,
-)
+from gorgias_assets.api.client import GorgiasClient, GorgiasError, Page, Rejected, Unavailable
 from gorgias_assets.api.statistics import LONGEST_PERIOD, STATISTICS_PATH, Query
 from gorgias_assets.api.uri import InvalidUri
 from gorgias_assets.resources import GorgiasResource
@@ -23,6 +16,7 @@ from gorgias_assets.statistics.scopes import Scope
 from gorgias_assets.sweeps.batches import UNAVAILABLE
 from gorgias_assets.windows import Window
 
+PATIENCE_SECONDS = 180.0  # for an answer: some scopes were seen to fail each time, and the rest is worth having
 _WRONG_KEY = (0, 401)  # and what stands in front of Gorgias: no scope can be read
 
 
@@ -67,7 +61,7 @@ class Answers:
 
 
 def read_statistics(gorgias: GorgiasResource, scopes: Sequence[Scope], window: Window) -> Answers:
-    """Ask for the days of a window. A scope that is refused, or not answered for a minute, is left out.
+    """Ask for the days of a window. A scope that is refused, or not answered for minutes, is left out.
 
     The account lacks statistics if the first request is refused with status 403 or 404. Raises `dg.Failure` if the key
     is wrong, if Gorgias answers nothing else either, or if all scopes are left out.
@@ -114,7 +108,7 @@ def _read(client: GorgiasClient, scope: Scope, window: Window, answers: Answers)
     for dimension, names in scope.dimensions.items():
         for part in _parts(window):
             query = Query(scope.name, scope.measures, part, scope.time, names)
-            for page in query.pages(client, HELP_PATIENCE_SECONDS):
+            for page in query.pages(client, PATIENCE_SECONDS):
                 _count(answers, page)
                 first = first or page.requested_at
                 rows += [Row(scope, dimension, query.day_of(row), row) for row in page.rows]

@@ -8,7 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 STATISTICS, TICKET_STATISTICS = "statistics", "ticket_statistics"
-NAMES = (STATISTICS, TICKET_STATISTICS)
+NEEDS = {
+    STATISTICS: ("tickets", "ticket_messages", "satisfaction_surveys"),
+    TICKET_STATISTICS: ("tickets",),
+}
+"""The entities that each is compared with."""
+
+NAMES = tuple(NEEDS)
 """The names of both assets and tables. They cost calls, so an account has those that are chosen by name."""
 
 ALL, CHANNEL, AGENT = "all", "channel", "agent"

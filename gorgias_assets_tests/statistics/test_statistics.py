@@ -89,7 +89,8 @@ THIRD, FOURTH = date(2025, 3, 3), date(2025, 3, 4)
 def test_the_days_of_a_run_are_rows_by_measure_and_slice_however_often_it_is_repeated(
     desk: Desk, sandbox: Sandbox, ann: int
 ) -> None:
-    for _ in range(2):
+    for names_steps in (False, True):
+        sandbox.account.habits.names_steps = names_steps
         sandbox.requests.clear()
         desk.read("statistics")
         assert len(sandbox.requests) == 20
@@ -185,4 +186,6 @@ def test_statistics_are_had_by_name_alone(tmp_path: Path) -> None:
 
     assert names(["all"]) == names(["core"]) == set()
     assert names(["core", "statistics"]) == {"statistics"}
-    assert names(["statistics", "ticket_statistics"]) == set(NAMES)
+    assert names(["tickets", "ticket_statistics"]) == {"ticket_statistics"}
+    with pytest.raises(ValueError, match=r"^statistics is compared with satisfaction_surveys: choose that as well, or"):
+        names(["tickets", "ticket_messages", "statistics"])
