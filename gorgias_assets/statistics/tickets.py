@@ -108,17 +108,22 @@ def build_ticket_statistics(account: Account, *, retry_policy: dg.RetryPolicy | 
 
 
 def _merge(warehouse: Warehouse, table: Table, answers: Answers) -> int:
-    """Merge the tickets of the answers, with what is stored of their other measures; return how many there are."""
+    """Merge the tickets of the answers, with what is stored of their other measures; return how many there are.
+
+    A row counts as read no earlier than what it keeps: the warehouse would refuse it otherwise.
+    """
     found = tickets_of(answers.rows)
     rows = []
     for begin in range(0, max(len(found), 1), _IDS_AT_ONCE):
         ids = [*found][begin : begin + _IDS_AT_ONCE]
         stored = _stored(warehouse, table, ids)
-        rows += [stored.get(id_, {}) | found[id_] | {"id": id_} for id_ in ids]
-    extracted = {EXTRACTED_AT: answers.began_at, IS_TOUCHED: True}
+        for id_ in ids:
+            known = stored.get(id_, {})
+            read_at = max(answers.began_at, known.get(EXTRACTED_AT, answers.began_at))
+            rows.append(known | found[id_] | {"id": id_, EXTRACTED_AT: read_at, IS_TOUCHED: True})
     declared = [(column.name, column.kind.arrow_type) for column in (*COLUMNS, *ADDED_COLUMNS)]
     schema = pa.schema([*declared, (IS_TOUCHED, pa.bool_())])
-    warehouse.merge(table, COLUMNS, pa.Table.from_pylist([row | extracted for row in rows], schema), description=GRAIN)
+    warehouse.merge(table, COLUMNS, pa.Table.from_pylist(rows, schema), description=GRAIN)
     return len(rows)
 
 
@@ -142,7 +147,7 @@ def tickets_of(rows: Sequence[Row]) -> dict[int, dict[str, Any]]:
 def _stored(warehouse: Warehouse, table: Table, ids: Sequence[int]) -> Mapping[int, dict[str, Any]]:
     if not ids or not warehouse.has_table(table):
         return {}
-    names = ", ".join(column.name for column in COLUMNS)
+    names = ", ".join([*(column.name for column in COLUMNS), EXTRACTED_AT])
     among = warehouse.dialect.among("id", ids)
     rows = warehouse.query(table.schema, f"SELECT {names} FROM {warehouse.rows_of(table)} WHERE {among}")
     return {row["id"]: row for row in rows.to_pylist()}

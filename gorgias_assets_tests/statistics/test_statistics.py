@@ -10,7 +10,9 @@ import pytest
 
 from gorgias_assets.account import Account
 from gorgias_assets.build import build_definitions
+from gorgias_assets.days import Day, days_of, newest_materializations
 from gorgias_assets.entities import CORE
+from gorgias_assets.partitions import FIRST_DAY as FIRST_DAY_TAG
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account as SandboxAccount
 from gorgias_assets.sandbox.faults import Fault
@@ -104,6 +106,24 @@ def test_the_days_of_a_run_are_rows_by_measure_and_slice_however_often_it_is_rep
     measures = 1 + 1 + 1 + 1 + 2 + 2 + 5
     days = desk.query("SELECT count(*) FROM gorgias.statistics WHERE dimension = 'all' GROUP BY day")
     assert days == [(measures,)] * 4, "the days of the run, and the one before them, have each measure once"
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        {"tags": {"dagster/asset_partition_range_start": FIRST, "dagster/asset_partition_range_end": "2025-03-04"}},
+        {"partition_key": "2025-03-04", "tags": {FIRST_DAY_TAG: FIRST}},
+    ],
+    ids=["a range", "a day that names an earlier one"],
+)
+def test_each_day_of_a_run_is_recorded_as_complete(desk: Desk, run: dict[str, Any]) -> None:
+    keys = desk.deployed.statistics_keys
+    dg.materialize(desk.assets, selection=keys, instance=desk.instance, resources=desk.resources, **run)
+    for key in keys:
+        days = days_of(desk.instance, desk.partitions, key, ["2025-03-02", FIRST, "2025-03-04"])
+        assert [*days.values()] == [Day.MISSING, Day.COMPLETE, Day.COMPLETE]
+        newest = newest_materializations(desk.instance, key, [*days])
+        assert [day for day in newest if "api_calls" in newest[day]] == ["2025-03-04"]
 
 
 @on_each_warehouse_in_time
