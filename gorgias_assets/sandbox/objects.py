@@ -479,7 +479,9 @@ class Habits:
       none: `habits.assumes["voice_calls"]["order_by"] = "shuffled:asc"`.
     - `bare_orders`: the kinds whose `order_by` may lack a direction.
     - `needs`: by kind, the parameters that are refused without another one.
-    - `statistics_lag`: how far statistics are behind the rows; `broken_scopes`: those that answer 500 every time.
+    - `answers_within`: the time of a first response that an SLA promises for each ticket; None without an SLA.
+    - `statistics_lag`: how far statistics are behind the rows.
+    - `broken_scopes`: the statuses of errors, by the scopes that answer them each time.
     - `names_steps`: True if statistics name the day of a row `createdDatetime.day`, and not `createdDatetime`.
     """
 
@@ -488,6 +490,7 @@ class Habits:
     )
     bare_orders: set[str] = field(default_factory=lambda: {"tags", "macros"})
     needs: dict[str, dict[str, str]] = field(default_factory=dict)
+    answers_within: timedelta | None = None
     statistics_lag: timedelta = timedelta(minutes=5)
-    broken_scopes: set[str] = field(default_factory=set)
+    broken_scopes: dict[str, int] = field(default_factory=dict)
     names_steps: bool = False

@@ -15,7 +15,7 @@ from statistics import fmean, median
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.endpoints import EVERYTHING, Answer, ApiError, Asked, by_creation, listed
 from gorgias_assets.sandbox.kinds import whole
-from gorgias_assets.sandbox.moments import MICROSECOND, microseconds
+from gorgias_assets.sandbox.moments import MICROSECOND, microseconds, printed
 from gorgias_assets.sandbox.rows import Condition, Listing, Row, dumped, id_of
 
 PATH = "/api/reporting/stats"
@@ -76,9 +76,8 @@ def answer_statistics(account: Account, query: str, sent: bytes) -> Answer:
 
 def page_of(asked: Asked, query: Query) -> Answer:
     asked.only("limit", "cursor")
-    habits = asked.account.habits
-    if query.scope in habits.broken_scopes:
-        raise ApiError(500, "Internal server error.")
+    if status := asked.account.habits.broken_scopes.get(query.scope):
+        raise ApiError(status, "The scope is not available.")
     limit = asked.read("limit", row_limit, ROWS)
     offset = asked.read("cursor", lambda sent: offset_of(sent[-1]), 0)
     rows = rows_of(asked.account, query)
@@ -223,9 +222,7 @@ def resolved(account: Account, period: Period) -> Iterator[Fact]:
     """Yield the seconds from a customer's first message to the last closing."""
     for ticket in closed_tickets(account, period):
         moments = moments_of(ticket, closedDatetime="closed_datetime", createdDatetime="created_datetime")
-        messages = by_creation(account.where("messages", "ticket_id", ticket["id"]))
-        asked = next((one for one in messages if one["public"] and not one["from_agent"]), None)
-        if asked:
+        if asked := first_of(account, ticket, is_question):
             seconds = seconds_between(asked["created_datetime"], ticket["closed_datetime"])
             yield Fact(moments, of_ticket(ticket), seconds)
 
@@ -237,14 +234,35 @@ def answered(account: Account, period: Period) -> Iterator[Fact]:
         ticket = account.row("tickets", ticket_id)
         if not ticket or ticket["from_agent"] or not [*counted(iter([ticket]))]:
             continue
-        messages_of = by_creation(account.where("messages", "ticket_id", ticket_id))
-        asked = next((one for one in messages_of if one["public"] and not one["from_agent"]), None)
-        answer = next(filter(is_answer, messages_of))
-        if asked and microseconds(asked["created_datetime"]) < microseconds(answer["created_datetime"]):
+        asked, answer = first_of(account, ticket, is_question), first_of(account, ticket, is_answer)
+        if asked and answer and (seconds := seconds_between(asked["created_datetime"], answer["created_datetime"])) > 0:
             moments = moments_of(ticket, createdDatetime="created_datetime")
             moments |= moments_of(answer, firstAgentMessageDatetime="created_datetime")
-            seconds = seconds_between(asked["created_datetime"], answer["created_datetime"])
             yield Fact(moments, of_ticket(ticket) | {"agentId": id_of(answer["sender"])}, seconds)
+
+
+def promised(account: Account, period: Period) -> Iterator[Fact]:
+    """Yield 1 for each ticket of a customer that was answered in time, 0 for one that was not, nothing before that."""
+    within = account.habits.answers_within
+    for ticket in counted(found(account, "tickets", ("created BETWEEN ? AND ?", period))) if within else ():
+        if within and (asked := first_of(account, ticket, is_question)):
+            answer = first_of(account, ticket, is_answer)
+            until = answer["created_datetime"] if answer else printed(account.now)
+            is_late = seconds_between(asked["created_datetime"], until) > within.total_seconds()
+            status = "BREACHED" if is_late else "SATISFIED" if answer else "PENDING"
+            moments = moments_of(ticket, createdDatetime="created_datetime")
+            moments |= moments_of(asked, anchorDatetime="created_datetime")
+            value = {"BREACHED": 0.0, "SATISFIED": 1.0}.get(status)
+            yield Fact(moments, of_ticket(ticket) | {"status": status}, value)
+
+
+def first_of(account: Account, ticket: Row, kind: Callable[[Row], bool]) -> Row | None:
+    """Return the first message of a ticket that is of a kind."""
+    return next(filter(kind, by_creation(account.where("messages", "ticket_id", ticket["id"]))), None)
+
+
+def is_question(message: Row) -> bool:
+    return bool(message["public"] and not message["from_agent"])
 
 
 def is_answer(message: Row) -> bool:
@@ -300,10 +318,6 @@ def unknown(_: Sequence[Fact]) -> None:
     """Return nothing: no row of the account shows it."""
 
 
-def no_facts(_: Account, __: Period) -> Iterator[Fact]:
-    return iter(())
-
-
 COUNT: Mapping[str, Measure] = {"ticketCount": len}
 MESSAGES: Mapping[str, Measure] = {"messagesCount": len}
 SCOPES: Mapping[str, Scope] = {
@@ -332,8 +346,11 @@ SCOPES: Mapping[str, Scope] = {
     ),
     "ticket-handle-time": Scope(created, {"averageHandleTime": unknown, "handleTime": unknown}, ("createdDatetime",)),
     "ticket-sla": Scope(
-        no_facts,  # an account without policies
-        {"ticketCount": len, "slaAchievementRate": unknown},
+        promised,
+        {
+            "ticketCount": len,
+            "slaAchievementRate": lambda facts: None if (kept := average(facts)) is None else 100 * kept,
+        },
         ("anchorDatetime", "createdDatetime"),
         (*DIMENSIONS, "status"),
     ),

@@ -8,7 +8,6 @@ import dagster as dg
 import pyarrow as pa
 
 from gorgias_assets.account import API_POOL, Account
-from gorgias_assets.api.statistics import number_of, text_of
 from gorgias_assets.assets import attributes_of
 from gorgias_assets.availability import note_lack
 from gorgias_assets.io_managers.merging import MergingIOManager, without_vain_retries
@@ -100,10 +99,9 @@ def statistics_rows(answers: Answers, days: Sequence[str]) -> pa.Table:
         for measure in scope.measures
     }
     for row in answers.rows:
-        names = row.scope.dimensions[row.dimension]
-        slice_ = text_of(row.values.get(names[0])) if names else ALL
-        for measure in row.scope.measures:
-            values[row.day, row.scope.name, measure, row.dimension, slice_] = number_of(row.values.get(measure))
+        slice_ = row.places[0] if row.places else ALL
+        for measure, number in zip(row.scope.measures, row.numbers, strict=True):
+            values[row.day, row.scope.name, measure, row.dimension, slice_] = number
     return pa.Table.from_pylist(
         [
             {

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from gorgias_assets.api.client import GorgiasClient, GorgiasError, Page, Rejected, Unavailable
-from gorgias_assets.api.statistics import LONGEST_PERIOD, STATISTICS_PATH, Query
+from gorgias_assets.api.statistics import LONGEST_PERIOD, STATISTICS_PATH, Query, number_of, text_of
 from gorgias_assets.api.uri import InvalidUri
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.statistics.scopes import Scope
@@ -20,14 +20,19 @@ PATIENCE_SECONDS = 180.0  # for an answer: some scopes were seen to fail each ti
 _WRONG_KEY = (0, 401)  # and what stands in front of Gorgias: no scope can be read
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
-    """A row of an answer: the scope and the dimension that were asked for, its day, and the values by their names."""
+    """A row of an answer to a query of the scope by one of its dimensions.
+
+    - `places`: its values of the dimension's names, in their order: ids and words.
+    - `numbers`: its values of the scope's measures, in their order.
+    """
 
     scope: Scope
     dimension: str
     day: str
-    values: Mapping[str, Any]
+    places: tuple[str | None, ...]
+    numbers: tuple[float | None, ...]
 
 
 @dataclass
@@ -111,11 +116,21 @@ def _read(client: GorgiasClient, scope: Scope, window: Window, answers: Answers)
             for page in query.pages(client, PATIENCE_SECONDS):
                 _count(answers, page)
                 first = first or page.requested_at
-                rows += [Row(scope, dimension, query.day_of(row), row) for row in page.rows]
+                rows += [_typed(query, scope, dimension, row) for row in page.rows]
     days = str(window.start.date()), str(window.end.date())
     answers.rows += [row for row in rows if days[0] <= row.day < days[1]]
     if first:
         answers.read[scope.name] = first
+
+
+def _typed(query: Query, scope: Scope, dimension: str, row: Mapping[str, Any]) -> Row:
+    return Row(
+        scope,
+        dimension,
+        query.day_of(row),
+        tuple(text_of(row.get(name)) for name in query.dimensions),
+        tuple(number_of(row.get(name)) for name in query.measures),
+    )
 
 
 def _count(answers: Answers, page: Page) -> None:

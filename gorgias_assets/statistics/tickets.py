@@ -13,7 +13,6 @@ import dagster as dg
 import pyarrow as pa
 
 from gorgias_assets.account import API_POOL, Account
-from gorgias_assets.api.statistics import number_of, text_of
 from gorgias_assets.assets import attributes_of
 from gorgias_assets.availability import note_lack
 from gorgias_assets.columns import ADDED_COLUMNS, EXTRACTED_AT, Column, Kind
@@ -32,8 +31,6 @@ from gorgias_assets.statistics.scopes import (
     RESOLUTIONS,
     SCOPES_OF_TICKETS,
     SLA,
-    STATUS,
-    TICKET,
     TICKET_STATISTICS,
 )
 from gorgias_assets.warehouse.tables import IS_TOUCHED, Table
@@ -131,16 +128,16 @@ def tickets_of(rows: Sequence[Row]) -> dict[int, dict[str, Any]]:
     """Return the values of each ticket that has any, by its id."""
     found: dict[int, dict[str, Any]] = defaultdict(dict)
     for row in rows:
-        id_ = text_of(row.values.get(TICKET))
+        id_, *statuses = row.places
         if id_ is None or not id_.isdecimal():
             continue
-        ticket = found[int(id_)]
+        ticket, (number,) = found[int(id_)], row.numbers
         if row.scope is SLA:
-            known = ticket.get(SLA_STATUS, "").split(", ")
-            if statuses := {text_of(row.values.get(STATUS)) or "", *known} - {""}:
-                ticket[SLA_STATUS] = ", ".join(sorted(statuses))
-        elif (value := number_of(row.values.get(row.scope.measures[0]))) is not None:
-            ticket[SECONDS[row.scope.name]] = value
+            known = ticket[SLA_STATUS].split(", ") if SLA_STATUS in ticket else []
+            if named := {*filter(None, statuses), *known}:
+                ticket[SLA_STATUS] = ", ".join(sorted(named))
+        elif number is not None:
+            ticket[SECONDS[row.scope.name]] = number
     return {id_: values for id_, values in found.items() if values}
 
 

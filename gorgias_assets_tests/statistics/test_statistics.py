@@ -1,7 +1,7 @@
 """Gorgias's own statistics: read from a simulated account, stored by day and by ticket, and compared with ours."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ from gorgias_assets.build import build_definitions
 from gorgias_assets.days import Day, days_of, newest_materializations
 from gorgias_assets.entities import CORE
 from gorgias_assets.partitions import FIRST_DAY as FIRST_DAY_TAG
-from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account as SandboxAccount
 from gorgias_assets.sandbox.faults import Fault
 from gorgias_assets.sandbox.server import Sandbox
+from gorgias_assets.sensors import gaps_sensor
 from gorgias_assets.statistics.build import statistics_assets, statistics_checks
 from gorgias_assets.statistics.scopes import NAMES
 from gorgias_assets_tests.conftest import FIRST_DAY, Project
@@ -61,8 +61,6 @@ class Desk(Project):
         super().__init__(sandbox, engine)
         self.deployed = Account(CORE, start_date=FIRST_DAY, statistics=NAMES)
         self.assets = [*self.assets, *statistics_assets(self.deployed), *statistics_checks(self.deployed)]
-        gorgias = GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url, patience_minutes=0.01)
-        self.resources = self.resources | {"gorgias": gorgias}
 
     def read(self, *names: str, last: str | None = LAST) -> dg.ExecuteInProcessResult:
         return self.materialize(FIRST, last, names or NAMES)
@@ -128,12 +126,14 @@ def test_each_day_of_a_run_is_recorded_as_complete(desk: Desk, run: dict[str, An
 
 @on_each_warehouse_in_time
 @pytest.mark.usefixtures("ann")
-def test_a_ticket_is_one_row_whose_measures_come_on_different_days(desk: Desk) -> None:
+def test_a_ticket_is_one_row_whose_measures_come_on_different_days(desk: Desk, account: SandboxAccount) -> None:
     for day in (FIRST, "2025-03-04"):
         desk.materialize(day, select=["ticket_statistics"])
     assert desk.tickets() == {1: (30 * MINUTE, 24 * 60 * MINUTE, None, None)}
+    account.habits.answers_within = timedelta(minutes=20)
     desk.materialize(FIRST, select=["ticket_statistics"])
-    assert desk.tickets() == {1: (30 * MINUTE, 24 * 60 * MINUTE, None, None)}
+    late = (None, "BREACHED")
+    assert desk.tickets() == {1: (30 * MINUTE, 24 * 60 * MINUTE, *late), 2: (None, None, *late)}
 
 
 def test_an_account_without_statistics_has_an_observation_and_no_materialization(desk: Desk, sandbox: Sandbox) -> None:
@@ -147,23 +147,35 @@ def test_an_account_without_statistics_has_an_observation_and_no_materialization
         assert "with status 403: its plan may lack it" in record.asset_observation.description
 
 
-@pytest.mark.usefixtures("ann")
-def test_a_scope_that_fails_is_left_out_with_what_is_stored_of_it(desk: Desk, account: SandboxAccount) -> None:
+def test_days_of_statistics_that_the_account_lacks_are_no_gap(desk: Desk, sandbox: Sandbox) -> None:
+    only = Account([], start_date=FIRST_DAY, statistics=NAMES)
+    sensor = gaps_sensor(only, 3, timedelta(hours=1), only.statistics_keys)
+
+    def requests() -> list[Any]:
+        resources = {"gorgias": desk.resources["gorgias"]}
+        with dg.build_sensor_context(instance=desk.instance, resources=resources) as context:
+            return list(sensor.evaluate_tick(context).run_requests or ())
+
+    assert [request.asset_selection for request in requests()] == [only.statistics_keys]
+    sandbox.faults.append(Fault(403, PATH, times=None))
     desk.read()
-    account.habits.broken_scopes |= {"tickets-created", "resolution-time"}
+    assert requests() == []
+
+
+@pytest.mark.parametrize("status", [400, pytest.param(500, marks=pytest.mark.soak)])  # a 500 is asked for long
+@pytest.mark.usefixtures("ann")
+def test_a_scope_that_fails_is_left_out_with_what_is_stored_of_it(
+    desk: Desk, account: SandboxAccount, status: int
+) -> None:
+    desk.read()
+    account.habits.broken_scopes |= {"tickets-created": status, "resolution-time": status}
     result = desk.read()
     assert result.success
     assert desk.values("tickets-created", "ticketCount") == {(THIRD, "all"): 2}
     assert desk.tickets() == {1: (30 * MINUTE, 24 * 60 * MINUTE, None, None)}
-    (newest,) = [
-        event.asset_materialization.metadata["scopes_left_out"].value
-        for event in desk.log(result)
-        if event.asset_materialization
-        and event.asset_materialization.asset_key.path[-1] == "statistics"
-        and "scopes_left_out" in event.asset_materialization.metadata
-    ]
-    assert newest.keys() == {"tickets-created", "resolution-time"}
-    assert "status 500" in newest["resolution-time"]
+    left_out = newest_materializations(desk.instance, desk.deployed.statistics_keys[0], [LAST])[LAST]["scopes_left_out"]
+    assert left_out.value.keys() == {"tickets-created", "resolution-time"}
+    assert f"status {status}" in left_out.value["resolution-time"]
 
 
 def check(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:

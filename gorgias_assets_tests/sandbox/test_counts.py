@@ -87,7 +87,7 @@ def test_what_gorgias_refuses_is_refused(sandbox: Sandbox, account: Account, ask
     def status(scope: str = "tickets-created", measure: str = "ticketCount", **asked: Any) -> int:
         return ask(scope, [measure], **asked).status_code
 
-    account.habits.broken_scopes.add("messages-sent")
+    account.habits.broken_scopes["messages-sent"] = 500
     assert status(days=("2025-01-01", "2026-01-02")) == 200
     assert status(days=("2025-01-01", "2026-01-03")) == 400
     assert [status("no-such"), status(measure="no-such"), status(by=["teamId"]), status(time="timestamp")] == [400] * 4
