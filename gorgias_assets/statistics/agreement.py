@@ -4,9 +4,10 @@ Some differ by definition. The check says which, and why; it fails, as a warning
 should amount to. It calls no API: it reads what the asset `statistics` stored.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import dagster as dg
@@ -39,6 +40,7 @@ from gorgias_assets.windows import Window
 
 NAME = "statistics_agree"
 MOST_DAYS = 7  # that one run compares, the newest
+NEAR = timedelta(days=28)  # the newest of them, since all that lies between is read as well
 SETTLED_AFTER = timedelta(hours=1)  # the end of a day; statistics were seen to be 3 to 6 minutes behind
 TOLERATED_SECONDS, TOLERATED_SHARE = 60.0, 0.1  # of a duration; the larger counts
 TOLERATED_SCORE = 0.25  # of 5
@@ -217,10 +219,8 @@ def build_agreement(account: Account) -> dg.AssetChecksDefinition:
         io_manager: MergingIOManager = getattr(context.resources, account.io_manager_key)
         labels = {"asset": asset.to_user_string(), "check": NAME, "dagster_run_id": context.run.run_id}
         warehouse, table = io_manager.warehouse.billed_to(labels), account.table_of(STATISTICS, io_manager)
-        days = _days(context, account, asset)
-        theirs = _theirs(warehouse, table, days)
-        there = [day for day in sorted({day for day, _, _ in theirs}) if _is_read(context.instance, needs, day)]
-        days = there[-MOST_DAYS:]
+        theirs = _theirs(warehouse, table, _days(context, account, asset))
+        days = _newest_read(context.instance, needs, {day for day, _, _ in theirs})
         found: list[tuple[Compared, list[Difference]]] = []
         if days:
             tables = {name: account.table_of(name, io_manager) for name in NEEDS[STATISTICS]}
@@ -309,6 +309,12 @@ def _theirs(warehouse: Warehouse, table: Table, days: Sequence[str]) -> dict[tup
         for row in rows.to_pylist()
         if row["read_at"] >= _end_of(str(row["day"])) + SETTLED_AFTER
     }
+
+
+def _newest_read(instance: dg.DagsterInstance, needs: Mapping[str, dg.AssetKey], days: Collection[str]) -> list[str]:
+    """Return the newest of the days that can be compared, oldest first, all of them within a few weeks."""
+    read = list(islice((day for day in sorted(days, reverse=True) if _is_read(instance, needs, day)), MOST_DAYS))
+    return [day for day in read[::-1] if _end_of(read[0]) - _end_of(day) < NEAR]
 
 
 def _is_read(instance: dg.DagsterInstance, needs: Mapping[str, dg.AssetKey], day: str) -> bool:
