@@ -93,7 +93,7 @@ class Settings(BaseModel):
         "GORGIAS_ENTITIES",
         "all",
         "the entities and views to have: `all`, or `core` for customers, tickets, messages and surveys, or names with "
-        "commas between them",
+        "commas between them; `statistics` and `ticket_statistics`, Gorgias's own numbers, are had by name alone",
         "names of entities and views with commas between them",
         min_length=1,
     )

@@ -197,7 +197,13 @@ FAULTS: dict[str, list[Fault]] = {
 }
 
 
-@pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize(
+    "faults",
+    [
+        pytest.param(faults, id=name, marks=() if name in ("unavailable", "answer lost") else pytest.mark.soak)
+        for name, faults in FAULTS.items()
+    ],
+)
 def test_a_fault_of_each_request_passes_and_each_job_has_run_once(engine, faulty, warehouse, faults):
     for request, fault in zip(EACH, cycle(faults), strict=False):
         faulty.befall(request, fault)
