@@ -12,6 +12,7 @@ from gorgias_assets.entities.model import ByDate, ByFilter, Daily, Entity, Unord
 from gorgias_assets.entities.view import NamedView, View
 from gorgias_assets.io_managers.merging import MergingIOManager
 from gorgias_assets.io_managers.place import Place
+from gorgias_assets.metrics.model import Metric
 from gorgias_assets.partitions import daily_partitions
 from gorgias_assets.warehouse.tables import Table
 
@@ -42,6 +43,7 @@ class Account:
     - `views`: the chosen views; what they read is among the entities.
     - `event_types`: the types of events to read; all if none is named.
     - `statistics`: the chosen assets of Gorgias's own statistics, by name.
+    - `metrics`: the chosen tables of metrics; what they need is among the entities.
     """
 
     entities: Sequence[Entity[Any]]
@@ -55,6 +57,7 @@ class Account:
     views: Sequence[View] = ()
     event_types: Sequence[str] = ()
     statistics: Sequence[str] = ()
+    metrics: Sequence[Metric] = ()
 
     @cached_property
     def partitions(self) -> dg.DailyPartitionsDefinition:
@@ -81,8 +84,9 @@ class Account:
 
     @property
     def asset_keys(self) -> list[dg.AssetKey]:
-        """The keys of the entities' assets and of statistics, and that of the overview, which may have no asset."""
-        return [*map(self.key_of, self.entities), self.overview_key, *self.statistics_keys]
+        """The keys of the assets of entities, metrics and statistics, and that of the overview, which may have none."""
+        made = [*map(self.key_of, self.entities), *map(self.key_of, self.metrics), *self.statistics_keys]
+        return [*made, self.overview_key]
 
     @cached_property
     def statistics_keys(self) -> list[dg.AssetKey]:
@@ -93,11 +97,11 @@ class Account:
         """The assets of the account that there are in a code location."""
         return dg.AssetSelection.tag(ACCOUNT_TAG, self.name)
 
-    def key_of(self, what: Entity[Any] | View) -> dg.AssetKey:
+    def key_of(self, what: Entity[Any] | View | Metric) -> dg.AssetKey:
         return self._keys[what.name]
 
     def spec_of(self, what: str, **attributes: Any) -> dg.AssetSpec:
-        """Return the translated specification of the asset of an entity, a view or the overview, with attributes."""
+        """Return the translated specification of an asset: of an entity, a view, metrics or the overview."""
         spec = dg.AssetSpec([self.name, what], group_name=self._group(what), **attributes)
         spec = self.translation(spec, what)
         if {"table", "schema"} & spec.metadata.keys():
@@ -109,7 +113,7 @@ class Account:
         return spec.merge_attributes(tags={ACCOUNT_TAG: self.name}, metadata=renamed)
 
     def table_of(self, what: str, io_manager: MergingIOManager | Place) -> Table:
-        """Return the table of an entity, view or the overview."""
+        """Return the table of an entity, a view, metrics or the overview."""
         return io_manager.table_of(self._key(what), name=self._table_name(what))
 
     @cached_property
@@ -151,8 +155,8 @@ class Account:
         return {one.name: self._key(one.name) for one in self._declarations}
 
     @property
-    def _declarations(self) -> list[Entity[Any] | View]:
-        return [*self.entities, *self.views]
+    def _declarations(self) -> list[Entity[Any] | View | Metric]:
+        return [*self.entities, *self.views, *self.metrics]
 
     def _group(self, what: str) -> str:
         """Return the group of an asset: that of the account for its core and its overview."""

@@ -18,6 +18,8 @@ from gorgias_assets.checks.build import build_checks, freshness_keys
 from gorgias_assets.entities.model import ByFilter, read_by
 from gorgias_assets.io_managers.from_uri import io_manager_from_uri
 from gorgias_assets.jobs import freshness_job, full_sweep_job, gorgias_job
+from gorgias_assets.metrics.asset import build_ticket_metrics
+from gorgias_assets.metrics.declared import TICKET_METRICS
 from gorgias_assets.overview.asset import NEEDS, build_overview
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.schedules import daily_schedule, freshness_schedule, full_sweep_schedule, late_after
@@ -77,7 +79,7 @@ def account_of(
     io_manager_key: str | None,
 ) -> Account:
     """Return the account that the arguments of `build_definitions` are about. Raises ValueError."""
-    entities, views = chosen(settings.entities)
+    entities, views, metrics = chosen(settings.entities)
     return Account(
         entities,
         name,
@@ -89,6 +91,7 @@ def account_of(
         views=views,
         event_types=settings.event_types,
         statistics=chosen_statistics(settings.entities, entities),
+        metrics=metrics,
     )
 
 
@@ -99,12 +102,8 @@ def definitions_of(account: Account, settings: Settings, automation: Automation 
     )
     account = replace(account, place=io_manager.place())
     late = late_after(settings.daily_at, settings.timezone)
-    overviews = _overviews(account, settings)
-    assets = [
-        *build_assets(account, retry_policy=RETRIES, late_after=late),
-        *overviews,
-        *statistics_assets(account, RETRIES),
-    ]
+    summarized = [*_metrics(account, settings), *_overviews(account, settings), *statistics_assets(account, RETRIES)]
+    assets = [*build_assets(account, retry_policy=RETRIES, late_after=late), *summarized]
     if automation == "conditions":
         assets = [_with_condition(asset, account, settings) for asset in assets]
     made = dg.Definitions(
@@ -116,7 +115,7 @@ def definitions_of(account: Account, settings: Settings, automation: Automation 
     )
     if automation == "none":
         return made
-    summaries = [*(account.overview_key for _ in overviews), *account.statistics_keys]
+    summaries = [key for asset in summarized for key in asset.keys]
     return dg.Definitions.merge(
         made,
         _always(account, settings, late),
@@ -166,6 +165,14 @@ def _gorgias(settings: Settings) -> GorgiasResource:
     return GorgiasResource(
         uri=settings.uri, api_url=settings.api_url or None, max_share=settings.max_share, seek=settings.seek
     )
+
+
+def _metrics(account: Account, settings: Settings) -> list[dg.AssetsDefinition]:
+    return [
+        build_ticket_metrics(account, holidays=settings.holidays, fields=settings.metric_fields, retry_policy=RETRIES)
+        for metric in account.metrics
+        if metric is TICKET_METRICS
+    ]
 
 
 def _overviews(account: Account, settings: Settings) -> list[dg.AssetsDefinition]:

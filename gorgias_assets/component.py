@@ -21,6 +21,8 @@ SETTINGS = (
     "table_schema",
     "entities",
     "event_types",
+    "metric_fields",
+    "holidays",
     "start_date",
     "daily_at",
     "timezone",
@@ -121,6 +123,8 @@ class GorgiasComponent(dg.Component, dg.Model, dg.Resolvable):
     event_types: Annotated[
         list[str] | str | None, _setting("event_types", ["ticket-assigned", "ticket-closed", "ticket-reopened"])
     ] = None
+    metric_fields: Annotated[list[str] | str | None, _setting("metric_fields", ["Contact reason", "3001"])] = None
+    holidays: Annotated[list[str] | str | None, _setting("holidays", ["2025-04-21", "12-25"])] = None
     start_date: Annotated[str | None, _setting("start_date", "2025-01-01", reads=date)] = None
     today: Annotated[bool, _described("whether today is a partition, before it has ended")] = True
     automation: Annotated[

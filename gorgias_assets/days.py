@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from typing import Any
 
 import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
@@ -78,6 +79,21 @@ def newest_materializations(
             if record.partition_key and record.asset_materialization:
                 newest[record.partition_key] = record.asset_materialization.metadata
     return newest
+
+
+def read_before(
+    instance: dg.DagsterInstance, entities: Collection[dg.AssetKey], days: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Return, as metadata of each day, the moment before which it was read: its measures know of nothing later.
+
+    It is left out if the day was not read of each entity.
+    """
+    read = [newest_materializations(instance, entity, days) for entity in entities]
+    moments = {day: [began_at(metadata.get(day, {})) for metadata in read] for day in days}
+    return {
+        day: {"began_at": dg.MetadataValue.timestamp(min(filter(None, found)))} if found and all(found) else {}
+        for day, found in moments.items()
+    }
 
 
 def unbroken_days(instance: dg.DagsterInstance, asset: dg.AssetKey) -> Window | None:

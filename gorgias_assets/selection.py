@@ -1,4 +1,4 @@
-"""The choice of what an account has: all entities and views, the core, or some of them by name."""
+"""The choice of what an account has: all entities, views and metrics, the core, or some of them by name."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,32 +6,39 @@ from typing import Any
 from gorgias_assets.entities import CORE, ENTITIES, VIEWS
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.entities.view import View
+from gorgias_assets.metrics.declared import METRICS
+from gorgias_assets.metrics.model import Metric
 from gorgias_assets.statistics.scopes import NAMES, NEEDS
 
 ALL, ONLY_CORE = "all", "core"  # words for several
 
-_DECLARED: tuple[Entity[Any] | View, ...] = (*ENTITIES, *VIEWS)
+_DECLARED: tuple[Entity[Any] | View | Metric, ...] = (*ENTITIES, *VIEWS, *METRICS)
 _WORDS = {ALL: _DECLARED, ONLY_CORE: CORE} | {one.name: (one,) for one in _DECLARED} | dict.fromkeys(NAMES, ())
 
 
-def chosen(words: Iterable[Any]) -> tuple[list[Entity[Any]], list[View]]:
-    """Return the entities and the views that names, words for several, and declarations stand for, each one once.
+def chosen(words: Iterable[Any]) -> tuple[list[Entity[Any]], list[View], list[Metric]]:
+    """Return the entities, views and metrics that names, words for several, and declarations stand for, each one once.
 
-    Raises ValueError, with one sentence, on a name that nothing has, and on a view of what is not chosen.
+    Raises ValueError, with one sentence, on a name that nothing has, and on a view or metrics of what is not chosen.
     """
-    entities, views = dict[str, Entity[Any]](), dict[str, View]()
+    entities, views, metrics = dict[str, Entity[Any]](), dict[str, View](), dict[str, Metric]()
     for word in words:
         if isinstance(word, str) and word not in _WORDS:
             raise ValueError(f"There is no entity or view {word}; there are {', '.join(_WORDS)}.")
         for one in _WORDS[word] if isinstance(word, str) else (word,):
             if isinstance(one, Entity):
                 entities[one.name] = one
+            elif isinstance(one, Metric):
+                metrics[one.name] = one
             else:
                 views[one.name] = one
     for view in views.values():
         if missing := [name for name in view.reads if name not in entities]:
             raise ValueError(f"The view {view.name} is made of {', '.join(missing)}: choose that as well, or neither.")
-    return list(entities.values()), list(views.values())
+    for metric in metrics.values():
+        if missing := [name for name in metric.needs if name not in entities]:
+            raise ValueError(f"{metric.name} is made of {', '.join(missing)}: choose that as well, or neither.")
+    return list(entities.values()), list(views.values()), list(metrics.values())
 
 
 def chosen_statistics(words: Iterable[Any], entities: Iterable[Entity[Any]]) -> list[str]:

@@ -9,7 +9,10 @@ from typing import Annotated, Any, Literal, Self, TypedDict
 from zoneinfo import ZoneInfo
 
 import dagster as dg
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from gorgias_assets.metrics.business_hours import is_holiday
+from gorgias_assets.metrics.ticket_metrics import columns_of
 
 
 def _hours_and_minutes(text: object) -> object:
@@ -32,6 +35,17 @@ def _words(text: object) -> object:
     return tuple(text) if isinstance(text, Iterable) else text
 
 
+def _are_columns(fields: tuple[str, ...]) -> tuple[str, ...]:
+    columns_of(fields)
+    return fields
+
+
+def _are_holidays(dates: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(map(is_holiday, dates)):
+        raise ValueError
+    return dates
+
+
 def _setting(variable: str, default: Any, meaning: str, must_be: str = "text", **fields: Any) -> Any:
     """Return a field that `variable` sets; `must_be` ends the sentence on a value that it cannot take."""
     return Field(default, alias=variable, description=meaning, json_schema_extra={"must_be": must_be}, **fields)
@@ -45,6 +59,8 @@ class Given(TypedDict, total=False):
     table_schema: str
     entities: Iterable[Any] | str
     event_types: Iterable[str] | str
+    metric_fields: Iterable[str] | str
+    holidays: Iterable[str] | str
     start_date: date | str
     daily_at: time | str
     timezone: ZoneInfo | str
@@ -102,6 +118,18 @@ class Settings(BaseModel):
         "",
         "the types of events to read, with commas between them; by default all",
         "types of events with commas between them",
+    )
+    metric_fields: Annotated[tuple[str, ...], BeforeValidator(_words), AfterValidator(_are_columns)] = _setting(
+        "GORGIAS_METRIC_FIELDS",
+        "",
+        "custom fields of tickets that are columns of `ticket_metrics`: their ids or labels, with commas between them",
+        "ids or labels of custom fields, with commas between them, each with a column of its own",
+    )
+    holidays: Annotated[tuple[str, ...], BeforeValidator(_words), AfterValidator(_are_holidays)] = _setting(
+        "GORGIAS_HOLIDAYS",
+        "",
+        "days without business hours: dates, or `MM-DD` for a day of every year, with commas between them",
+        "dates, YYYY-MM-DD or MM-DD, with commas between them",
     )
     start_date: date = _setting("GORGIAS_START_DATE", "2024-01-01", "the first partition", "a date, YYYY-MM-DD")
     daily_at: Annotated[time, BeforeValidator(_hours_and_minutes)] = _setting(

@@ -133,7 +133,7 @@ def test_the_daily_job_takes_all_entities_and_the_overview():
 
     job = defs.resolve_job_def("gorgias")
     names = {key.path[-1] for key in job.asset_layer.executable_asset_keys}
-    assert names == {entity.name for entity in ENTITIES} | {"overview"}
+    assert names == {entity.name for entity in ENTITIES} | {"overview", "ticket_metrics"}
 
 
 @pytest.mark.parametrize("uri", ["md:tokenomics", "duckdb:///token=1.duckdb"])
@@ -176,10 +176,14 @@ def test_with_all_there_is_a_group_for_each_kind_of_entity_and_one_step_for_all_
         groups[spec.group_name].add(spec.key.path[-1])
     assert groups["gorgias"] == {*(entity.name for entity in CORE), "overview"}
     assert {entity.name for entity in ENTITIES} <= set().union(*groups.values())
+    assert groups["gorgias_metrics"] == {"ticket_metrics"}
     assert {"gorgias_reference", "gorgias_events", "gorgias_voice"} <= groups.keys()
     more = {node.name for node in defs.resolve_job_def("gorgias").nodes} - STEPS_OF_THE_CORE
     daily = ("events", "jobs", "voice_calls", "voice_call_events", "voice_call_recordings")
-    assert more == {f"gorgias__{name}{suffix}" for name in daily for suffix in ("", "_checks")} | {"gorgias_reference"}
+    assert more == {f"gorgias__{name}{suffix}" for name in daily for suffix in ("", "_checks")} | {
+        "gorgias_reference",
+        "gorgias__ticket_metrics",
+    }
     assert {node.name for node in defs.resolve_job_def("gorgias_freshness").nodes} >= {"gorgias_reference"}
 
 
@@ -193,17 +197,40 @@ def test_with_all_there_is_a_group_for_each_kind_of_entity_and_one_step_for_all_
     ids=["text", "declaration", "all"],
 )
 def test_entities_are_chosen_by_words_names_and_declarations(words, names):
-    entities, _ = chosen(Settings.of(entities=words).entities)
+    entities, *_ = chosen(Settings.of(entities=words).entities)
     assert [entity.name for entity in entities] == names
 
 
 def test_a_view_is_chosen_only_with_what_it_is_made_of():
-    entities, views = chosen(["core", "tags", "ticket_tags"])
+    entities, views, _ = chosen(["core", "tags", "ticket_tags"])
     assert ([*entities], [view.name for view in views]) == ([*CORE, TAGS], ["ticket_tags"])
     with pytest.raises(
         ValueError, match=r"^The view ticket_tags is made of tickets: choose that as well, or neither\.$"
     ):
         chosen(["tags", "ticket_tags"])
+
+
+def test_metrics_are_part_of_all_and_chosen_only_with_what_they_need():
+    assert [metric.name for metric in chosen(["all"])[2]] == ["ticket_metrics"]
+    assert chosen(["core"])[2] == []
+    assert len(chosen(["core", "ticket_metrics"])[2]) == 1
+    with pytest.raises(
+        ValueError, match=r"^ticket_metrics is made of ticket_messages, satisfaction_surveys: choose that as well, or"
+    ):
+        chosen(["tickets", "ticket_metrics"])
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"GORGIAS_HOLIDAYS": "12-24, 25.12."},
+        {"GORGIAS_METRIC_FIELDS": "Reason, reason"},
+        {"GORGIAS_METRIC_FIELDS": "理由"},
+    ],
+)
+def test_settings_of_metrics_that_cannot_be_used_are_refused_in_a_sentence(variables):
+    with pytest.raises(ValueError, match=r"^GORGIAS_\w+ must be .*, with commas between them[\w ,]*\.$"):
+        Settings.from_environment(variables)
 
 
 def test_the_types_of_events_to_read_are_those_of_the_setting():

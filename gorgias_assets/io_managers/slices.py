@@ -1,12 +1,13 @@
 """The rows of a table that a run's partitions are, the days that it records, and the labels of its work."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import dagster as dg
 import pyarrow as pa
 
+from gorgias_assets.columns import Column
 from gorgias_assets.metadata import TOUCH_FIELDS
 from gorgias_assets.partitions import days_recorded, window_of
 from gorgias_assets.warehouse.tables import Dimension, Slice, WarehouseError
@@ -24,6 +25,20 @@ class DayRows:
     days: Sequence[str]
     metadata: Mapping[str, Mapping[str, Any]]
     newest: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class MergedRows:
+    """Batches of rows to merge into a table by `id`, each read once the one before is merged.
+
+    Rows have `columns` and those of the added columns that they know. `metadata` holds of the days that the run
+    records, by key.
+    """
+
+    batches: Iterable[pa.Table]
+    columns: Sequence[Column]
+    description: str
+    metadata: Mapping[str, Mapping[str, Any]]
 
 
 def slice_of(context: dg.OutputContext | dg.InputContext, metadata: Any, days: Sequence[str] | None = None) -> Slice:

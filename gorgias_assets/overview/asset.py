@@ -1,9 +1,8 @@
 """The asset `<account>/overview`: the measures of each day as rows, and the last weeks as a picture and a report."""
 
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -11,10 +10,9 @@ import pyarrow as pa
 
 from gorgias_assets.account import OVERVIEW, WAREHOUSE_POOL, Account
 from gorgias_assets.assets import attributes_of
-from gorgias_assets.days import newest_materializations
+from gorgias_assets.days import read_before
 from gorgias_assets.io_managers.merging import MergingIOManager, without_vain_retries
 from gorgias_assets.io_managers.slices import DayRows, labels_for
-from gorgias_assets.metadata import began_at
 from gorgias_assets.overview.facts import read_facts
 from gorgias_assets.overview.measures import COLUMNS, overview_rows
 from gorgias_assets.overview.period import Period
@@ -63,7 +61,7 @@ def build_overview(
         def overview(context: dg.AssetExecutionContext) -> DayRows:
             partitions, tags = account.partitions, context.run.tags
             days = days_read(partitions, context.partition_keys, tags)
-            began = _began(context.instance, keys, days_recorded(partitions, context.partition_keys, tags))
+            began = read_before(context.instance, keys, days_recorded(partitions, context.partition_keys, tags))
             io_manager: MergingIOManager = getattr(context.resources, account.io_manager_key)
             tables = {name: account.table_of(name, io_manager) for name in NEEDS}
             window, own = window_of_days(partitions, days), account.table_of(OVERVIEW, io_manager)
@@ -82,21 +80,6 @@ DESCRIPTION = (
     "the tables when the day was materialized. The newest day of a run has a picture of the four weeks that end with "
     "it, and a report."
 )
-
-
-def _began(
-    instance: dg.DagsterInstance, entities: Collection[dg.AssetKey], days: Sequence[str]
-) -> dict[str, dict[str, Any]]:
-    """Return, as metadata of each day, the moment before which it was read: its measures know of nothing later.
-
-    It is left out if the day was not read of each entity.
-    """
-    read = [newest_materializations(instance, entity, days) for entity in entities]
-    moments = {day: [began_at(metadata.get(day, {})) for metadata in read] for day in days}
-    return {
-        day: {"began_at": dg.MetadataValue.timestamp(min(filter(None, found)))} if found and all(found) else {}
-        for day, found in moments.items()
-    }
 
 
 def _measured(warehouse: Warehouse, tables: Mapping[str, Table], own: Table, window: Window) -> tuple[pa.Table, Period]:

@@ -27,6 +27,8 @@ class Dialect(ABC):
     types: ClassVar[Mapping[Kind, str]]
     text_type: ClassVar[str]
     moment_type: ClassVar[str]
+    unix_micros: ClassVar[str]
+    """The function that returns a moment as microseconds since 1970."""
 
     @abstractmethod
     def quoted(self, identifier: str) -> str: ...

@@ -65,6 +65,7 @@ class BigQueryDialect(Dialect):
     types: ClassVar = types_of_kinds({arrow: name for name, arrow in ARROW_TYPES.items()}, json="JSON")
     text_type = "STRING"
     moment_type = "TIMESTAMP"
+    unix_micros = "UNIX_MICROS"
 
     def __init__(self, project: str) -> None:
         self._project = project

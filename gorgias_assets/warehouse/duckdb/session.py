@@ -68,6 +68,7 @@ class DuckDBDialect(Dialect):
     types: ClassVar = types_of_kinds(_TYPES, json="JSON")
     text_type = "VARCHAR"
     moment_type = "TIMESTAMPTZ"
+    unix_micros = "epoch_us"
 
     def quoted(self, identifier: str) -> str:
         return '"' + identifier.replace('"', '""') + '"'

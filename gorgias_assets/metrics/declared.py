@@ -1,0 +1,10 @@
+"""The declared tables of metrics."""
+
+from gorgias_assets.metrics.model import Metric
+
+TICKET_METRICS = Metric(
+    "ticket_metrics",
+    needs=("tickets", "ticket_messages", "satisfaction_surveys"),
+    uses=("events", "users", "tags", "integrations", "custom_fields", "account_settings"),
+)
+METRICS = (TICKET_METRICS,)
