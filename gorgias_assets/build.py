@@ -3,9 +3,10 @@
 No module below has a list of entities of its own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, Literal, Unpack
 
 import dagster as dg
@@ -19,7 +20,9 @@ from gorgias_assets.entities.model import ByFilter, read_by
 from gorgias_assets.io_managers.from_uri import io_manager_from_uri
 from gorgias_assets.jobs import freshness_job, full_sweep_job, gorgias_job
 from gorgias_assets.metrics.asset import build_ticket_metrics
-from gorgias_assets.metrics.declared import TICKET_METRICS
+from gorgias_assets.metrics.backlog import build_ticket_backlog
+from gorgias_assets.metrics.declared import TICKET_BACKLOG, TICKET_METRICS
+from gorgias_assets.metrics.model import Metric
 from gorgias_assets.overview.asset import NEEDS, build_overview
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.schedules import daily_schedule, freshness_schedule, full_sweep_schedule, late_after
@@ -168,11 +171,11 @@ def _gorgias(settings: Settings) -> GorgiasResource:
 
 
 def _metrics(account: Account, settings: Settings) -> list[dg.AssetsDefinition]:
-    return [
-        build_ticket_metrics(account, holidays=settings.holidays, fields=settings.metric_fields, retry_policy=RETRIES)
-        for metric in account.metrics
-        if metric is TICKET_METRICS
-    ]
+    builders: Mapping[Metric, Callable[..., dg.AssetsDefinition]] = {
+        TICKET_METRICS: partial(build_ticket_metrics, holidays=settings.holidays, fields=settings.metric_fields),
+        TICKET_BACKLOG: build_ticket_backlog,
+    }
+    return [builders[metric](account, retry_policy=RETRIES) for metric in account.metrics]
 
 
 def _overviews(account: Account, settings: Settings) -> list[dg.AssetsDefinition]:

@@ -17,6 +17,7 @@ from gorgias_assets.columns import ADDED_COLUMNS, Column, Kind
 from gorgias_assets.component import GorgiasComponent
 from gorgias_assets.entities import CORE, ENTITIES, VIEWS
 from gorgias_assets.entities.model import ByDate, ByFilter, Entity, Unordered, Whole, read_by
+from gorgias_assets.metrics.ticket_backlog import COLUMNS as BACKLOG_COLUMNS
 from gorgias_assets.overview.measures import KEYS, MEASURES
 from gorgias_assets.settings import Settings
 from gorgias_assets.warehouse import bookkeeping
@@ -196,6 +197,11 @@ def measures() -> str:
     return table(["column", "type", "meaning"], rows)
 
 
+def backlog() -> str:
+    rows = [[f"`{name}`", str(kind), meaning] for name, (kind, meaning) in BACKLOG_COLUMNS.items()]
+    return table(["column", "type", "meaning"], rows)
+
+
 def commands() -> str:
     targets = re.findall(r"^([a-z-]+):.*?## (.*)$", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
     return table(["command", "purpose"], [[f"`make {name}`", purpose] for name, purpose in targets])
@@ -215,6 +221,7 @@ PARTS = {
     "own": own_tables,
     "checks": checks,
     "measures": measures,
+    "backlog": backlog,
     "commands": commands,
 }
 

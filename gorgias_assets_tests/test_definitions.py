@@ -133,7 +133,7 @@ def test_the_daily_job_takes_all_entities_and_the_overview():
 
     job = defs.resolve_job_def("gorgias")
     names = {key.path[-1] for key in job.asset_layer.executable_asset_keys}
-    assert names == {entity.name for entity in ENTITIES} | {"overview", "ticket_metrics"}
+    assert names == {entity.name for entity in ENTITIES} | {"overview", "ticket_backlog", "ticket_metrics"}
 
 
 @pytest.mark.parametrize("uri", ["md:tokenomics", "duckdb:///token=1.duckdb"])
@@ -176,12 +176,13 @@ def test_with_all_there_is_a_group_for_each_kind_of_entity_and_one_step_for_all_
         groups[spec.group_name].add(spec.key.path[-1])
     assert groups["gorgias"] == {*(entity.name for entity in CORE), "overview"}
     assert {entity.name for entity in ENTITIES} <= set().union(*groups.values())
-    assert groups["gorgias_metrics"] == {"ticket_metrics"}
+    assert groups["gorgias_metrics"] == {"ticket_backlog", "ticket_metrics"}
     assert {"gorgias_reference", "gorgias_events", "gorgias_voice"} <= groups.keys()
     more = {node.name for node in defs.resolve_job_def("gorgias").nodes} - STEPS_OF_THE_CORE
     daily = ("events", "jobs", "voice_calls", "voice_call_events", "voice_call_recordings")
     assert more == {f"gorgias__{name}{suffix}" for name in daily for suffix in ("", "_checks")} | {
         "gorgias_reference",
+        "gorgias__ticket_backlog",
         "gorgias__ticket_metrics",
     }
     assert {node.name for node in defs.resolve_job_def("gorgias_freshness").nodes} >= {"gorgias_reference"}
@@ -211,7 +212,7 @@ def test_a_view_is_chosen_only_with_what_it_is_made_of():
 
 
 def test_metrics_are_part_of_all_and_chosen_only_with_what_they_need():
-    assert [metric.name for metric in chosen(["all"])[2]] == ["ticket_metrics"]
+    assert [metric.name for metric in chosen(["all"])[2]] == ["ticket_metrics", "ticket_backlog"]
     assert chosen(["core"])[2] == []
     assert len(chosen(["core", "ticket_metrics"])[2]) == 1
     with pytest.raises(

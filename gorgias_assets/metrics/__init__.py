@@ -1,1 +1,1 @@
-"""The numbers that a support lead trusts: one row per ticket, made of the entities' tables."""
+"""The numbers that a support lead trusts, by ticket and by day, made of the entities' tables."""

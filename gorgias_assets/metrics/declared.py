@@ -7,4 +7,5 @@ TICKET_METRICS = Metric(
     needs=("tickets", "ticket_messages", "satisfaction_surveys"),
     uses=("events", "users", "tags", "integrations", "custom_fields", "account_settings"),
 )
-METRICS = (TICKET_METRICS,)
+TICKET_BACKLOG = Metric("ticket_backlog", needs=("tickets", "ticket_messages"), uses=("events",))
+METRICS = (TICKET_METRICS, TICKET_BACKLOG)
