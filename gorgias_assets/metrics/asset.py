@@ -37,7 +37,6 @@ def build_ticket_metrics(
     The asset reads through the IO manager under `account.io_manager_key`, which has to be one of this project's.
     """
     read = [entity for entity in account.entities if entity.name in TICKET_METRICS.reads]
-    keys = [account.key_of(entity) for entity in read]
     needed = [account.key_of(entity) for entity in read if entity.name in TICKET_METRICS.needs]
     columns = columns_of(fields)
     spec = account.spec_of(
@@ -51,7 +50,7 @@ def build_ticket_metrics(
 
         @dg.asset(
             **attributes_of(spec),
-            deps=keys,
+            deps=needed,  # one that the account lacks would skip this one; what is used alone is read as it is
             partitions_def=account.partitions,
             backfill_policy=dg.BackfillPolicy.single_run(),
             io_manager_key=account.io_manager_key,

@@ -41,7 +41,7 @@ def build_ticket_backlog(account: Account, *, retry_policy: dg.RetryPolicy | Non
 
         @dg.asset(
             **attributes_of(spec),
-            deps=[account.key_of(entity) for entity in entities],
+            deps=needed,  # an asset of events that the account lacks would skip this one
             partitions_def=account.partitions,
             backfill_policy=dg.BackfillPolicy.single_run(),
             io_manager_key=account.io_manager_key,

@@ -1,6 +1,5 @@
 """The metrics of tickets: each is what the simulated account's history says, in whatever order it was read."""
 
-import tempfile
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
