@@ -18,6 +18,7 @@ from gorgias_assets.component import GorgiasComponent
 from gorgias_assets.entities import CORE, ENTITIES, VIEWS
 from gorgias_assets.entities.model import ByDate, ByFilter, Entity, Unordered, Whole, read_by
 from gorgias_assets.metrics.ticket_backlog import COLUMNS as BACKLOG_COLUMNS
+from gorgias_assets.metrics.ticket_metrics import COLUMNS as METRICS_COLUMNS
 from gorgias_assets.overview.measures import KEYS, MEASURES
 from gorgias_assets.settings import Settings
 from gorgias_assets.warehouse import bookkeeping
@@ -222,6 +223,7 @@ PARTS = {
     "checks": checks,
     "measures": measures,
     "backlog": backlog,
+    "metrics": lambda: _columns(METRICS_COLUMNS),
     "commands": commands,
 }
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from typing import Any
 
 import dagster as dg
@@ -11,7 +10,6 @@ import pyarrow as pa
 
 from gorgias_assets import metadata
 from gorgias_assets.api.client import Rejected
-from gorgias_assets.columns import ADDED_COLUMNS, Column
 from gorgias_assets.declared import column_schema
 from gorgias_assets.io_managers.place import Place
 from gorgias_assets.io_managers.slices import DayRows, MergedRows, asset_name, labels_of, slice_of, windows_of
@@ -19,7 +17,7 @@ from gorgias_assets.loading import load
 from gorgias_assets.recording import record_days
 from gorgias_assets.sweeps.batches import Reader
 from gorgias_assets.warehouse.frames import arrow_frame, pandas_frame
-from gorgias_assets.warehouse.tables import IS_TOUCHED, Merged, Table, WarehouseError
+from gorgias_assets.warehouse.tables import Table, WarehouseError
 from gorgias_assets.warehouse.warehouse import Warehouse
 
 
@@ -125,18 +123,9 @@ class MergingIOManager(dg.IOManager):
         return newest, {key: metadata.of_day(reader, rows) for key, rows in zip(windows, touched, strict=True)}
 
     def _merge(self, context: dg.OutputContext, merged: MergedRows, warehouse: Warehouse) -> dict[str, Any]:
-        """Merge all batches, or let the table be created without rows; return the metadata of the newest day."""
-        table, counted = self._table(context), Merged()
-        for rows in chain(merged.batches, [_without_rows(merged.columns)]):
-            is_touched = pa.repeat(True, rows.num_rows)
-            unknown = {
-                column.name: pa.nulls(rows.num_rows, column.kind.arrow_type)
-                for column in ADDED_COLUMNS
-                if column.name not in rows.column_names
-            }
-            whole = pa.table({**{name: rows[name] for name in rows.column_names}, **unknown, IS_TOUCHED: is_touched})
-            counted += warehouse.merge(table, merged.columns, whole, description=merged.description)
-        warehouse.leave_one_of_each_id(table)
+        """Merge all batches; return the metadata of the newest day."""
+        table = self._table(context)
+        counted = merged.merge(warehouse, table)
         total = warehouse.counts(table, (), ()).rows
         return metadata.of_table(table, total) | {"rows_merged": counted.rows, "rows_new": counted.new}
 
@@ -154,10 +143,6 @@ class MergingIOManager(dg.IOManager):
         definition = output.definition_metadata or {}
         key = output.asset_key if output.has_asset_key else dg.AssetKey(output.name)
         return self.table_of(key, definition.get("schema"), definition.get("table"))
-
-
-def _without_rows(columns: Sequence[Column]) -> pa.Table:
-    return pa.table({column.name: pa.array([], column.kind.arrow_type) for column in columns})
 
 
 def _describe(context: dg.OutputContext, newest: Mapping[str, Any], days: Mapping[str, Mapping[str, Any]]) -> None:

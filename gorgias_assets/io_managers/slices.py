@@ -2,15 +2,17 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, cast
 
 import dagster as dg
 import pyarrow as pa
 
-from gorgias_assets.columns import Column
+from gorgias_assets.columns import ADDED_COLUMNS, Column
 from gorgias_assets.metadata import TOUCH_FIELDS
 from gorgias_assets.partitions import days_recorded, window_of
-from gorgias_assets.warehouse.tables import Dimension, Slice, WarehouseError
+from gorgias_assets.warehouse.tables import IS_TOUCHED, Dimension, Merged, Slice, Table, WarehouseError
+from gorgias_assets.warehouse.warehouse import Warehouse
 from gorgias_assets.windows import Window
 
 
@@ -39,6 +41,26 @@ class MergedRows:
     columns: Sequence[Column]
     description: str
     metadata: Mapping[str, Mapping[str, Any]]
+
+    def merge(self, warehouse: Warehouse, table: Table) -> Merged:
+        """Merge all batches, and return how many rows that were. The table is created, also if there is no row."""
+        merged = Merged()
+        for rows in chain(self.batches, [self._no_rows]):
+            merged += warehouse.merge(table, self.columns, _as_touched(rows), description=self.description)
+        warehouse.leave_one_of_each_id(table)
+        return merged
+
+    @property
+    def _no_rows(self) -> pa.Table:
+        return pa.table({column.name: pa.array([], column.kind.arrow_type) for column in self.columns})
+
+
+def _as_touched(rows: pa.Table) -> pa.Table:
+    """Return rows as `Warehouse.merge` takes them: with nulls in the added columns that they lack."""
+    lacking = [column for column in ADDED_COLUMNS if column.name not in rows.column_names]
+    for column in lacking:
+        rows = rows.append_column(column.name, pa.nulls(rows.num_rows, column.kind.arrow_type))
+    return rows.append_column(IS_TOUCHED, pa.repeat(True, rows.num_rows))
 
 
 def slice_of(context: dg.OutputContext | dg.InputContext, metadata: Any, days: Sequence[str] | None = None) -> Slice:

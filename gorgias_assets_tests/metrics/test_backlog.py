@@ -439,10 +439,9 @@ def test_a_day_without_anything_is_a_row_of_zeros(read):
     assert computed(read.engine, [day(1)]) == {(date(2025, 3, 1), "all", "all"): (0, 0, 0, 0, None, None, 0, 0, 0)}
 
 
-def test_events_are_used_if_the_account_has_them():
-    for entities in (ENTITIES, ENTITIES[:2]):
-        asset = build_ticket_backlog(Account(entities))
-        assert asset.dependency_keys == {dg.AssetKey(["gorgias", entity.name]) for entity in entities}
+def test_it_depends_on_what_every_account_has_alone():
+    asset = build_ticket_backlog(Account(ENTITIES))
+    assert asset.dependency_keys == {dg.AssetKey(["gorgias", name]) for name in ("tickets", "ticket_messages")}
 
 
 def test_without_messages_the_error_names_their_table(read):

@@ -1,26 +1,22 @@
 """The metrics of tickets: each is what the simulated account's history says, in whatever order it was read."""
 
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
-from random import Random
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from gorgias_assets.assets import build_assets
-from gorgias_assets.entities import CORE, ENTITIES
-from gorgias_assets.entities.model import Whole
+from gorgias_assets.entities import ENTITIES
 from gorgias_assets.metrics.asset import build_ticket_metrics
 from gorgias_assets.metrics.declared import METRICS, TICKET_METRICS
 from gorgias_assets.metrics.ticket_metrics import columns_of
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.brand import Brand
-from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.windows import Window
 from gorgias_assets_tests.conftest import Project
-from gorgias_assets_tests.engines import BigQueryProject, DuckDBFile, Engine, on_each_warehouse_in_time
-from gorgias_assets_tests.metrics.oracle import OF_EVENTS, Oracle
+from gorgias_assets_tests.engines import on_each_warehouse_in_time
+from gorgias_assets_tests.metrics.oracle import Oracle
 
 DAY = timedelta(days=1)
 OPENED, NOW = (datetime(2025, 3, day, tzinfo=UTC) for day in (27, 31))  # over a weekend on which the clocks change
