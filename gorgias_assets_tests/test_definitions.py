@@ -136,7 +136,7 @@ def test_the_daily_job_takes_all_entities_and_the_overview():
     assert names == {entity.name for entity in ENTITIES} | {"overview", "ticket_backlog", "ticket_metrics"}
 
 
-@pytest.mark.parametrize("uri", ["md:tokenomics", "duckdb:///token=1.duckdb"])
+@pytest.mark.parametrize("uri", ["md:tokenomics", pytest.param("duckdb:///token=1.duckdb", marks=pytest.mark.soak)])
 def test_a_word_like_token_in_a_name_is_no_secret(tmp_path, uri):
     result = load(tmp_path, "import gorgias_assets.definitions", WAREHOUSE_URI=uri)
     assert result.returncode == 0, result.stderr

@@ -100,6 +100,7 @@ def test_an_interrupted_run_ends_as_canceled_whatever_it_waits_for(sandbox, tmp_
         "GORGIAS_API_URL": sandbox.api_url,
         "GORGIAS_START_DATE": "2025-03-01",
         "GORGIAS_EXECUTOR": executor,
+        "GORGIAS_ENTITIES": "core",
         "WAREHOUSE_URI": f"duckdb:///{tmp_path}/shop.duckdb",
     }
     database = tmp_path / "shop.duckdb"
@@ -129,7 +130,7 @@ def rows_in(database: Path) -> int:
 @pytest.mark.soak
 @pytest.mark.parametrize("executor", ["in_process", "processes"])
 def test_a_run_that_is_terminated_in_the_web_app_ends_as_canceled(sandbox, tmp_path, executor):
-    settings = {"GORGIAS_START_DATE": "2025-03-01", "GORGIAS_EXECUTOR": executor}
+    settings = {"GORGIAS_START_DATE": "2025-03-01", "GORGIAS_EXECUTOR": executor, "GORGIAS_ENTITIES": "core"}
     with Deployment(tmp_path, sandbox, **settings) as deployment:
         sandbox.latency = 0.5
         run_id = deployment.launch("2025-03-03")

@@ -253,7 +253,7 @@ def test_a_missing_and_a_new_column_do_not_change_places(engine):
         "fractions": [1.5],
         "moments": [at("2025-03-01")],
     },
-    bigquery=["integers"],
+    bigquery=[],
 )
 def test_a_column_of_nulls_alone_takes_any_type_later(engine, values):
     store(engine, pd.DataFrame({"n": [1], "v": pd.Series([None], dtype=object)}))
@@ -303,7 +303,7 @@ def test_a_frame_of_whole_floats_fits_an_integer_column(engine):
         "double into float": (pd.array([0.5], dtype="float32"), [0.1]),
         "large integer into small": (pd.array([1], dtype="int32"), [2**40]),
     },
-    bigquery=["large integer into float", "new field into struct"],
+    bigquery=["large integer into float"],
 )
 def test_a_value_is_never_changed_to_fit_a_column(engine, values):
     """A value is kept as it is, in a wider column for example, or refused: nothing in between."""
@@ -596,7 +596,7 @@ def test_days_of_another_zone_are_that_zone_s_days(engine):
 @cases_on_each_warehouse(
     "day",
     {"text": FIRST, "date": date(2025, 3, 1), "Z": "2025-03-01T00:00:00Z", "+02": "2025-03-01 02:00:00+02"},
-    bigquery=["+02"],
+    bigquery=[],
 )
 def test_a_partition_column_may_be_text_or_a_date(engine, day):
     for n in (1, 2):
@@ -699,7 +699,7 @@ def test_rows_come_back_as_they_were_from_a_zone_that_is_no_utc(engine):
     assert load(engine)["at"].tolist() == [pd.Timestamp(moment)]
 
 
-@cases_on_each_warehouse("other", {"no schema": False, "no table": True}, bigquery=["no schema", "no table"])
+@cases_on_each_warehouse("other", {"no schema": False, "no table": True}, bigquery=["no table"])
 def test_loading_a_table_that_does_not_exist_is_reported_as_missing(engine, other):
     if other:
         store(engine, pd.DataFrame({"n": [1]}), key=["shop", "others"])

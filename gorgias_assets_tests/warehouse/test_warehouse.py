@@ -67,7 +67,7 @@ def test_the_state_that_was_read_last_stays_whichever_is_merged_last(engine):
     assert stored(engine) == {1: "second", 2: "third", 3: "first"}
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_a_row_that_was_only_read_on_the_way_refreshes_a_stored_one_and_adds_none(engine):
     merge(engine, read_at(FIRST, letter(1, text="old")))
     assert merge(engine, read_at(SECOND, letter(1, text="new"), letter(2), touched=False)) == Merged(1, new=0)
@@ -130,7 +130,7 @@ def test_a_column_that_a_table_lacks_is_added_and_a_user_s_own_is_left_alone(eng
     assert stored(engine, "reviewed") == {1: 7, 2: None}
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_a_table_of_other_types_is_refused_with_a_sentence_and_left_alone(engine):
     engine.execute("CREATE SCHEMA post", "CREATE TABLE post.letters AS SELECT 'x' AS id")
     with pytest.raises(WarehouseError, match=r"Column 'id' of post\.letters is \w+, not \w+: this table was made by"):
@@ -238,7 +238,7 @@ def test_rows_that_are_gone_are_marked_with_their_children_unless_they_were_read
     assert stored(engine, "_deleted_at")[1] is None, "a row that was read again lives"
 
 
-@on_each_warehouse
+@on_each_warehouse_in_time
 def test_rows_are_counted_in_each_window_that_they_were_touched_in(engine):
     windows = [Window(NOON - DAY, NOON), Window(NOON, NOON + DAY), Window(NOON + 5 * DAY, NOON + 6 * DAY)]
     fields = ("created_datetime", "opened_datetime")
