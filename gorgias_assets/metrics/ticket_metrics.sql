@@ -122,14 +122,14 @@ WITH readings AS (
   {ticket_tag_changes}
 ), moments AS (
   -- Rules tag a ticket within seconds of its creation.
-  SELECT id AS ticket_id, 'creation' AS moment, created_datetime + INTERVAL 1 MINUTE AS at FROM outdated
+  SELECT id AS ticket_id, 'creation' AS moment, created_datetime + INTERVAL 1 MINUTE AS moment_at FROM outdated
   UNION ALL
   SELECT ticket_id, 'close', last_closed_at FROM closings WHERE last_closed_at IS NOT NULL
 ), tags_at_moments AS (
   -- A tag is there if its last change up to then has added it.
   SELECT changed.ticket_id, moments.moment, changed.tag_id, changed.change
   FROM ticket_tag_changes AS changed
-  JOIN moments ON moments.ticket_id = changed.ticket_id AND changed.created_datetime <= moments.at
+  JOIN moments ON moments.ticket_id = changed.ticket_id AND changed.created_datetime <= moments.moment_at
   WHERE changed.tag_id IS NOT NULL
   QUALIFY ROW_NUMBER() OVER (
     PARTITION BY changed.ticket_id, moments.moment, changed.tag_id
