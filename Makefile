@@ -20,7 +20,8 @@ demo: .venv/installed  ## materialize the last days of a simulated account into 
 # A history of each account, the real one and the simulated one.
 HISTORIES = umask $(UMASK); mkdir -p .dagster/real .dagster/simulated; \
 	for home in .dagster/real .dagster/simulated; do cp deploy/dagster.yaml $$home/; done
-SIMULATED = DAGSTER_HOME=$(CURDIR)/.dagster/simulated exec $(SANDBOX) --port 0 --run
+# It answers ten times the calls of a usual account, so that nobody waits for a budget.
+SIMULATED = DAGSTER_HOME=$(CURDIR)/.dagster/simulated exec $(SANDBOX) --limit 400 --port 0 --run
 # Run a command on GORGIAS_URI's account if it is set (here or in .env), else on the simulated one.
 ON_ACCOUNT = @$(HISTORIES); \
 	if $(HAS_ACCOUNT); then \

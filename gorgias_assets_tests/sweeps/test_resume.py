@@ -348,6 +348,7 @@ def test_an_old_window_that_is_sought_converges_whatever_interrupts_its_sweep_an
         )
 
 
+@pytest.mark.soak
 @settings(properties, max_examples=2)
 @given(
     script=attempts,
