@@ -32,7 +32,11 @@ FIRST_START = re.compile(r"No cursor for event type DagsterEventType\.RUN_\w+, i
 READY = """{
   repositoryOrError(repositorySelector: {repositoryLocationName: "gorgias_assets", repositoryName: "__repository__"}) {
     ... on Repository {
-      assetNodes { assetKey { path } assetChecksOrError { ... on AssetChecks { checks { name assetKey { path } } } } }
+      assetNodes {
+        isExecutable
+        assetKey { path }
+        assetChecksOrError { ... on AssetChecks { checks { name assetKey { path } } } }
+      }
     }
   }
   instance { daemonHealth { allDaemonStatuses { required healthy } } }
@@ -116,7 +120,7 @@ class Deployment:
             answer = self.graphql(READY)
         except requests.ConnectionError:
             return False
-        nodes = answer["repositoryOrError"].get("assetNodes", [])
+        nodes = [node for node in answer["repositoryOrError"].get("assetNodes", []) if node["isExecutable"]]
         self._assets = [node["assetKey"] for node in nodes]
         self._checks = [check for node in nodes for check in node["assetChecksOrError"]["checks"]]
         daemons = answer["instance"]["daemonHealth"]["allDaemonStatuses"]

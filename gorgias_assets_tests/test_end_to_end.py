@@ -45,6 +45,7 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture(scope="module")
 def deployment(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     settings = {
+        "GORGIAS_ENTITIES": "core",
         "GORGIAS_START_DATE": str(OPENED),
         "GORGIAS_DAILY_AT": f"{TICK:%H:%M}",
         "GORGIAS_CHANGES_EVERY": "1",
