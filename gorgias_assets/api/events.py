@@ -7,7 +7,6 @@
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
 from typing import Any, TypeGuard
 
 from gorgias_assets.api.client import HELP_PATIENCE_SECONDS, GorgiasClient, Page
@@ -19,7 +18,6 @@ Held = Callable[[Collection[str], Window], Sequence[Event] | None]
 """Returns a window's events of some types, newest first, as they were read before; None if one may be missing."""
 
 EVENTS_PATH = "/events"
-EVENTS_KEPT = timedelta(days=365)
 _MOST_DIGITS = 18  # that any 64 bits hold
 _NO_NAME, _COUNT = re.compile(r"( (ids?|data))*"), re.compile(r"(?<![a-z])(count|number|total)")
 MOST_PAGES_AFTER = 20  # the window, if the filters are ignored

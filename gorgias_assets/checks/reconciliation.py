@@ -16,11 +16,12 @@ from math import ceil
 from typing import Any
 
 from gorgias_assets.api.client import GorgiasError, Rejected
-from gorgias_assets.api.events import EVENTS_KEPT, Event, ids_in, is_id
+from gorgias_assets.api.events import Event, ids_in, is_id
 from gorgias_assets.api.events import events as events_of
 from gorgias_assets.api.uri import InvalidUri
 from gorgias_assets.checks.audits import MOST_IDS, SETTLING, Stored, created_in, stored_among, tolerated
 from gorgias_assets.checks.verdicts import CheckContext, Verdict, check, count_of, listed, table
+from gorgias_assets.entities.events import EVENTS
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.metadata import began_at
 from gorgias_assets.windows import Window
@@ -88,7 +89,7 @@ def events_agree(context: CheckContext) -> Verdict:
     """Return an error of Gorgias's as a failed check: an outage does not fail a run whose rows are stored."""
     stored, windows = context.stored, _windows(context)
     if not windows:
-        has_begun = any(window.start >= context.now - EVENTS_KEPT for window in context.days.values())
+        has_begun = any(window.start >= context.now - EVENTS.read.kept for window in context.days.values())
         why = "today has just begun" if has_begun else "Gorgias keeps events for 12 months"
         return Verdict(True, f"No day can be compared: {why}.")
     try:
@@ -213,7 +214,7 @@ def _windows(context: CheckContext) -> dict[str, Window]:
     newest = [key for key in context.days if key in begun][-MOST_DAYS:]
     if not newest:
         raise context.nothing_of(context.entity)
-    oldest = context.now - EVENTS_KEPT
+    oldest = context.now - EVENTS.read.kept
     ends = {key: _end(context.days[key], begun[key]) for key in newest if context.days[key].start >= oldest}
     return {key: Window(start, end) for key, end in ends.items() if end > (start := context.days[key].start)}
 

@@ -1,4 +1,4 @@
-"""What acts for agents: macros, rules, and jobs over many tickets."""
+"""Work that agents are spared: macros, rules, and jobs over many tickets."""
 
 from datetime import timedelta
 

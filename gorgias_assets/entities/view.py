@@ -36,7 +36,7 @@ class Stored(Source):
 
     name: str
 
-    def expression(self, dialect: Dialect, kind: Kind) -> str:  # noqa: ARG002
+    def expression(self, dialect: Dialect, kind: Kind) -> str:  # noqa: ARG002, others need it
         return f"{_PARENT}.{dialect.quoted(self.name)}"
 
 
@@ -82,10 +82,10 @@ class Length(Source):
 
     name: str
 
-    def expression(self, dialect: Dialect, kind: Kind) -> str:  # noqa: ARG002
+    def expression(self, dialect: Dialect, kind: Kind) -> str:  # noqa: ARG002, others need it
         return dialect.length_of(dialect.field_of(_PARENT, self.name))
 
-    def fields(self, kind: Kind) -> dict[str, Kind]:  # noqa: ARG002
+    def fields(self, kind: Kind) -> dict[str, Kind]:  # noqa: ARG002, others need it
         return {self.name: Kind.JSON}
 
 
@@ -93,7 +93,7 @@ class Length(Source):
 class Position(Source):
     """The place of an item in its list, from 1."""
 
-    def expression(self, dialect: Dialect, kind: Kind) -> str:  # noqa: ARG002
+    def expression(self, dialect: Dialect, kind: Kind) -> str:  # noqa: ARG002, others need it
         return f"{_PARENT}.{POSITION}"
 
 
@@ -139,7 +139,7 @@ class Sql(Source):
 class Origin(Source):
     """The place that a row comes from: its name in `View.nested`, which has several."""
 
-    def expression(self, dialect: Dialect, kind: Kind) -> str:  # noqa: ARG002
+    def expression(self, dialect: Dialect, kind: Kind) -> str:  # noqa: ARG002, others need it
         return f"{_PARENT}.{_ORIGIN}"
 
 
@@ -168,7 +168,7 @@ class Entries(Nesting):
 
     column: str
 
-    def relation(self, dialect: Dialect, rows: str, fields: Mapping[str, Kind], counted: bool) -> str:  # noqa: ARG002
+    def relation(self, dialect: Dialect, rows: str, fields: Mapping[str, Kind], counted: bool) -> str:  # noqa: ARG002, others need it
         return dialect.with_entries(rows, self.column, fields)
 
 
@@ -188,7 +188,7 @@ class One(Nesting):
 class Rows(Nesting):
     """The rows of the parent themselves."""
 
-    def relation(self, dialect: Dialect, rows: str, fields: Mapping[str, Kind], counted: bool) -> str:  # noqa: ARG002
+    def relation(self, dialect: Dialect, rows: str, fields: Mapping[str, Kind], counted: bool) -> str:  # noqa: ARG002, others need it
         return rows
 
 

@@ -1,4 +1,4 @@
-"""What an account is set up with: integrations, saved views, widgets, settings, and the account itself."""
+"""The set-up of an account: integrations, saved views, widgets, settings, and the account itself."""
 
 from gorgias_assets.columns import Harmless
 from gorgias_assets.entities.model import Entity, Whole, boolean, integer, json, moment, string

@@ -89,7 +89,7 @@ def backlog_rows(warehouse: Warehouse, tables: Mapping[str, Table], days: Sequen
     rows = {name: warehouse.rows_of(table) for name, table in tables.items() if warehouse.has_table(table)}
     readings = warehouse.readings(tables["events"], TOLD_BY) if "events" in rows else []
     told = readings[0].joined(readings[1:]) if readings else []
-    rows.setdefault("events", _nothing(dialect))
+    rows.setdefault("events", dialect.nothing({one.name: one.kind for one in (*EVENTS.columns, *ADDED_COLUMNS)}))
     newest = warehouse.query(schema, f"SELECT MAX({EXTRACTED_AT}) AS read_at FROM {rows['tickets']} AS stored")
     (read_at,) = newest["read_at"].to_pylist()
     words = {**rows, **{view.name: f"({view.query(dialect, rows)})" for view in _VIEWS}, **_words(dialect)}
@@ -107,13 +107,6 @@ def _words(dialect: Dialect) -> dict[str, str]:
         "text": dialect.text_type,
         "unix_micros": dialect.unix_micros,
     }
-
-
-def _nothing(dialect: Dialect) -> str:
-    """Return a relation like the table of events, without a row."""
-    columns = (*EVENTS.columns, *ADDED_COLUMNS)
-    nulls = ", ".join(f"{dialect.null(column.kind)} AS {dialect.quoted(column.name)}" for column in columns)
-    return f"(SELECT {nulls} FROM (SELECT 1 AS one) AS nothing WHERE FALSE)"
 
 
 def _days(dialect: Dialect, days: Iterable[Window], told: Sequence[Window], read_at: datetime | None) -> str:

@@ -181,7 +181,7 @@ class TicketMetrics:
             **{view.name: self._view(view) for view in _VIEWS},
             "event_types": ", ".join(map(dialect.literal, EVENT_TYPES)),
             "events_cover_it": self._events_cover_it,
-            "stored": self.warehouse.rows_of(stored) if stored else _nothing(dialect, _NO_METRICS),
+            "stored": self.warehouse.rows_of(stored) if stored else dialect.nothing(_NO_METRICS),
             "after": after,
             "most": TICKETS_AT_ONCE,
             "settings": self._settings,
@@ -222,13 +222,13 @@ class TicketMetrics:
     def _rows(self, name: str, columns: Mapping[str, Kind] | None = None) -> str:
         """Return a relation of an entity's rows; one without rows, but with `columns`, if there are none."""
         if columns is not None and not self._has(name):
-            return _nothing(self._dialect, columns)
+            return self._dialect.nothing(columns)
         return self.warehouse.rows_of(self.tables[name])
 
     def _view(self, view: Any) -> str:
         """Return the query of a view of events, of those in the relation `happened`."""
         if not self._has("events"):
-            return _nothing(self._dialect, {column.name: column.kind for column in view.columns})
+            return self._dialect.nothing({column.name: column.kind for column in view.columns})
         query: str = view.query(self._dialect, {"events": "happened"})
         return query
 
@@ -306,12 +306,6 @@ _NO_EVENTS = {
     EXTRACTED_AT: Kind.DATETIME,
 }
 _NO_METRICS = {"id": Kind.INTEGER, "_inputs": Kind.INTEGER}
-
-
-def _nothing(dialect: Dialect, columns: Mapping[str, Kind]) -> str:
-    """Return a relation without rows."""
-    selected = ", ".join(f"{dialect.null(kind)} AS {name}" for name, kind in columns.items())
-    return f"(SELECT {selected} LIMIT 0)"
 
 
 def _joined(readings: Sequence[Window]) -> list[Window]:

@@ -37,7 +37,7 @@ class Row:
 
 @dataclass
 class Answers:
-    """What Gorgias answered.
+    """The answers of Gorgias.
 
     - `rows`: those of each scope that was read to the end; `read`: these scopes, with the moment of their first answer.
     - `left_out`: the sentences on the other scopes, by name.

@@ -116,6 +116,11 @@ class Dialect(ABC):
     def null(self, kind: Kind) -> str:
         return f"CAST(NULL AS {self.types[kind]})"
 
+    def nothing(self, columns: Mapping[str, Kind]) -> str:
+        """Return a relation of these columns without rows."""
+        nulls = ", ".join(f"{self.null(kind)} AS {self.quoted(name)}" for name, kind in columns.items())
+        return f"(SELECT {nulls} FROM (SELECT 1 AS one) AS nothing WHERE FALSE)"
+
     def among(self, expression: str, ids: Iterable[int]) -> str:
         listed = ", ".join(map(str, ids))
         return f"{expression} IN ({listed})" if listed else "FALSE"

@@ -1,4 +1,4 @@
-"""What the metrics of a ticket are, in plain Python, by the history that a simulated account knows event by event."""
+"""The metrics of a ticket in plain Python, by the history that a simulated account knows event by event."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
