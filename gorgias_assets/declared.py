@@ -12,6 +12,7 @@ from gorgias_assets.entities.model import ByDate, Entity, Whole
 from gorgias_assets.entities.view import View
 
 PERSONAL_DATA = "pii"  # the tag of a column, here and in dbt
+HOLDS = "gorgias/holds"  # the tag of what that is, such as `email, name`
 NEVER_NULL = frozenset({"id", EXTRACTED_AT})
 UNIQUE = "id"
 GORGIAS = "gorgias"
@@ -52,8 +53,13 @@ def _column(column: Column) -> dg.TableColumn:
         column.kind.value,
         column.description,
         dg.TableColumnConstraints(nullable=column.name not in NEVER_NULL, unique=column.name == UNIQUE),
-        {PERSONAL_DATA: ""} if column.private else {},
+        {**({PERSONAL_DATA: ""} if column.private else {}), **({HOLDS: holds(column)} if column.paths else {})},
     )
+
+
+def holds(column: Column) -> str:
+    """Return what a column holds of a person, in words with commas between."""
+    return ", ".join(kind.value for kind in column.paths)
 
 
 def code_version(entity: Entity[Any]) -> str:

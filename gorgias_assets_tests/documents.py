@@ -153,8 +153,19 @@ def view_columns() -> str:
 
 
 def _columns(columns: Iterable[Column]) -> str:
-    rows = [[f"`{column.name}`", column.kind.name.lower(), column.description] for column in columns]
-    return table(["column", "type", "meaning"], rows)
+    rows = [[f"`{column.name}`", column.kind.name.lower(), column.description, _held(column)] for column in columns]
+    if not any(held for *_, held in rows):
+        return table(["column", "type", "meaning"], [row[:3] for row in rows])
+    return table(["column", "type", "meaning", "holds"], rows)
+
+
+def _held(column: Column) -> str:
+    """Return what a column holds of a person, with the paths of JSON at which it does."""
+    shown = [
+        f"{kind.value}: {', '.join(f'`{path}`' for path in paths)}" if paths and paths != ["**"] else kind.value
+        for kind, paths in column.paths.items()
+    ]
+    return "; ".join(shown)
 
 
 def component() -> str:

@@ -34,7 +34,8 @@ def test_what_people_wrote_or_are_known_by_is_tagged_as_personal_data(columns):
     tagged = {name for name, column in columns.items() if column.tags}
     assert {"email", "name", "note", "custom_fields", "_extra"} <= tagged
     assert not {"id", "active", "created_datetime", "_extracted_at"} & tagged
-    assert columns["email"].tags == {"pii": ""}
+    assert columns["email"].tags == {"pii": "", "gorgias/holds": "email"}
+    assert columns["meta"].tags == {"pii": "", "gorgias/holds": "secret, undeclared"}
 
 
 def test_only_the_id_and_the_moment_of_reading_are_never_null_and_the_id_is_unique(columns):

@@ -80,9 +80,15 @@ def _column(column: Column, place: Place, is_tested: bool) -> dict[str, Any]:
         "name": column.name,
         "description": column.description,
         "data_type": place.types[column.kind],
-        **({"config": {"tags": [PERSONAL_DATA]}} if column.private else {}),
+        **({"config": _config(column)} if column.private else {}),
         **({"data_tests": tests} if tests else {}),
     }
+
+
+def _config(column: Column) -> dict[str, Any]:
+    """Return the tag of personal data, and what the column holds, by path where it is JSON."""
+    held = {kind.value: paths or True for kind, paths in column.paths.items()}
+    return {"tags": [PERSONAL_DATA], **({"meta": {"holds": held}} if held else {})}
 
 
 def _tests(column: Column, place: Place) -> list[Any]:

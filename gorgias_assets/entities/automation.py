@@ -2,8 +2,9 @@
 
 from datetime import timedelta
 
-from gorgias_assets.columns import Harmless
+from gorgias_assets.columns import Harmless, Personal, below
 from gorgias_assets.entities.model import ByDate, Entity, Whole, integer, json, moment, string
+from gorgias_assets.entities.shown import ACTION, ANYTHING, SECRETS
 
 MACROS = Entity(
     name="macros",
@@ -19,7 +20,7 @@ MACROS = Entity(
         string("intent", "What the customer wants whom it answers: shipping/status, return/request …"),
         string("language", "Language of its text, ISO 639-1."),
         integer("usage", "Number of times it was used."),
-        json("actions", "Actions, texts among them: [{name, title, type, arguments}]."),
+        json("actions", "Actions, texts among them: [{name, title, type, arguments}].", below("[]", ACTION)),
         moment("created_datetime", "When the macro was created."),
         moment("updated_datetime", "When the macro last changed; null until its first change."),
         moment("archived_datetime", "When the macro was archived."),
@@ -37,12 +38,12 @@ RULES = Entity(
     is_optional=True,
     columns=(
         integer("id", "Gorgias's id of the rule."),
-        string("code", "Its program, close to JavaScript. The parse tree of it, code_ast, is left out.", private=True),
+        string("code", "Its program, close to JavaScript. The parse tree of it, code_ast, is left out.", Personal.BODY),
         moment("created_datetime", "When the rule was created."),
         moment("deactivated_datetime", "When the rule was deactivated."),
         string("description", "Description of the rule."),
         string("event_types", "Types of events that it fires on, with commas between."),
-        json("settings", "Settings of a rule that Gorgias manages."),
+        json("settings", "Settings of a rule that Gorgias manages.", ANYTHING),
         string("name", "Name of the rule."),
         integer("priority", "Order of firing, the highest first."),
         string("type", "user, or a kind of rule that Gorgias manages."),
@@ -50,6 +51,8 @@ RULES = Entity(
         string("uri", "Path of the rule in the API."),
     ),
 )
+
+_PARAMS = ("apply_and_close", "start_datetime", "end_datetime", "macro_id", "view_id")
 
 JOBS = Entity(
     name="jobs",
@@ -76,16 +79,15 @@ JOBS = Entity(
         moment("created_datetime", "When the job was created."),
         moment("ended_datetime", "When it ended."),
         moment("failed_datetime", "When it failed."),
-        json("info", "Of its result nothing is kept, since it may hold a link to an export.", Harmless()),
+        json("info", "Of its result nothing is kept, since it may hold a link to an export.", SECRETS, Harmless()),
         moment("locked_datetime", "When it was taken up for execution."),
-        json("meta", "Arbitrary data attached to the job."),
+        json("meta", "Arbitrary data attached to the job.", ANYTHING),
         json(
             "params",
             "What it acts on. Kept are apply_and_close, start_datetime, end_datetime, macro_id, ticket_ids and "
             "view_id; other parameters may hold links and are withheld.",
-            Harmless(
-                frozenset({"apply_and_close", "start_datetime", "end_datetime", "macro_id", "ticket_ids", "view_id"})
-            ),
+            {**dict.fromkeys((*_PARAMS, "ticket_ids[]")), **SECRETS},
+            Harmless(frozenset({*_PARAMS, "ticket_ids"})),
         ),
         moment("scheduled_datetime", "When it is planned to start; a plan, not an event."),
         moment("started_datetime", "When it started."),

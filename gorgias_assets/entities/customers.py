@@ -2,8 +2,9 @@
 
 from datetime import timedelta
 
-from gorgias_assets.columns import EXTRACTED_AT
+from gorgias_assets.columns import EXTRACTED_AT, Personal
 from gorgias_assets.entities.model import ByDate, Entity, boolean, integer, json, moment, string
+from gorgias_assets.entities.shown import ABOUT_PERSON, ANYTHING, VALUES
 from gorgias_assets.entities.sorting import values_of_custom_fields
 from gorgias_assets.entities.view import Stored, read_at
 
@@ -21,10 +22,10 @@ CUSTOMERS = Entity(
         integer("id", "Gorgias's id of the customer; agents' ids come from the same sequence."),
         string("external_id", "Id of the customer in the shop's own system."),
         boolean("active", "Whether the customer is active."),
-        string("email", "Primary e-mail address; one customer per address.", private=True),
-        string("name", "Full name.", private=True),
-        string("firstname", "First name; empty when unknown.", private=True),
-        string("lastname", "Last name; empty when unknown.", private=True),
+        string("email", "Primary e-mail address; one customer per address.", Personal.EMAIL),
+        string("name", "Full name.", Personal.NAME),
+        string("firstname", "First name; empty when unknown.", Personal.NAME),
+        string("lastname", "Last name; empty when unknown.", Personal.NAME),
         string("language", "Language, ISO 639-1."),
         string("timezone", "IANA time zone."),
         moment("created_datetime", "When the customer was created."),
@@ -32,10 +33,10 @@ CUSTOMERS = Entity(
             "updated_datetime",
             "When the customer's own fields last changed. Custom field values, merges and new tickets do not move it.",
         ),
-        json("meta", "Where the name came from, profile picture and the like."),
-        json("data", "Arbitrary data that the shop attached to the customer."),
-        string("note", "Agents' note about the customer.", private=True),
-        json("custom_fields", "Custom field values by field id: {id: {id, value}}."),
+        json("meta", "Where the name came from, profile picture and the like.", ABOUT_PERSON),
+        json("data", "Arbitrary data that the shop attached to the customer.", ANYTHING),
+        string("note", "Agents' note about the customer.", Personal.BODY),
+        json("custom_fields", "Custom field values by field id: {id: {id, value}}.", VALUES),
     ),
 )
 

@@ -2,9 +2,33 @@
 
 from datetime import timedelta
 
-from gorgias_assets.columns import EXTRACTED_AT
+from gorgias_assets.columns import EXTRACTED_AT, Holding, Personal, below
 from gorgias_assets.entities.model import ByFilter, Entity, boolean, integer, json, moment, string
 from gorgias_assets.entities.view import Items, Length, Nested, One, Origin, Rows, Sql, Stored, View, read_at
+
+_CUSTOMER: Holding = {"id": None, "name": Personal.NAME}
+_DATA: Holding = {
+    **dict.fromkeys(("assignee_user_id", "assignee_team_id", "auto_assigned", "tags_added[]", "tags_removed[]")),
+    "new_subject": Personal.BODY,
+    "old_subject": Personal.BODY,
+    "reasons[]": None,
+    **below("old_customer", _CUSTOMER),
+    **below("new_customer", _CUSTOMER),
+    **dict.fromkeys(("split_from_ticket.id", "split_from_ticket.closed_datetime", "after_days")),
+    **dict.fromkeys(("split_into_ticket.id", "first_unseen_id", "last_unseen_id")),
+    "score": None,
+    "body_text": Personal.BODY,
+    **dict.fromkeys(("id", "name", "slug", "type", "triggering_event_type")),  # of a rule
+    "code": Personal.BODY,
+    "failed_actions[].action_name": None,
+    "failed_actions[].failure_reason": Personal.BODY,
+    **dict.fromkeys(("action_name", "action_id", "action_label", "app_id", "integration_id", "status")),
+    "payload.**": Personal.UNDECLARED,
+    "msg": Personal.BODY,
+    **dict.fromkeys(("source_customer_id", "source_ticket_id")),
+    "remote_addr": Personal.IP,
+    "login_type": None,
+}
 
 EVENTS = Entity(
     name="events",
@@ -17,7 +41,7 @@ EVENTS = Entity(
         integer("id", "Gorgias's id of the event."),
         string("context", "Shared by the events of one chain of causes: a rule's firing and all that it did."),
         moment("created_datetime", "When it happened."),
-        json("data", "Details by type, such as {assignee_user_id} or {tags_added: [id]}; null for most types."),
+        json("data", "Details by type, such as {assignee_user_id} or {tags_added: [id]}; null for most types.", _DATA),
         integer("object_id", "The object that it happened to; may be gone."),
         string("object_type", "Kind of that object: Ticket, TicketMessage, Customer, Tag, User, Rule … An open list."),
         string("type", "What happened: ticket-created, ticket-assigned, rule-executed … An open list."),

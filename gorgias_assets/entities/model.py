@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Generic, TypeVar, cast
 
-from gorgias_assets.columns import Column, Harmless, Kind
+from gorgias_assets.columns import Column, Harmless, Holding, Kind, Personal
 
 
 @dataclass(frozen=True)
@@ -154,21 +154,21 @@ def integer(name: str, description: str) -> Column:
     return Column(name, Kind.INTEGER, description)
 
 
-def number(name: str, description: str) -> Column:
-    return Column(name, Kind.NUMBER, description)
+def number(name: str, description: str, holds: Personal | None = None) -> Column:
+    return Column(name, Kind.NUMBER, description, holds)
 
 
-def boolean(name: str, description: str) -> Column:
-    return Column(name, Kind.BOOLEAN, description)
+def boolean(name: str, description: str, holds: Personal | None = None) -> Column:
+    return Column(name, Kind.BOOLEAN, description, holds)
 
 
-def string(name: str, description: str, private: bool = False) -> Column:
-    return Column(name, Kind.STRING, description, private)
+def string(name: str, description: str, holds: Personal | None = None) -> Column:
+    return Column(name, Kind.STRING, description, holds)
 
 
 def moment(name: str, description: str) -> Column:
     return Column(name, Kind.DATETIME, description)
 
 
-def json(name: str, description: str, keeps: Harmless | None = None) -> Column:
-    return Column(name, Kind.JSON, description, private=True, keeps=keeps)
+def json(name: str, description: str, holds: Personal | Holding, keeps: Harmless | None = None) -> Column:
+    return Column(name, Kind.JSON, description, holds, keeps)

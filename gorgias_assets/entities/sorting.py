@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-from gorgias_assets.columns import Column, Kind
+from gorgias_assets.columns import Column, Kind, Personal
 from gorgias_assets.entities.model import Entity, Whole, boolean, integer, json, moment, number, string
+from gorgias_assets.entities.shown import DECORATION
 from gorgias_assets.entities.view import Entries, Join, Name, Nested, Part, Source, Sql, View
 
 TAGS = Entity(
@@ -15,7 +16,7 @@ TAGS = Entity(
     is_optional=True,
     columns=(
         integer("id", "Gorgias's id of the tag."),
-        json("decoration", "Color: {color}."),
+        json("decoration", "Color: {color}.", DECORATION),
         string("description", "Description, up to 1,024 characters."),
         string("name", "Name, unique in the account; capital letters count."),
         integer("usage", "Number of uses, maintained by Gorgias with a delay."),
@@ -45,7 +46,11 @@ CUSTOM_FIELDS = Entity(
         boolean("required", "Whether a value is required; requirement_type says more."),
         string("requirement_type", "visible, conditional or required."),
         string("managed_type", "Purpose of a field that Gorgias manages: contact_reason, ai_intent, call_status …"),
-        json("definition", "Kind and choices: {data_type, input_settings}; levels of a choice are split by '::'."),
+        json(
+            "definition",
+            "Kind and choices: {data_type, input_settings}; levels of a choice are split by '::'.",
+            {"**": None},
+        ),
         moment("created_datetime", "When the field was created."),
         moment("updated_datetime", "When the field last changed, also if Gorgias extended its choices."),
         moment("deactivated_datetime", "When the field was archived; may lie in the future. Its values stay."),
@@ -81,17 +86,17 @@ def values_of_custom_fields(
             integer("field_id", "The custom field."): Name(),
             string("label", "Name of the field as it is now."): Sql("custom_fields.label"),
             string("managed_type", "Purpose of a field that Gorgias manages."): Sql("custom_fields.managed_type"),
-            string("value_text", "The value of a text field, or one that does not fit the field.", private=True): Sql(
+            string("value_text", "The value of a text field, or one that does not fit the field.", Personal.BODY): Sql(
                 "CASE WHEN custom_fields.data_type = 'number' AND {number} IS NOT NULL "
                 "OR custom_fields.data_type = 'boolean' AND {boolean} IS NOT NULL THEN NULL ELSE {text} END",
                 text=_VALUE,
                 number=Nested("value", Kind.NUMBER),
                 boolean=Nested("value", Kind.BOOLEAN),
             ),
-            number("value_number", "The value of a number field."): _value_of("number"),
-            boolean("value_boolean", "The value of a yes-no field."): _value_of("boolean"),
+            number("value_number", "The value of a number field.", Personal.BODY): _value_of("number"),
+            boolean("value_boolean", "The value of a yes-no field.", Personal.BODY): _value_of("boolean"),
             **{
-                string(f"level_{level}", f"Level {level} of a choice; levels are split at '::'."): Sql(
+                string(f"level_{level}", f"Level {level} of a choice; levels are split at '::'.", Personal.BODY): Sql(
                     "CASE WHEN custom_fields.data_type = 'text' AND custom_fields.input_type = 'dropdown' "
                     "THEN {level} END",
                     level=Part(_VALUE, "::", level),

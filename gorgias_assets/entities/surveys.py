@@ -2,7 +2,9 @@
 
 from datetime import timedelta
 
+from gorgias_assets.columns import Personal
 from gorgias_assets.entities.model import ByDate, Entity, Parent, integer, json, moment, string
+from gorgias_assets.entities.shown import ANYTHING
 
 SATISFACTION_SURVEYS = Entity(
     name="satisfaction_surveys",
@@ -17,10 +19,10 @@ SATISFACTION_SURVEYS = Entity(
     parent=Parent("tickets", "ticket_id"),
     columns=(
         integer("id", "Gorgias's id of the survey."),
-        string("body_text", "The customer's comment, up to 1,000 characters.", private=True),
+        string("body_text", "The customer's comment, up to 1,000 characters.", Personal.BODY),
         moment("created_datetime", "When the survey was created."),
         integer("customer_id", "The customer asked; may be gone."),
-        json("meta", "Arbitrary data attached to the survey."),
+        json("meta", "Arbitrary data attached to the survey.", ANYTHING),
         integer("score", "1 to 5; null until answered."),
         moment("scored_datetime", "When it was answered, days after created_datetime as a rule."),
         moment("sent_datetime", "When it was sent, hours after created_datetime as a rule."),

@@ -1,7 +1,8 @@
 """Phone calls. Nobody has recorded these lists: the fields are those of Gorgias's documentation."""
 
-from gorgias_assets.columns import EXTRACTED_AT
+from gorgias_assets.columns import EXTRACTED_AT, Personal
 from gorgias_assets.entities.model import Entity, Unordered, boolean, integer, json, moment, string
+from gorgias_assets.entities.shown import ANYTHING
 from gorgias_assets.entities.view import Items, Nested, Stored, View, read_at
 
 VOICE_CALLS = Entity(
@@ -20,9 +21,9 @@ VOICE_CALLS = Entity(
         string("provider", "Provider: twilio."),
         string("status", "completed, missed, no-answer, busy, canceled, failed, in-progress, ringing, queued …"),
         string("direction", "inbound or outbound."),
-        string("phone_number_source", "Number that called, E.164.", private=True),
+        string("phone_number_source", "Number that called, E.164.", Personal.PHONE),
         string("country_source", "Country of that number, ISO code."),
-        string("phone_number_destination", "Number that was called, E.164.", private=True),
+        string("phone_number_destination", "Number that was called, E.164.", Personal.PHONE),
         string("country_destination", "Country of that number, ISO code."),
         integer("duration", "Length in seconds."),
         moment("started_datetime", "When the call began."),
@@ -34,11 +35,15 @@ VOICE_CALLS = Entity(
         integer("last_rang_agent_id", "The agent whose phone last rang."),
         boolean("has_voicemail", "Whether the customer left a voicemail."),
         boolean("has_call_recording", "Whether the call was recorded."),
-        json("summaries", "AI summaries: [{id, recording_id, summary, created_datetime}]."),
+        json(
+            "summaries",
+            "AI summaries: [{id, recording_id, summary, created_datetime}].",
+            {"[].id": None, "[].recording_id": None, "[].summary": Personal.BODY, "[].created_datetime": None},
+        ),
         string("termination_status", "answered, cancelled, missed, abandoned or callback-requested."),
         integer("queue_id", "The queue that the call waited in."),
         string("status_in_queue", "State of its waiting."),
-        string("answered_by_external_number", "Number outside of Gorgias that answered, E.164.", private=True),
+        string("answered_by_external_number", "Number outside of Gorgias that answered, E.164.", Personal.PHONE),
         integer("answered_by_external_customer_id", "The customer whose number that is."),
         string("monitoring_status", "listening, whispering or none: whether somebody listens in."),
         integer("last_monitoring_agent_id", "The agent who last listened in."),
@@ -60,7 +65,9 @@ VOICE_CALL_EVENTS = Entity(
         integer("user_id", "The agent concerned."),
         integer("customer_id", "The customer concerned."),
         moment("created_datetime", "When it happened."),
-        json("meta", "Details by type."),
+        json(
+            "meta", "Details by type.", {**dict.fromkeys(("message", "option", "queue_id", "recording_id")), **ANYTHING}
+        ),
     ),
 )
 
@@ -75,7 +82,7 @@ VOICE_CALL_RECORDINGS = Entity(
         integer("id", "Gorgias's id of the recording."),
         integer("call_id", "The call that was recorded."),
         string("external_id", "Id of the recording at its provider."),
-        string("url", "Where it can be listened to, by those who may.", private=True),
+        string("url", "Where it can be listened to, by those who may.", Personal.SECRET),
         integer("duration", "Length in seconds."),
         string("type", "call-recording or voicemail."),
         moment("created_datetime", "When the recording was created."),
@@ -97,7 +104,7 @@ VOICE_CALL_SUMMARIES = View(
         integer("ticket_id", "The ticket that the call belongs to."): Stored("ticket_id"),
         integer("summary_id", "Gorgias's id of the summary."): Nested("id"),
         integer("recording_id", "The recording that it sums up."): Nested("recording_id"),
-        string("summary", "The summary.", private=True): Nested("summary"),
+        string("summary", "The summary.", Personal.BODY): Nested("summary"),
         moment("created_datetime", "When the summary was created."): Nested("created_datetime"),
         moment("call_created_datetime", "When the call was created."): Stored("created_datetime"),
         read_at("call"): Stored(EXTRACTED_AT),

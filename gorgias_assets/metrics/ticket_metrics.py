@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gorgias_assets.columns import DELETED_AT, EXTRACTED_AT, MERGED_INTO, Column, Kind
+from gorgias_assets.columns import DELETED_AT, EXTRACTED_AT, MERGED_INTO, Column, Kind, Personal
 from gorgias_assets.entities.events import TICKET_ASSIGNMENTS, TICKET_STATUS_CHANGES, TICKET_TAG_CHANGES
 from gorgias_assets.entities.model import boolean, integer, moment, number, string
 from gorgias_assets.metrics.business_hours import BusinessHours
@@ -54,7 +54,7 @@ COLUMNS: tuple[Column, ...] = (
     boolean("spam", "Whether the ticket is marked as spam; the overview leaves it out."),
     moment("trashed_datetime", "When the ticket was moved to the trash; the overview leaves it out."),
     integer("assignee_user_id", "The agent in charge as of the reading."),
-    string("assignee_user_name", "Name of that agent.", private=True),
+    string("assignee_user_name", "Name of that agent.", Personal.NAME),
     integer("assignee_team_id", "The team in charge as of the reading."),
     integer("integration_id", "The integration of the first public message that names one."),
     string("integration_name", "Name of that integration when the row was computed; null without the integrations."),
@@ -82,7 +82,7 @@ COLUMNS: tuple[Column, ...] = (
         f"{_METRICS} (First Response Time).",
     ),
     integer("first_response_agent_id", "Who wrote this first response."),
-    string("first_response_agent_name", "Name of that agent as of the reading.", private=True),
+    string("first_response_agent_name", "Name of that agent as of the reading.", Personal.NAME),
     number("first_response_seconds", "Seconds from the customer's first message to the first response, by the clock."),
     number("first_response_business_seconds", "The same in business hours; null without the account's setting."),
     moment("closed_datetime", f"When it was last closed; null while it is open. {_METRICS} (Resolution time)."),
@@ -124,7 +124,7 @@ _BUSINESS = {
 def field_column(field: str) -> Column:
     """Return the column of a custom field, which is named by its id or its label."""
     slug = re.sub(r"[^a-z0-9]+", "_", field.lower()).strip("_")
-    return string(f"field_{slug}", f"The ticket's value of the custom field {field}, as text.", private=True)
+    return string(f"field_{slug}", f"The ticket's value of the custom field {field}, as text.", Personal.BODY)
 
 
 def columns_of(fields: Sequence[str]) -> tuple[Column, ...]:

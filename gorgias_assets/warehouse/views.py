@@ -32,7 +32,7 @@ class StoredView:
         Engines store a view's query in their own words. All of them keep an alias.
         """
         query = self.query(dialect, rows)
-        declared = [query, self.description, *(repr((column.name, column.description)) for column in self.columns)]
+        declared = [query, self.description, *(repr((column.name, column.comment)) for column in self.columns)]
         return f"SELECT * FROM ({query}) AS kept_{sha256('|'.join(declared).encode()).hexdigest()[:16]}"
 
 

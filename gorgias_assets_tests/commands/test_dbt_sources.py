@@ -76,7 +76,11 @@ def test_columns_are_those_of_the_table_or_the_view_with_types_descriptions_and_
     assert of_table.keys() - of_view.keys() == {"_deleted_at", "_merged_into"}
     assert tuple(of_table[name]["data_type"] for name in ("id", "created_datetime", "customer")) == types
     assert of_table["subject"]["description"] == "Subject of the conversation."
-    assert [of_table[name].get("config") for name in ("subject", "status")] == [{"tags": ["pii"]}, None]
+    assert [of_table[name].get("config") for name in ("subject", "status")] == [
+        {"tags": ["pii"], "meta": {"holds": {"body": True}}},
+        None,
+    ]
+    assert of_table["integrations"]["config"] == {"tags": ["pii"], "meta": {"holds": {"email": ["[].address"]}}}
 
 
 @pytest.mark.parametrize(

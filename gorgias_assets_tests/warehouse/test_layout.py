@@ -191,7 +191,7 @@ def comments(engine: Engine) -> dict[str, str | None]:
 
 
 def described(columns: list[Column], but: tuple[str, ...] = ()) -> dict[str, str]:
-    return {column.name: column.description for column in (*columns, *ADDED_COLUMNS) if column.name not in but}
+    return {column.name: column.comment for column in (*columns, *ADDED_COLUMNS) if column.name not in but}
 
 
 @on_each_warehouse_in_time

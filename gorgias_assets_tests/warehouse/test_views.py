@@ -226,7 +226,7 @@ def test_each_view_shows_what_is_nested_in_rows_with_the_types_and_descriptions_
     for view in VIEWS:
         assert in_any_order(shown(engine, view)) == in_any_order(EXPECTED[view.name]), view.name
         assert engine.types("shop", view.name) == {column.name: types[column.kind] for column in view.columns}
-        assert engine.descriptions("shop", view.name) == {column.name: column.description for column in view.columns}
+        assert engine.descriptions("shop", view.name) == {column.name: column.comment for column in view.columns}
 
 
 ODD: list[Any] = [None, {}, [], "text", 5, True, [None], [[]], ["text"], [5], [{}], {"id": 5}, {"id": {"id": 5}}]
@@ -293,7 +293,7 @@ def test_a_view_follows_its_declaration(engine):
     keep(engine, TICKET_TAGS)
     later = more(TICKET_TAGS)
     keep(engine, later)
-    assert engine.descriptions("shop", "ticket_tags") == {column.name: column.description for column in later.columns}
+    assert engine.descriptions("shop", "ticket_tags") == {column.name: column.comment for column in later.columns}
     assert [row[-1] for row in shown(engine, later)] == ["late", "refund"]
     reworded = replace(later, values={replace(column, description="-"): of for column, of in later.values.items()})
     keep(engine, reworded)

@@ -109,7 +109,7 @@ def json_nested(levels: int) -> list[Any]:
 def test_a_table_is_made_with_every_column_described_and_a_view_of_living_rows(engine):
     merge(engine, read_at(FIRST))
     described = engine.descriptions("post", "letters")
-    assert described == {column.name: column.description for column in (*COLUMNS, *ADDED_COLUMNS)}
+    assert described == {column.name: column.comment for column in (*COLUMNS, *ADDED_COLUMNS)}
     merge(engine, read_at(FIRST, letter(1, text="a"), letter(2, text="b")))
     engine.warehouse().settle_candidates(LETTERS, [1], [Tombstone(1, SECOND)], {})
     assert engine.query("SELECT id, text FROM post.letters_live") == [(2, "b")]

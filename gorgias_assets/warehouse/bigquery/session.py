@@ -228,7 +228,7 @@ class BigQuerySession(Session):
 
     def create(self, table: Table, columns: Sequence[Column]) -> None:
         schema = [
-            bigquery.SchemaField(column.name, self.dialect.types[column.kind], description=column.description)
+            bigquery.SchemaField(column.name, self.dialect.types[column.kind], description=column.comment)
             for column in columns
         ]
         self._create(table.name, schema, partitioned_by=PARTITIONED_BY)
@@ -254,7 +254,7 @@ class BigQuerySession(Session):
         return f"{dialect.quoted(column.name)} {dialect.types[column.kind]} {self._description(column)}"
 
     def _description(self, column: Column) -> str:
-        return f"OPTIONS(description={self.dialect.literal(column.description)})"
+        return f"OPTIONS(description={self.dialect.literal(column.comment)})"
 
     def ensure_view_of_living(self, table: Table, columns: Sequence[Column], description: str) -> None:
         """Replace the view if a column was added: BigQuery fixes the columns of SELECT * when a view is created."""
@@ -443,7 +443,7 @@ class BigQuerySession(Session):
         self._tables.pop(table.name, None)
 
     def _correct_descriptions(self, table: Table, columns: Sequence[Column], description: str) -> None:
-        declared = {column.name: column.description for column in columns}
+        declared = {column.name: column.comment for column in columns}
         self._update(table, lambda found: correct_descriptions(found, declared, description))
 
     def _correct_expiration(self, table: Table, layout: Layout) -> None:

@@ -275,9 +275,9 @@ class DuckDBSession(Session):
         if description and self._property(kind, table, "comment") != description:
             self.execute(f"COMMENT ON {kind} {name} IS {self.dialect.literal(description)}")
         for column in columns:
-            if comments.get(column.name, column.description) != column.description:
+            if comments.get(column.name, column.comment) != column.comment:
                 described = f"{name}.{self.dialect.quoted(column.name)}"
-                self.execute(f"COMMENT ON COLUMN {described} IS {self.dialect.literal(column.description)}")
+                self.execute(f"COMMENT ON COLUMN {described} IS {self.dialect.literal(column.comment)}")
 
     def _columns(self, table: Table, what: str) -> dict[str, Any]:
         """Return a property of each column, in order; nothing if there is no such table or view."""
