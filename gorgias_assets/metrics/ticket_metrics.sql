@@ -71,7 +71,7 @@ WITH readings AS (
   GROUP BY ticket_id
 ), known_talks AS (
   -- As the overview has it: if the first message is later than its ticket, earlier ones were not read.
-  SELECT talks.*
+  SELECT talks.*, outdated.from_agent IS NOT TRUE AND talks.answered_at > talks.asked_at AS has_first_response
   FROM talks
   JOIN outdated ON outdated.id = talks.ticket_id
   WHERE talks.begun_at <= outdated.created_datetime + INTERVAL 1 HOUR
@@ -182,10 +182,10 @@ SELECT
     THEN COALESCE(talk.agent_last_answered_at > talk.bot_answered_at, FALSE) END AS is_handover,
 
   -- First response
-  CASE WHEN reply.ticket_id IS NOT NULL THEN talk.answered_at END AS first_response_datetime,
-  reply.sender_id AS first_response_agent_id,
-  reply.sender_name AS first_response_agent_name,
-  CASE WHEN reply.ticket_id IS NOT NULL
+  CASE WHEN talk.has_first_response THEN talk.answered_at END AS first_response_datetime,
+  CASE WHEN talk.has_first_response THEN reply.sender_id END AS first_response_agent_id,
+  CASE WHEN talk.has_first_response THEN reply.sender_name END AS first_response_agent_name,
+  CASE WHEN talk.has_first_response
     THEN ({unix_micros}(talk.answered_at) - {unix_micros}(talk.asked_at)) / 1000000 END AS first_response_seconds,
 
   -- Resolution
@@ -222,8 +222,7 @@ SELECT
 FROM outdated AS ticket
 JOIN closes AS close ON close.ticket_id = ticket.id
 LEFT JOIN known_talks AS talk ON talk.ticket_id = ticket.id
-LEFT JOIN first_replies AS reply
-  ON reply.ticket_id = talk.ticket_id AND talk.answered_at > talk.asked_at AND ticket.from_agent IS NOT TRUE
+LEFT JOIN first_replies AS reply ON reply.ticket_id = ticket.id
 LEFT JOIN first_integrations AS first_integration ON first_integration.ticket_id = ticket.id
 LEFT JOIN {integrations} AS integration ON integration.id = first_integration.integration_id
 LEFT JOIN surveys AS survey ON survey.ticket_id = ticket.id
