@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ EVENT_TYPES = (
 )
 _VIEWS = (TICKET_ASSIGNMENTS, TICKET_STATUS_CHANGES, TICKET_TAG_CHANGES)
 _MOST_SETTINGS = 2**48
+_LAST_ID = 2**63 - 1
 
 _METRICS = "docs.gorgias.com/en-US/how-metrics-are-calculated-406747"
 _SURVEYS = "docs.gorgias.com/en-US/measure-ticket-quality-satisfaction-6422690"
@@ -159,17 +161,32 @@ class TicketMetrics:
         """Yield rows of tickets in the order of their ids. Raises `WarehouseError` if a table is missing."""
         for name in TICKET_METRICS.needs:  # no row, but an error that names a missing table
             self.warehouse.read(self.tables[name], (Dimension(("id",), ()),), ["id"])
-        last, hours = -1, self._hours
+        for first, last in pairwise([-1, *self._bounds(), _LAST_ID]):
+            yield from self._between(first, last)
+
+    def _bounds(self) -> list[int]:
+        """Return ids, in order, with as many tickets between two of them as fit into memory.
+
+        Where reading a part is no cheaper than reading all, all tickets are looked at at once.
+        """
+        if not self.warehouse.reads_parts:
+            return []
+        tickets = f"SELECT id, ROW_NUMBER() OVER (ORDER BY id) AS number FROM {self._rows('tickets')}"
+        query = f"SELECT id FROM ({tickets}) AS numbered WHERE MOD(number, {TICKETS_AT_ONCE}) = 0 ORDER BY id"
+        return [int(found) for found in self.warehouse.query(self.own.schema, query)["id"].to_pylist()]
+
+    def _between(self, after: int, last: int) -> Iterator[pa.Table]:
+        """Yield the outdated rows of tickets with greater ids than `after`, and none that is greater than `last`."""
         while True:
-            rows = self.warehouse.query(self.own.schema, self._query(last))
+            rows = self.warehouse.query(self.own.schema, self._query(after, last))
             if not rows.num_rows:
                 return
-            last = max(rows["id"].to_pylist())
-            yield self._completed(rows, hours)
+            after = max(rows["id"].to_pylist())
+            yield self._completed(rows)
             if rows.num_rows < TICKETS_AT_ONCE:
                 return
 
-    def _query(self, after: int) -> str:
+    def _query(self, after: int, last: int) -> str:
         dialect = self._dialect
         stored = self.own if self.warehouse.has_table(self.own) else None
         sender = self._value("sender", "id", Kind.INTEGER)
@@ -183,6 +200,7 @@ class TicketMetrics:
             "events_cover_it": self._events_cover_it,
             "stored": self.warehouse.rows_of(stored) if stored else dialect.nothing(_NO_METRICS),
             "after": after,
+            "last": last,
             "most": TICKETS_AT_ONCE,
             "settings": self._settings,
             "has_users": "FALSE" if self._bots is None else "TRUE",
@@ -199,8 +217,9 @@ class TicketMetrics:
         }
         return SQL.read_text().format_map(words)
 
-    def _completed(self, rows: pa.Table, hours: BusinessHours | None) -> pa.Table:
+    def _completed(self, rows: pa.Table) -> pa.Table:
         """Add the seconds in business hours; put the columns in order, and in their types."""
+        hours = self._hours
         for name, (begin, end) in _BUSINESS.items():
             moments = [rows[at].cast(pa.timestamp("us", tz="UTC")).to_numpy() for at in (begin, end)]
             clock = rows[name.replace("_business", "")]

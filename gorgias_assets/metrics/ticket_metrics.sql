@@ -6,26 +6,26 @@
 
 WITH readings AS (
   -- Every row that metrics are made of, by its ticket.
-  SELECT id AS ticket_id, _extracted_at FROM {tickets}
+  SELECT id AS ticket_id, _extracted_at FROM {tickets} WHERE id > {after} AND id <= {last}
   UNION ALL
-  SELECT ticket_id, _extracted_at FROM {ticket_messages}
+  SELECT ticket_id, _extracted_at FROM {ticket_messages} WHERE ticket_id > {after} AND ticket_id <= {last}
   UNION ALL
-  SELECT ticket_id, _extracted_at FROM {satisfaction_surveys}
+  SELECT ticket_id, _extracted_at FROM {satisfaction_surveys} WHERE ticket_id > {after} AND ticket_id <= {last}
   UNION ALL
-  SELECT object_id, _extracted_at FROM {events} WHERE type IN ({event_types})
+  SELECT object_id, _extracted_at FROM {events}
+  WHERE type IN ({event_types}) AND object_id > {after} AND object_id <= {last}
 ), states AS (
   -- A row is only ever read anew at a later moment, so that two states of a ticket's rows never have the same sum.
   SELECT ticket_id, MAX(_extracted_at) AS read_at,
          CAST(SUM({unix_micros}(_extracted_at) - 1577836800000000) AS {integer}) AS state
   FROM readings
-  WHERE ticket_id IS NOT NULL
   GROUP BY ticket_id
 ), current_tickets AS (
   SELECT id, created_datetime, channel, language, status, from_agent, spam, trashed_datetime, closed_datetime,
          assignee_user, assignee_team, custom_fields, _deleted_at, _merged_into, _extracted_at,
          COALESCE({events_cover_it}, FALSE) AS has_events
   FROM {tickets}
-  WHERE id > {after}
+  WHERE id > {after} AND id <= {last}
 ), outdated AS (
   SELECT ticket.*, states.read_at, states.state + {settings} + CASE WHEN ticket.has_events THEN 1 ELSE 0 END AS inputs
   FROM current_tickets AS ticket

@@ -40,12 +40,14 @@ class Warehouse(ABC):
     """A database that holds tables. A method that fails midway leaves the table as before, or costs calls at most.
 
     `batch_rows` is how many rows to merge at once, `batch_bytes` how many bytes of bodies. `may_store_copies` is True
-    if runs that insert a row at the same time store it twice.
+    if runs that insert a row at the same time store it twice, `reads_parts` if rows of a range of ids are read without
+    the others.
     """
 
     batch_rows: int
     batch_bytes: int
     may_store_copies = False
+    reads_parts = False
 
     @property
     @abstractmethod

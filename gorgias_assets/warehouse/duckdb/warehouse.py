@@ -38,6 +38,7 @@ class DuckDBWarehouse(Warehouse):
 
     batch_rows = ROW_GROUP_ROWS
     batch_bytes = 24 * 2**20
+    reads_parts = True
 
     def __init__(
         self,
