@@ -98,7 +98,7 @@ class Account:
         return dg.AssetSelection.tag(ACCOUNT_TAG, self.name)
 
     def key_of(self, what: Entity[Any] | View | Metric) -> dg.AssetKey:
-        return self._keys[what.name]
+        return self._keys.get(what.name) or self._key(what.name)
 
     def spec_of(self, what: str, **attributes: Any) -> dg.AssetSpec:
         """Return the translated specification of an asset: of an entity, a view, metrics or the overview."""
@@ -152,16 +152,17 @@ class Account:
 
     @cached_property
     def _keys(self) -> dict[str, dg.AssetKey]:
-        return {one.name: self._key(one.name) for one in self._declarations}
+        return {one.name: self._key(one.name) for one in self.declarations}
 
     @property
-    def _declarations(self) -> list[Entity[Any] | View | Metric]:
+    def declarations(self) -> list[Entity[Any] | View | Metric]:
+        """The entities, views and metrics."""
         return [*self.entities, *self.views, *self.metrics]
 
     def _group(self, what: str) -> str:
         """Return the group of an asset: that of the account for its core and its overview."""
         usual = METRICS_GROUP if what in self.statistics else ""
-        group = next((one.group for one in self._declarations if one.name == what), usual)
+        group = next((one.group for one in self.declarations if one.name == what), usual)
         return self.named(group) if group else self.name
 
     def _table_name(self, what: str) -> str:

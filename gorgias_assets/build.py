@@ -23,7 +23,8 @@ from gorgias_assets.metrics.asset import build_ticket_metrics
 from gorgias_assets.metrics.backlog import build_ticket_backlog
 from gorgias_assets.metrics.declared import TICKET_BACKLOG, TICKET_METRICS
 from gorgias_assets.metrics.model import Metric
-from gorgias_assets.overview.asset import NEEDS, build_overview
+from gorgias_assets.overview.asset import build_overview
+from gorgias_assets.overview.facts import NEEDS
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.schedules import daily_schedule, freshness_schedule, full_sweep_schedule, late_after
 from gorgias_assets.selection import chosen, chosen_statistics
@@ -63,8 +64,8 @@ def build_definitions(
     - `settings`: fields of `Settings`, such as `uri`, `warehouse`, `start_date` and `entities`. No environment variable
       is read but `GORGIAS_URI`, or the one that `uri` names, when a run starts.
 
-    `entities` takes declarations of your own as well as names. The overview is made if the entities that it needs are
-    among them.
+    `entities` takes declarations of your own as well as names. The overview is made if both tables of metrics
+    and the surveys are among them.
 
     Raises ValueError, with one sentence, on an argument that cannot be used.
     """
@@ -93,7 +94,7 @@ def account_of(
         translation or (lambda spec, _: spec),
         views=views,
         event_types=settings.event_types,
-        statistics=chosen_statistics(settings.entities, entities),
+        statistics=chosen_statistics(settings.entities, [*entities, *metrics]),
         metrics=metrics,
     )
 
@@ -179,7 +180,7 @@ def _metrics(account: Account, settings: Settings) -> list[dg.AssetsDefinition]:
 
 
 def _overviews(account: Account, settings: Settings) -> list[dg.AssetsDefinition]:
-    if not {entity.name for entity in account.entities}.issuperset(NEEDS):
+    if not {made.name for made in account.declarations}.issuperset(NEEDS):
         return []
     reports = f"{settings.reports.rstrip('/')}/{account.name}"
     return [build_overview(account, reports=reports, retry_policy=RETRIES)]

@@ -1,6 +1,6 @@
 """The choice of what an account has: all entities, views and metrics, the core, or some of them by name."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gorgias_assets.entities import CORE, ENTITIES, VIEWS
@@ -13,7 +13,12 @@ from gorgias_assets.statistics.scopes import NAMES, NEEDS
 ALL, ONLY_CORE = "all", "core"  # words for several
 
 _DECLARED: tuple[Entity[Any] | View | Metric, ...] = (*ENTITIES, *VIEWS, *METRICS)
-_WORDS = {ALL: _DECLARED, ONLY_CORE: CORE} | {one.name: (one,) for one in _DECLARED} | dict.fromkeys(NAMES, ())
+_WORDS: Mapping[str, Sequence[Entity[Any] | View | Metric]] = {
+    ALL: _DECLARED,
+    ONLY_CORE: (*CORE, *METRICS),
+    **{one.name: (one,) for one in _DECLARED},
+    **dict.fromkeys(NAMES, ()),
+}
 
 
 def chosen(words: Iterable[Any]) -> tuple[list[Entity[Any]], list[View], list[Metric]]:
@@ -41,12 +46,12 @@ def chosen(words: Iterable[Any]) -> tuple[list[Entity[Any]], list[View], list[Me
     return list(entities.values()), list(views.values()), list(metrics.values())
 
 
-def chosen_statistics(words: Iterable[Any], entities: Iterable[Entity[Any]]) -> list[str]:
+def chosen_statistics(words: Iterable[Any], made: Iterable[Entity[Any] | Metric]) -> list[str]:
     """Return the assets of Gorgias's own statistics that are named, each one once: `all` includes none of them.
 
-    Raises ValueError, with one sentence, if an entity to compare them with is not chosen.
+    Raises ValueError, with one sentence, if a table to compare them with is not chosen.
     """
-    there = {entity.name for entity in entities}
+    there = {one.name for one in made}
     named = list(dict.fromkeys(word for word in words if isinstance(word, str) and word in NAMES))
     for name in named:
         if missing := [need for need in NEEDS[name] if need not in there]:

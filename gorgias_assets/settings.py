@@ -108,8 +108,9 @@ class Settings(BaseModel):
     entities: Annotated[tuple[Any, ...], BeforeValidator(_words)] = _setting(
         "GORGIAS_ENTITIES",
         "all",
-        "the entities and views to have: `all`, or `core` for customers, tickets, messages and surveys, or names with "
-        "commas between them; `statistics` and `ticket_statistics`, Gorgias's own numbers, are had by name alone",
+        "the entities, views and metrics to have: `all`, or `core` for customers, tickets, messages, surveys and the "
+        "metrics of these, or names with commas between them; `statistics` and `ticket_statistics`, Gorgias's own "
+        "numbers, are had by name alone",
         "names of entities and views with commas between them",
         min_length=1,
     )

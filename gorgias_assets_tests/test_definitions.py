@@ -155,6 +155,8 @@ def test_definitions_of_two_accounts_do_not_collide(tmp_path):
 
 STEPS_OF_THE_CORE = {f"gorgias__{entity.name}{suffix}" for entity in CORE for suffix in ("", "_checks")} | {
     "gorgias__overview",
+    "gorgias__ticket_backlog",
+    "gorgias__ticket_metrics",
     "gorgias__tickets_events",
     "gorgias__ticket_messages_events",
 }
@@ -164,7 +166,7 @@ def test_with_the_core_alone_there_is_no_step_of_anything_else():
     defs = build_definitions(entities="core")
     assert {key.path[-1] for key in defs.resolve_asset_graph().get_all_asset_keys()} == {
         *(entity.name for entity in CORE),
-        "overview",
+        *("ticket_metrics", "ticket_backlog", "overview"),
     }
     assert {node.name for node in defs.resolve_job_def("gorgias").nodes} == STEPS_OF_THE_CORE
 
@@ -180,11 +182,7 @@ def test_with_all_there_is_a_group_for_each_kind_of_entity_and_one_step_for_all_
     assert {"gorgias_reference", "gorgias_events", "gorgias_voice"} <= groups.keys()
     more = {node.name for node in defs.resolve_job_def("gorgias").nodes} - STEPS_OF_THE_CORE
     daily = ("events", "jobs", "voice_calls", "voice_call_events", "voice_call_recordings")
-    assert more == {f"gorgias__{name}{suffix}" for name in daily for suffix in ("", "_checks")} | {
-        "gorgias_reference",
-        "gorgias__ticket_backlog",
-        "gorgias__ticket_metrics",
-    }
+    assert more == {f"gorgias__{name}{suffix}" for name in daily for suffix in ("", "_checks")} | {"gorgias_reference"}
     assert {node.name for node in defs.resolve_job_def("gorgias_freshness").nodes} >= {"gorgias_reference"}
 
 
@@ -211,10 +209,10 @@ def test_a_view_is_chosen_only_with_what_it_is_made_of():
         chosen(["tags", "ticket_tags"])
 
 
-def test_metrics_are_part_of_all_and_chosen_only_with_what_they_need():
-    assert [metric.name for metric in chosen(["all"])[2]] == ["ticket_metrics", "ticket_backlog"]
-    assert chosen(["core"])[2] == []
-    assert len(chosen(["core", "ticket_metrics"])[2]) == 1
+def test_metrics_are_part_of_the_core_and_chosen_only_with_what_they_need():
+    for words in (["all"], ["core"], [*(entity.name for entity in CORE), "ticket_metrics", "ticket_backlog"]):
+        assert [metric.name for metric in chosen(words)[2]] == ["ticket_metrics", "ticket_backlog"]
+    assert chosen([entity.name for entity in CORE])[2] == []
     with pytest.raises(
         ValueError, match=r"^ticket_metrics is made of ticket_messages, satisfaction_surveys: choose that as well, or"
     ):

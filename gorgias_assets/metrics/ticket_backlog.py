@@ -15,7 +15,7 @@ from gorgias_assets.entities.events import EVENTS, TICKET_ASSIGNMENTS, TICKET_ST
 from gorgias_assets.entities.tickets import TICKET_PEOPLE, TICKET_TAGS
 from gorgias_assets.metrics.declared import TICKET_BACKLOG
 from gorgias_assets.warehouse.dialect import Dialect
-from gorgias_assets.warehouse.tables import Dimension, Table
+from gorgias_assets.warehouse.tables import Table
 from gorgias_assets.warehouse.warehouse import Warehouse
 from gorgias_assets.windows import Window
 
@@ -83,8 +83,7 @@ def backlog_rows(warehouse: Warehouse, tables: Mapping[str, Table], days: Sequen
 
     Raises `WarehouseError` if one that is needed does not exist.
     """
-    for name in TICKET_BACKLOG.needs:
-        warehouse.read(tables[name], (Dimension(("id",), ()),), ["id"])  # no row, but an error that names what lacks
+    warehouse.require(tables[name] for name in TICKET_BACKLOG.needs)
     schema, dialect = tables["tickets"].schema, warehouse.dialect
     rows = {name: warehouse.rows_of(table) for name, table in tables.items() if warehouse.has_table(table)}
     readings = warehouse.readings(tables["events"], TOLD_BY) if "events" in rows else []

@@ -24,7 +24,7 @@ from gorgias_assets.entities.model import boolean, integer, moment, number, stri
 from gorgias_assets.metrics.business_hours import BusinessHours
 from gorgias_assets.metrics.declared import TICKET_METRICS
 from gorgias_assets.warehouse.dialect import Dialect
-from gorgias_assets.warehouse.tables import Dimension, Table
+from gorgias_assets.warehouse.tables import Table
 from gorgias_assets.warehouse.warehouse import Warehouse
 from gorgias_assets.windows import Window
 
@@ -58,8 +58,10 @@ COLUMNS: tuple[Column, ...] = (
     integer("assignee_user_id", "The agent in charge as of the reading."),
     string("assignee_user_name", "Name of that agent.", Personal.NAME),
     integer("assignee_team_id", "The team in charge as of the reading."),
+    string("assignee_team_name", "Name of that team."),
     integer("integration_id", "The integration of the first public message that names one."),
     string("integration_name", "Name of that integration when the row was computed; null without the integrations."),
+    string("store_name", "Name of the store that this integration belongs to, where Gorgias names one."),
     boolean(
         "has_beginning",
         "Whether a message from the ticket's first hour is stored. If not, all that is made of messages is null.",
@@ -159,8 +161,7 @@ class TicketMetrics:
 
     def batches(self) -> Iterator[pa.Table]:
         """Yield rows of tickets in the order of their ids. Raises `WarehouseError` if a table is missing."""
-        for name in TICKET_METRICS.needs:  # no row, but an error that names a missing table
-            self.warehouse.read(self.tables[name], (Dimension(("id",), ()),), ["id"])
+        self.warehouse.require(self.tables[name] for name in TICKET_METRICS.needs)
         for first, last in pairwise([-1, *self._bounds(), _LAST_ID]):
             yield from self._between(first, last)
 
@@ -193,7 +194,7 @@ class TicketMetrics:
         words = {
             **{name: self._rows(name) for name in TICKET_METRICS.needs},
             "tags": self._rows("tags", {"id": Kind.INTEGER, "name": Kind.STRING}),
-            "integrations": self._rows("integrations", {"id": Kind.INTEGER, "name": Kind.STRING}),
+            "integrations": self._rows("integrations", {"id": Kind.INTEGER, "name": Kind.STRING, "meta": Kind.JSON}),
             "events": self._rows("events", _NO_EVENTS),
             **{view.name: self._view(view) for view in _VIEWS},
             "event_types": ", ".join(map(dialect.literal, EVENT_TYPES)),
@@ -210,6 +211,8 @@ class TicketMetrics:
             "assignee_user_id": self._value("ticket.assignee_user", "id", Kind.INTEGER),
             "assignee_user_name": self._value("ticket.assignee_user", "name"),
             "assignee_team_id": self._value("ticket.assignee_team", "id", Kind.INTEGER),
+            "assignee_team_name": self._value("ticket.assignee_team", "name"),
+            "store_name": self._value("integration.meta", "shop_name"),
             "fields": "".join(f",\n  {self._field(field)}" for field in self.fields),
             "unix_micros": dialect.unix_micros,
             "integer": dialect.types[Kind.INTEGER],

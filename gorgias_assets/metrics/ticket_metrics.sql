@@ -161,8 +161,10 @@ SELECT
   {assignee_user_id} AS assignee_user_id,
   {assignee_user_name} AS assignee_user_name,
   {assignee_team_id} AS assignee_team_id,
+  {assignee_team_name} AS assignee_team_name,
   first_integration.integration_id,
   integration.name AS integration_name,
+  {store_name} AS store_name,
 
   -- Messages
   talk.ticket_id IS NOT NULL AS has_beginning,

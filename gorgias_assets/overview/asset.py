@@ -11,9 +11,11 @@ import pyarrow as pa
 from gorgias_assets.account import OVERVIEW, WAREHOUSE_POOL, Account
 from gorgias_assets.assets import attributes_of
 from gorgias_assets.days import read_before
+from gorgias_assets.entities.surveys import SATISFACTION_SURVEYS
 from gorgias_assets.io_managers.merging import MergingIOManager, without_vain_retries
 from gorgias_assets.io_managers.slices import DayRows, labels_for
-from gorgias_assets.overview.facts import read_facts
+from gorgias_assets.metrics.declared import TICKET_BACKLOG, TICKET_METRICS
+from gorgias_assets.overview.facts import NEEDS, read_facts
 from gorgias_assets.overview.measures import COLUMNS, overview_rows
 from gorgias_assets.overview.period import Period
 from gorgias_assets.overview.report import report_metadata
@@ -22,7 +24,6 @@ from gorgias_assets.warehouse.tables import Dimension, Table
 from gorgias_assets.warehouse.warehouse import Warehouse
 from gorgias_assets.windows import Window
 
-NEEDS = ("tickets", "ticket_messages", "satisfaction_surveys")
 PICTURED = timedelta(days=28)  # whole weeks, so that no weekday counts more than another
 READ_AT_ONCE = 3 * PICTURED  # 300,000 tickets, if there are 100,000 a month
 
@@ -33,12 +34,12 @@ def build_overview(
     reports: str = "reports",
     retry_policy: dg.RetryPolicy | None = None,
 ) -> dg.AssetsDefinition:
-    """Return the asset `<account>/overview`, downstream of the entities named in `NEEDS` and partitioned as they are.
+    """Return the asset `<account>/overview`, downstream of the metrics and the surveys, and partitioned as they are.
 
     `reports` is a folder, or a URL that fsspec can write to. The asset reads through the IO manager under
     `account.io_manager_key`, which has to be one of this project's.
     """
-    keys = [account.key_of(entity) for entity in account.entities if entity.name in NEEDS]
+    keys = [account.key_of(made) for made in (TICKET_METRICS, TICKET_BACKLOG, SATISFACTION_SURVEYS)]
     spec = account.spec_of(
         OVERVIEW,
         description=DESCRIPTION,
@@ -75,7 +76,7 @@ def build_overview(
 
 
 DESCRIPTION = (
-    "One row per day and slice: the whole helpdesk, one channel, or one agent.\n\n"
+    "One row per day and slice: the whole helpdesk, one channel, team or agent.\n\n"
     "The work of support on that day (UTC). Each measure counts on the day of its own event, and follows the state of "
     "the tables when the day was materialized. The newest day of a run has a picture of the four weeks that end with "
     "it, and a report."

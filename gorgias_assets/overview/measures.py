@@ -16,11 +16,14 @@ import pyarrow as pa
 
 from gorgias_assets.overview.facts import Facts
 
-DIMENSIONS = ("all", "channel", "agent")
+DIMENSIONS = ("all", "channel", "team", "agent")
 
 
 class Grouped:
-    """Facts grouped by some of their columns; the column `all` puts all of them into one group."""
+    """Facts grouped by some of their columns; the column `all` puts all of them into one group.
+
+    `turns` are the rows of the backlog, and `ends` those of each group's last day.
+    """
 
     def __init__(self, facts: Facts, by: list[str]) -> None:
         def grouped(frame: pd.DataFrame) -> Any:
@@ -28,17 +31,32 @@ class Grouped:
 
         self.created, self.closed, self.answered = map(grouped, (facts.created, facts.closed, facts.answered))
         self.sent, self.scored = grouped(facts.sent), grouped(facts.scored)
+        (dimension,) = {"all", *DIMENSIONS} & {*by} or {"all"}
+        backlog = facts.backlog[facts.backlog["dimension"] == dimension]
+        backlog = backlog.assign(**{dimension: backlog["slice"]})
+        last = facts.backlog["day"].max()
+        self.turns, self.ends = (
+            frame.groupby(by) for frame in (backlog, backlog if "day" in by else backlog[backlog["day"] == last])
+        )
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One column. Durations are in seconds, and their names end with that."""
+    """One column. Durations are in seconds, and their names end with that.
+
+    `is_backlog` marks those of `ticket_backlog`, which are null for a day that it does not have.
+    """
 
     name: str
     type: pa.DataType
     definition: str
     of: Callable[[Grouped], pd.Series]
     is_share: bool = False
+    is_backlog: bool = False
+
+    @property
+    def is_count(self) -> bool:
+        return bool(self.type == pa.int64())
 
     @property
     def is_duration(self) -> bool:
@@ -68,6 +86,27 @@ MEASURES = (
         "Tickets last closed on the day and still closed when it was materialized. A ticket that is closed again later "
         "counts on the later day, and no longer on this one once this one is materialized again.",
         lambda by: by.closed.size(),
+    ),
+    Measure(
+        "tickets_reopened",
+        pa.int64(),
+        "Reopenings on the day, as `ticket_backlog` counts them.",
+        lambda by: by.turns["tickets_reopened"].sum(),
+        is_backlog=True,
+    ),
+    Measure(
+        "open_tickets",
+        pa.int64(),
+        "Tickets open at the end of the day, or of the last of several days, as `ticket_backlog` counts them.",
+        lambda by: by.ends["open_tickets"].sum(),
+        is_backlog=True,
+    ),
+    Measure(
+        "waiting_for_agent",
+        pa.int64(),
+        "Those of the open tickets whose last public message is the customer's.",
+        lambda by: by.ends["waiting_for_agent"].sum(),
+        is_backlog=True,
     ),
     Measure(
         "first_responses",
@@ -140,11 +179,11 @@ MEASURES = (
 
 KEYS = {
     "day": (pa.date32(), "The day, in UTC."),
-    "dimension": (pa.string(), "The kind of slice: all, channel or agent."),
-    "slice": (pa.string(), "The channel, or the agent's id; all for the whole helpdesk."),
-    "label": (pa.string(), "The slice's name for people: the channel, or the agent's name."),
+    "dimension": (pa.string(), "The kind of slice: all, channel, team or agent."),
+    "slice": (pa.string(), "The channel, or the id of the team or agent; all for the whole helpdesk."),
+    "label": (pa.string(), "The slice's name for people: the channel, or the name of the team or agent."),
 }
-COUNTS = [measure.name for measure in MEASURES if measure.type == pa.int64()]
+COUNTS = [measure.name for measure in MEASURES if measure.is_count]
 SCHEMA = pa.schema(
     [(name, kind) for name, (kind, _) in KEYS.items()] + [(measure.name, measure.type) for measure in MEASURES]
 )
@@ -157,10 +196,17 @@ COLUMNS = dg.TableSchema(
 def measured(facts: Facts, by: list[str], index: pd.Index | None = None) -> pd.DataFrame:
     """Return every measure, for each combination of the columns that has a fact, or for those of `index`."""
     grouped = Grouped(facts, by)
-    frame = pd.DataFrame({measure.name: measure.of(grouped) for measure in MEASURES})
-    if index is not None:
-        frame = frame.reindex(index)
-    return frame.fillna(dict.fromkeys(COUNTS, 0)).astype({m.name: m.type.to_pandas_dtype() for m in MEASURES})
+    frame = pd.DataFrame({measure.name: measure.of(grouped) for measure in MEASURES}, index)
+    is_told = _is_told(facts, frame.index)
+    frame = frame.fillna(dict.fromkeys(COUNTS, 0)).astype("float64")
+    untold = {measure.name: frame[measure.name].where(is_told) for measure in MEASURES if measure.is_backlog}
+    return frame.assign(**untold)
+
+
+def _is_told(facts: Facts, index: pd.Index) -> Any:
+    """Return for each row of the index if the backlog of its day is known; without days, if that of any is."""
+    told = facts.backlog["day"]
+    return index.get_level_values("day").isin(told) if "day" in index.names else [not told.empty] * len(index)
 
 
 def overview_rows(facts: Facts, names: dict[str, str], days: pd.DatetimeIndex) -> pa.Table:
@@ -171,6 +217,6 @@ def overview_rows(facts: Facts, names: dict[str, str], days: pd.DatetimeIndex) -
 def _rows_of(dimension: str, facts: Facts, names: dict[str, str], days: pd.DatetimeIndex) -> pa.Table:
     every_day = pd.MultiIndex.from_product([days, ["all"]], names=["day", "all"]) if dimension == "all" else None
     rows = measured(facts, ["day", dimension], every_day).reset_index(names=["day", "slice"])
-    label = rows["slice"].map(lambda agent: names.get(agent, agent)) if dimension == "agent" else rows["slice"]
+    label = rows["slice"].map(lambda one: names.get(one, one)) if dimension in ("team", "agent") else rows["slice"]
     rows = rows.assign(day=rows["day"].dt.date, dimension=dimension, label=label)
     return pa.Table.from_pandas(rows, SCHEMA, preserve_index=False)

@@ -197,7 +197,7 @@ def build_agreement(account: Account) -> dg.AssetChecksDefinition:
     (asset,) = [
         key for name, key in zip(account.statistics, account.statistics_keys, strict=True) if name == STATISTICS
     ]
-    needs = {entity.name: account.key_of(entity) for entity in account.entities if entity.name in NEEDS[STATISTICS]}
+    needs = {one.name: account.key_of(one) for one in account.declarations if one.name in NEEDS[STATISTICS]}
 
     @dg.multi_asset_check(
         name=account.named(NAME),

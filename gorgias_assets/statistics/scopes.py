@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 STATISTICS, TICKET_STATISTICS = "statistics", "ticket_statistics"
 NEEDS = {
-    STATISTICS: ("tickets", "ticket_messages", "satisfaction_surveys"),
+    STATISTICS: ("ticket_messages", "satisfaction_surveys", "ticket_metrics", "ticket_backlog"),
     TICKET_STATISTICS: ("tickets",),
 }
-"""The entities that each is compared with."""
+"""The tables that each is compared with."""
 
 NAMES = tuple(NEEDS)
 """The names of both assets and tables. They cost calls, so an account has those that are chosen by name."""

@@ -1,7 +1,7 @@
 """The operations of a warehouse, in SQL that every engine understands; an engine's own folder adds how it is sent."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -446,7 +446,7 @@ class Warehouse(ABC):
         """Return the rows of a slice of the table, in no particular order."""
         with self._reading_table(table) as session:
             if session is None:
-                raise WarehouseError(f"There is no table {table} in {self}; materialize its asset first.")
+                raise self._missing(table)
             selected = ", ".join(map(self.dialect.quoted, columns)) if columns else "*"
             return session.arrow(
                 f"SELECT {selected} FROM {session.rows_of(table)} WHERE {session.narrowed(table, where)}"
@@ -460,6 +460,14 @@ class Warehouse(ABC):
     def has_table(self, table: Table) -> bool:
         with self._reading_table(table) as session:
             return session is not None
+
+    def require(self, tables: Iterable[Table]) -> None:
+        """Raise `WarehouseError` if one of the tables does not exist."""
+        if missing := next((table for table in tables if not self.has_table(table)), None):
+            raise self._missing(missing)
+
+    def _missing(self, table: Table) -> WarehouseError:
+        return WarehouseError(f"There is no table {table} in {self}; materialize its asset first.")
 
     def rows_of(self, table: Table) -> str:
         """Return a relation of the table's rows for `query`, to write after FROM or JOIN."""

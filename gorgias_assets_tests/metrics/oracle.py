@@ -38,6 +38,7 @@ class Oracle:
             "assignee_user_id": (ticket["assignee_user"] or {}).get("id"),
             "assignee_user_name": (ticket["assignee_user"] or {}).get("name"),
             "assignee_team_id": (ticket["assignee_team"] or {}).get("id"),
+            "assignee_team_name": (ticket["assignee_team"] or {}).get("name"),
             **self._integration(messages),
             **self._talk(ticket, messages),
             "first_response_datetime": answer and at(answer),
@@ -99,9 +100,11 @@ class Oracle:
         }
 
     def _integration(self, messages: Sequence[Row]) -> dict[str, Any]:
-        names = {row["id"]: row["name"] for row in self.account.rows("integrations")}
+        integrations = {row["id"]: row for row in self.account.rows("integrations")}
         found = next((row["integration_id"] for row in messages if row["public"] and row["integration_id"]), None)
-        return {"integration_id": found, "integration_name": names.get(found)}
+        shown = integrations.get(found, {})
+        store = (shown.get("meta") or {}).get("shop_name")
+        return {"integration_id": found, "integration_name": shown.get("name"), "store_name": store}
 
     def _events(self, ticket: Row, asked: datetime | None, closed: datetime | None) -> dict[str, Any]:
         """Replay the ticket's events, if all of them are known."""

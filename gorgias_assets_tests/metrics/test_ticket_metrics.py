@@ -66,6 +66,7 @@ def alike(found: Any, wanted: Any) -> bool:
 def add_what_is_rare(account: Account) -> None:
     """Have a ticket that an agent began, one in the trash, an old one that goes on, and replies of all kinds."""
     agent, rule, now = account.rows("users")[-1]["id"], account.rows("rules")[0]["id"], account.now
+    chat = next(row["id"] for row in account.rows("integrations") if row["type"] == "gorgias_chat")
     begun, trashed, old, full, first = (
         account.create("tickets", created_datetime=created, **about)["id"]
         for created, about in (
@@ -91,7 +92,7 @@ def add_what_is_rare(account: Account) -> None:
     write(first, 1, True)
     write(first, 2, False)
     write(first, 3, True)
-    write(full, 0, False, channel="chat")
+    write(full, 0, False, channel="chat", integration_id=chat)
     write(full, 1, True, via="rule", rule_id=rule)
     write(full, 2, True, rule_id=rule)
     write(full, 3, True, via="email")

@@ -17,8 +17,12 @@ from upath import UPath
 
 from gorgias_assets.account import Account
 from gorgias_assets.entities import CORE
+from gorgias_assets.metrics.asset import build_ticket_metrics
+from gorgias_assets.metrics.backlog import build_ticket_backlog
+from gorgias_assets.metrics.declared import METRICS
 from gorgias_assets.overview import report
-from gorgias_assets.overview.asset import NEEDS, build_overview
+from gorgias_assets.overview.asset import build_overview
+from gorgias_assets.overview.facts import NEEDS
 from gorgias_assets.overview.measures import KEYS, MEASURES
 from gorgias_assets.sandbox.account import Account as SandboxAccount
 from gorgias_assets.sandbox.server import Sandbox
@@ -158,12 +162,15 @@ SITUATIONS = (
 )
 
 
-def overview(project: Project, reports: Path, first: str, last: str) -> dg.ExecuteInProcessResult:
-    """Materialize the overview alone."""
-    asset = build_overview(Account(CORE, start_date=FIRST_DAY), reports=str(reports))
+def overview(
+    project: Project, reports: Path, first: str, last: str, only_overview: bool = False
+) -> dg.ExecuteInProcessResult:
+    """Materialize the metrics and the overview, or the overview alone."""
+    account = Account(CORE, start_date=FIRST_DAY, metrics=METRICS)
+    made = [build_ticket_metrics(account), build_ticket_backlog(account), build_overview(account, reports=str(reports))]
     return dg.materialize(
-        [*project.assets, asset],
-        selection=[asset],
+        [*project.assets, *made],
+        selection=made[-1:] if only_overview else made,
         instance=project.instance,
         resources=project.resources,
         tags={"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last},
@@ -217,8 +224,9 @@ def measured(month: tuple[Project, Any, Path]) -> dict[tuple[int, str, str], dic
 
 
 def of_all(measured: dict[tuple[int, str, str], dict[str, Any]], day: int) -> dict[str, Any]:
-    """Return the measures of a day without counts of zero and nulls."""
-    return {name: value for name, value in measured[day, "all", "all"].items() if value and name not in KEYS}
+    """Return the measures of what happened on a day, without counts of zero and nulls."""
+    left_out = {*KEYS, "open_tickets", "waiting_for_agent"}
+    return {name: value for name, value in measured[day, "all", "all"].items() if value and name not in left_out}
 
 
 def test_a_reply_by_a_rule_from_outside_or_in_private_is_no_first_response(measured):
@@ -274,7 +282,7 @@ def test_a_survey_counts_although_its_ticket_is_unknown(measured):
         "average_score": 4,
         "answer_rate": 1,
     }
-    assert [key for key in measured if key[0] == 17] == [(17, "all", "all")]
+    assert [key for key, row in measured.items() if key[0] == 17 and row["surveys_sent"]] == [(17, "all", "all")]
 
 
 def test_a_first_response_is_its_writer_s_and_the_rest_the_agent_s_in_charge(measured):
@@ -292,6 +300,25 @@ def test_messages_per_ticket_are_those_of_both_sides_without_notes(measured):
 
 def test_a_ticket_whose_beginning_was_not_read_has_no_times(measured):
     assert of_all(measured, 16) == {"tickets_closed": 1}
+
+
+def test_what_is_left_at_the_end_of_a_day_is_what_the_backlog_has(month, measured):
+    names = ("tickets_reopened", "open_tickets", "waiting_for_agent")
+    of_backlog = month[0].query(f"SELECT day, dimension, slice, {', '.join(names)} FROM gorgias.ticket_backlog")
+    assert of_backlog
+    assert {key: tuple(row[name] for name in names) for key, row in measured.items() if any(map(row.get, names))} == {
+        (day.day, dimension, piece): tuple(numbers) for day, dimension, piece, *numbers in of_backlog if any(numbers)
+    }
+
+
+def test_a_day_that_the_backlog_lacks_has_no_numbers_of_it(project, tmp_path):
+    project.materialize(FIRST, "2025-03-04")
+    overview(project, tmp_path, FIRST, "2025-03-04")
+    project.engine.execute("DELETE FROM gorgias.ticket_backlog WHERE day = '2025-03-03'")
+    overview(project, tmp_path, FIRST, "2025-03-04", only_overview=True)
+    rows = table(project)
+    assert rows[3, "all", "all"]["open_tickets"] is None
+    assert rows[4, "all", "all"]["open_tickets"] == 0
 
 
 def test_a_day_without_anything_is_a_row_of_zeros(measured):
@@ -426,8 +453,8 @@ def test_a_report_that_cannot_be_written_costs_a_warning_and_no_row(month, measu
 
 def test_a_table_that_is_missing_is_named(project, tmp_path):
     project.materialize(FIRST, select=["tickets"])
-    with pytest.raises(dg.Failure, match=r"There is no table gorgias\.ticket_messages in .*materialize its asset"):
-        overview(project, tmp_path, FIRST, FIRST)
+    with pytest.raises(dg.Failure, match=r"There is no table gorgias\.ticket_metrics in .*materialize its asset"):
+        overview(project, tmp_path, FIRST, FIRST, only_overview=True)
 
 
 @pytest.mark.soak
@@ -442,7 +469,7 @@ def test_it_is_the_same_in_bigquery(project, account, tmp_path):
     rows = table(project)
     assert rows.keys() == {(3, "all", "all"), (3, "channel", "email"), (3, "agent", str(desk.ann))}
     assert {tuple(row[measure.name] for measure in MEASURES) for row in rows.values()} == {
-        (2, 0, 1, 1.5 * HOUR, 1.5 * HOUR, None, None, None, 1, 1, 1.0, 5.0, 1.0)
+        (2, 0, 0, 2, 1, 1, 1.5 * HOUR, 1.5 * HOUR, None, None, None, 1, 1, 1.0, 5.0, 1.0)
     }
     assert rows[3, "agent", str(desk.ann)]["label"] == "Ann"
 
@@ -461,7 +488,7 @@ def test_every_column_is_defined_before_the_first_run():
     assert spec.description.startswith("One row per day and slice")
 
 
-def test_it_is_made_of_its_three_entities_alone():
-    asset = build_overview(Account(CORE, "shop"))
+def test_it_is_made_of_the_metrics_and_the_surveys_alone():
+    asset = build_overview(Account(CORE, "shop", metrics=METRICS))
     assert asset.key == dg.AssetKey(["shop", "overview"])
     assert asset.asset_deps[asset.key] == {dg.AssetKey(["shop", name]) for name in NEEDS}
