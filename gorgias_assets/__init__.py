@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from gorgias_assets.entities import ENTITIES as ENTITIES
     from gorgias_assets.io_managers.bigquery import GorgiasBigQueryIOManager as GorgiasBigQueryIOManager
     from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager as GorgiasDuckDBIOManager
-    from gorgias_assets.metrics.asset import build_ticket_metrics as build_ticket_metrics
-    from gorgias_assets.metrics.backlog import build_ticket_backlog as build_ticket_backlog
+    from gorgias_assets.metrics.build import build_metrics as build_metrics
     from gorgias_assets.overview.asset import build_overview as build_overview
     from gorgias_assets.resources import GorgiasResource as GorgiasResource
 
@@ -39,9 +38,8 @@ _MODULES = {
     "build_assets": "assets",
     "build_checks": "checks.build",
     "build_definitions": "build",
+    "build_metrics": "metrics.build",
     "build_overview": "overview.asset",
-    "build_ticket_backlog": "metrics.backlog",
-    "build_ticket_metrics": "metrics.asset",
     "conditions_sensor": "automation",
     "day_is_over": "automation",
 }

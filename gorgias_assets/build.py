@@ -3,10 +3,9 @@
 No module below has a list of entities of its own.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from typing import Any, Literal, Unpack
 
 import dagster as dg
@@ -19,10 +18,7 @@ from gorgias_assets.checks.build import build_checks, freshness_keys
 from gorgias_assets.entities.model import ByFilter, read_by
 from gorgias_assets.io_managers.from_uri import io_manager_from_uri
 from gorgias_assets.jobs import freshness_job, full_sweep_job, gorgias_job
-from gorgias_assets.metrics.asset import build_ticket_metrics
-from gorgias_assets.metrics.backlog import build_ticket_backlog
-from gorgias_assets.metrics.declared import TICKET_BACKLOG, TICKET_METRICS
-from gorgias_assets.metrics.model import Metric
+from gorgias_assets.metrics.build import build_metrics
 from gorgias_assets.overview.asset import build_overview
 from gorgias_assets.overview.facts import NEEDS
 from gorgias_assets.resources import GorgiasResource
@@ -106,7 +102,8 @@ def definitions_of(account: Account, settings: Settings, automation: Automation 
     )
     account = replace(account, place=io_manager.place())
     late = late_after(settings.daily_at, settings.timezone)
-    summarized = [*_metrics(account, settings), *_overviews(account, settings), *statistics_assets(account, RETRIES)]
+    metrics = build_metrics(account, holidays=settings.holidays, fields=settings.metric_fields, retry_policy=RETRIES)
+    summarized = [*metrics, *_overviews(account, settings), *statistics_assets(account, RETRIES)]
     assets = [*build_assets(account, retry_policy=RETRIES, late_after=late), *summarized]
     if automation == "conditions":
         assets = [_with_condition(asset, account, settings) for asset in assets]
@@ -169,14 +166,6 @@ def _gorgias(settings: Settings) -> GorgiasResource:
     return GorgiasResource(
         uri=settings.uri, api_url=settings.api_url or None, max_share=settings.max_share, seek=settings.seek
     )
-
-
-def _metrics(account: Account, settings: Settings) -> list[dg.AssetsDefinition]:
-    builders: Mapping[Metric, Callable[..., dg.AssetsDefinition]] = {
-        TICKET_METRICS: partial(build_ticket_metrics, holidays=settings.holidays, fields=settings.metric_fields),
-        TICKET_BACKLOG: build_ticket_backlog,
-    }
-    return [builders[metric](account, retry_policy=RETRIES) for metric in account.metrics]
 
 
 def _overviews(account: Account, settings: Settings) -> list[dg.AssetsDefinition]:

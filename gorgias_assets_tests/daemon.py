@@ -31,6 +31,8 @@ from gorgias_assets.entities import CORE, CUSTOMERS, TICKETS
 from gorgias_assets.executors import IN_PROCESS
 from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
 from gorgias_assets.jobs import gorgias_job
+from gorgias_assets.metrics.build import build_metrics
+from gorgias_assets.metrics.declared import METRICS
 from gorgias_assets.overview.asset import build_overview
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.schedules import daily_schedule, late_after
@@ -41,7 +43,7 @@ from gorgias_assets_tests.test_schedules import TAGS
 AT, ZONE = time(1, 30), ZoneInfo("Europe/Berlin")  # half past midnight UTC; from March 30 on, an hour before
 CRON = f"{AT.minute} {AT.hour} * * *"
 SMALL = Account([TICKETS], start_date=FIRST_DAY)
-LARGE = Account((*CORE, TAGS), start_date=FIRST_DAY)
+LARGE = Account((*CORE, TAGS), start_date=FIRST_DAY, metrics=METRICS)
 EU, US = (Account([CUSTOMERS, TICKETS], name, FIRST_DAY, f"{name}_io_manager") for name in ("eu", "us"))
 LAUNCHER = {"module": "dagster._core.launcher.sync_in_memory_run_launcher", "class": "SyncInMemoryRunLauncher"}
 ACTIVE = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED])
@@ -50,8 +52,8 @@ QUEUED = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED])
 
 def definitions(account: Account, by_conditions: bool) -> dg.Definitions:
     """Return an account's definitions; its secrets and paths come from the environment of each run."""
-    overviews = [build_overview(account)] if account is LARGE else []
-    assets, summaries = [*build_assets(account), *overviews], [overview.key for overview in overviews]
+    made = [*build_metrics(account), build_overview(account)] if account is LARGE else []
+    assets, summaries = [*build_assets(account), *made], [asset.key for asset in made]
     if by_conditions:
         condition = day_is_over(CRON, ZONE.key)
         assets = list(dg.map_asset_specs(lambda spec: spec.replace_attributes(automation_condition=condition), assets))

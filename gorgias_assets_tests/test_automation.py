@@ -18,6 +18,7 @@ from gorgias_assets.assets import build_assets
 from gorgias_assets.automation import day_is_over
 from gorgias_assets.days import Day, days_of
 from gorgias_assets.entities import TICKETS, VOICE_CALLS
+from gorgias_assets.metrics.build import build_metrics
 from gorgias_assets.overview.asset import build_overview
 from gorgias_assets.partitions import days_of_run, ranges
 from gorgias_assets.sandbox.account import Account as SandboxAccount
@@ -236,8 +237,12 @@ def test_an_asset_with_other_partitions_is_refused(project):
     assert "takes assets with daily partitions, or without" in str(error.value.__cause__)
 
 
+SUMMARIZED = [*build_assets(LARGE), *build_metrics(LARGE), build_overview(LARGE)]
+GROUPS = ("gorgias", "gorgias_metrics")
+
+
 def test_the_overview_follows_the_entities_it_is_made_of(project):
-    ticks = Ticks(project, assets=[*build_assets(LARGE), build_overview(LARGE)])
+    ticks = Ticks(project, assets=SUMMARIZED, groups=GROUPS)
     needed = ["tickets", "ticket_messages", "satisfaction_surveys"]
     assert ticks(at(2))["overview"] == [("2025-03-01", "2025-03-01")], "with the entities"
     read(project, at(3), "2025-03-01", "2025-03-02", select=needed)
@@ -247,8 +252,7 @@ def test_the_overview_follows_the_entities_it_is_made_of(project):
 
 
 def test_the_overview_does_not_wait_for_entities_it_is_not_made_of_and_waits_for_the_others(project):
-    assets = [*build_assets(LARGE), build_overview(LARGE)]
-    ticks = Ticks(project, day_is_over("0 * * * *"), assets, begin=at(2, 2))
+    ticks = Ticks(project, day_is_over("0 * * * *"), SUMMARIZED, begin=at(2, 2), groups=GROUPS)
     read(project, at(2), "2025-03-01", select=["tickets", "ticket_messages"])
     assert ticks(at(2, 3, 1))["overview"] == [("2025-03-01", "2025-03-01")], "with the surveys"
     assert "overview" not in ticks(at(2, 3, 2))

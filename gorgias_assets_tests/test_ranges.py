@@ -16,6 +16,8 @@ from gorgias_assets.days import Day, days_of, newest_materializations
 from gorgias_assets.entities import CORE, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
 from gorgias_assets.jobs import full_sweep_job, gorgias_job, request_of
 from gorgias_assets.metadata import doubt
+from gorgias_assets.metrics.build import build_metrics
+from gorgias_assets.metrics.declared import METRICS
 from gorgias_assets.overview.asset import build_overview
 from gorgias_assets.partitions import FIRST_DAY, ROWS_FROM, days_read, days_recorded
 from gorgias_assets.resources import GorgiasResource
@@ -27,7 +29,7 @@ from gorgias_assets.sandbox.shop import Shop
 from gorgias_assets_tests.conftest import Project
 
 START = "2025-03-01"
-GORGIAS = Account(CORE, start_date=START)
+GORGIAS = Account(CORE, start_date=START, metrics=METRICS)
 ASSETS = [*map(GORGIAS.key_of, CORE)]
 OF_EACH_DAY = {"window", "began_at", "coverage", "dagster/partition_row_count"}
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -56,7 +58,7 @@ def project(sandbox: Sandbox, tmp_path: Path) -> Iterator[Project]:
 def job(project: Project, name: str = "gorgias", account: Account = GORGIAS) -> dg.JobDefinition:
     reports = str(project.database.parent / "reports")
     return dg.Definitions(
-        assets=[*build_assets(account), build_overview(account, reports=reports)],
+        assets=[*build_assets(account), *build_metrics(account), build_overview(account, reports=reports)],
         jobs=[gorgias_job(account), full_sweep_job(account)],
         resources=project.resources,
     ).resolve_job_def(name)

@@ -29,13 +29,7 @@ def build_ticket_metrics(
     fields: Sequence[str] = (),
     retry_policy: dg.RetryPolicy | None = None,
 ) -> dg.AssetsDefinition:
-    """Return the asset `<account>/ticket_metrics`, downstream of the entities that it is made of.
-
-    - `holidays`: days without business hours: dates, or `MM-DD` for a day of every year.
-    - `fields`: ids or labels of custom fields of tickets; each has a column.
-
-    The asset reads through the IO manager under `account.io_manager_key`, which has to be one of this project's.
-    """
+    """Return the asset `<account>/ticket_metrics`, downstream of the entities that it is made of."""
     read = [entity for entity in account.entities if entity.name in TICKET_METRICS.reads]
     needed = [account.key_of(entity) for entity in read if entity.name in TICKET_METRICS.needs]
     columns = columns_of(fields)

@@ -23,10 +23,7 @@ DESCRIPTION = (
 
 
 def build_ticket_backlog(account: Account, *, retry_policy: dg.RetryPolicy | None = None) -> dg.AssetsDefinition:
-    """Return the asset `<account>/ticket_backlog`, downstream of the entities that it is made of.
-
-    It reads through the IO manager under `account.io_manager_key`, which has to be one of this project's.
-    """
+    """Return the asset `<account>/ticket_backlog`, downstream of the entities that it is made of."""
     entities = [entity for entity in account.entities if entity.name in TICKET_BACKLOG.reads]
     needed = [account.key_of(entity) for entity in entities if entity.name in TICKET_BACKLOG.needs]
     shown = dg.TableSchema([dg.TableColumn(name, str(kind), meaning) for name, (kind, meaning) in COLUMNS.items()])

@@ -34,6 +34,8 @@ from gorgias_assets.entities import CORE
 from gorgias_assets.entities.model import ByDate, read_by
 from gorgias_assets.io_managers.bigquery import GorgiasBigQueryIOManager
 from gorgias_assets.jobs import gorgias_job
+from gorgias_assets.metrics.build import build_metrics
+from gorgias_assets.metrics.declared import METRICS
 from gorgias_assets.overview.asset import build_overview
 from gorgias_assets.partitions import tags_of_days
 from gorgias_assets.resources import GorgiasResource
@@ -143,14 +145,16 @@ class Helpdesk:
         self.account = sandbox.account
         self.start = sandbox.account.now
         self.shop = Shop(sandbox.account, tickets_per_day=tickets_a_day)
-        made_of = Account(CORE, start_date=self.start.date().isoformat())
+        made_of = Account(CORE, start_date=self.start.date().isoformat(), metrics=METRICS)
 
         @dg.asset(partitions_def=made_of.partitions, ins={"messages": dg.AssetIn(key=["gorgias", "ticket_messages"])})
         def downstream(messages: pd.DataFrame) -> None:
             assert len(messages)
 
         checks = build_checks(made_of, late_after=timedelta(hours=6))
-        self._assets = [*build_assets(made_of), build_overview(made_of, reports=reports), *checks, downstream]
+        metrics = build_metrics(made_of)
+        overview = build_overview(made_of, reports=reports)
+        self._assets = [*build_assets(made_of), *metrics, overview, *checks, downstream]
         self._instance = dg.DagsterInstance.ephemeral()
         self._recorder = recorder
         self._gorgias = GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url)

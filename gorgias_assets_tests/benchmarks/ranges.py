@@ -21,6 +21,8 @@ from gorgias_assets.assets import build_assets
 from gorgias_assets.entities import CORE
 from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
 from gorgias_assets.jobs import gorgias_job
+from gorgias_assets.metrics.build import build_metrics
+from gorgias_assets.metrics.declared import METRICS
 from gorgias_assets.overview.asset import build_overview
 from gorgias_assets.partitions import tags_of_days
 from gorgias_assets.resources import GorgiasResource
@@ -49,14 +51,18 @@ def megabytes(folder: Path) -> float:
 @contextmanager
 def job_of(first: datetime) -> Iterator[dg.JobDefinition]:
     """Yield the job of an account that has its first day then, and in which something happens on the last days."""
-    account, sandboxed = Account(CORE, start_date=f"{first:%F}"), SandboxAccount(now=LAST - timedelta(days=5))
+    account, sandboxed = (
+        Account(CORE, start_date=f"{first:%F}", metrics=METRICS),
+        SandboxAccount(now=LAST - timedelta(days=5)),
+    )
     Shop(sandboxed, seed=1, tickets_per_day=20).live(until=LAST + timedelta(days=1))
     with Sandbox(sandboxed) as sandbox, tempfile.TemporaryDirectory() as folder:
         resources: dict[str, Any] = {
             account.name: GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url),
             account.io_manager_key: GorgiasDuckDBIOManager(database=f"{folder}/warehouse.duckdb", schema="gorgias"),
         }
-        assets = [*build_assets(account), build_overview(account, reports=f"{folder}/reports")]
+        overview = build_overview(account, reports=f"{folder}/reports")
+        assets = [*build_assets(account), *build_metrics(account), overview]
         defs = dg.Definitions(assets=assets, jobs=[gorgias_job(account)], resources=resources)
         yield defs.resolve_job_def(account.name)
 

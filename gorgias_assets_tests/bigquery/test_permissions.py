@@ -17,6 +17,8 @@ from gorgias_assets.checks.build import build_checks
 from gorgias_assets.columns import Column, Kind
 from gorgias_assets.entities import CORE, VIEWS
 from gorgias_assets.io_managers.bigquery import JOB_ID_PREFIX, GorgiasBigQueryIOManager
+from gorgias_assets.metrics.build import build_metrics
+from gorgias_assets.metrics.declared import METRICS
 from gorgias_assets.overview.asset import build_overview
 from gorgias_assets.warehouse.bigquery.jobs import Patience
 from gorgias_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
@@ -82,12 +84,12 @@ def downstream() -> dg.AssetsDefinition:
 
 
 def daily_run(project: Project, folder: Path, **arguments: Any) -> dg.ExecuteInProcessResult:
-    """Materialize a day of the four assets, the overview and an asset that loads frames, with all checks."""
-    deployed = Account(CORE, start_date=FIRST_DAY)
+    """Materialize a day of all assets, with their checks, and of one that loads frames."""
+    deployed = Account(CORE, start_date=FIRST_DAY, metrics=METRICS)
     overview = build_overview(deployed, reports=str(folder))
     checks = build_checks(deployed, late_after=timedelta(days=10_000))
     return dg.materialize(
-        [*project.assets, *checks, overview, downstream()],
+        [*project.assets, *checks, *build_metrics(deployed), overview, downstream()],
         instance=project.instance,
         resources=project.resources,
         partition_key=DAY,

@@ -17,8 +17,7 @@ from upath import UPath
 
 from gorgias_assets.account import Account
 from gorgias_assets.entities import CORE
-from gorgias_assets.metrics.asset import build_ticket_metrics
-from gorgias_assets.metrics.backlog import build_ticket_backlog
+from gorgias_assets.metrics.build import build_metrics
 from gorgias_assets.metrics.declared import METRICS
 from gorgias_assets.overview import report
 from gorgias_assets.overview.asset import build_overview
@@ -167,7 +166,7 @@ def overview(
 ) -> dg.ExecuteInProcessResult:
     """Materialize the metrics and the overview, or the overview alone."""
     account = Account(CORE, start_date=FIRST_DAY, metrics=METRICS)
-    made = [build_ticket_metrics(account), build_ticket_backlog(account), build_overview(account, reports=str(reports))]
+    made = [*build_metrics(account), build_overview(account, reports=str(reports))]
     return dg.materialize(
         [*project.assets, *made],
         selection=made[-1:] if only_overview else made,

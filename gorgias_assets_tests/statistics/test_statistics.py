@@ -12,8 +12,7 @@ from gorgias_assets.account import Account
 from gorgias_assets.build import build_definitions
 from gorgias_assets.days import Day, days_of, newest_materializations
 from gorgias_assets.entities import CORE
-from gorgias_assets.metrics.asset import build_ticket_metrics
-from gorgias_assets.metrics.backlog import build_ticket_backlog
+from gorgias_assets.metrics.build import build_metrics
 from gorgias_assets.metrics.declared import METRICS
 from gorgias_assets.partitions import FIRST_DAY as FIRST_DAY_TAG
 from gorgias_assets.sandbox.account import Account as SandboxAccount
@@ -63,7 +62,7 @@ class Desk(Project):
     def __init__(self, sandbox: Sandbox, engine: Engine) -> None:
         super().__init__(sandbox, engine)
         self.deployed = Account(CORE, start_date=FIRST_DAY, metrics=METRICS, statistics=NAMES)
-        metrics = (build_ticket_metrics(self.deployed), build_ticket_backlog(self.deployed))
+        metrics = build_metrics(self.deployed)
         self.assets = [*self.assets, *metrics, *statistics_assets(self.deployed), *statistics_checks(self.deployed)]
 
     def read(self, *names: str, last: str | None = LAST) -> dg.ExecuteInProcessResult:
