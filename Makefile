@@ -76,13 +76,14 @@ fix: .venv/installed  ## format, and fix lint errors that ruff can fix
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-bench: .venv/installed  ## cost of a backfill, of old days and kills in calls, shares of the budget, time of checks, of runs of many days, of loading, of a quiet day and of questions to views; ten minutes
+bench: .venv/installed  ## cost of a backfill, of old days and kills in calls, shares of the budget, time of checks, of runs of many days, of loading, of a privacy policy, of a quiet day and of questions to views; ten minutes
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.backfill
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.calls
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.budget
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.checks
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.ranges
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.loading
+	$(BIN)/python -m gorgias_assets_tests.benchmarks.privacy
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.quiet_day
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.views
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.backlog

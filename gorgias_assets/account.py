@@ -44,6 +44,7 @@ class Account:
     - `event_types`: the types of events to read; all if none is named.
     - `statistics`: the chosen assets of Gorgias's own statistics, by name.
     - `metrics`: the chosen tables of metrics; what they need is among the entities.
+    - `has_policy`: there is a privacy policy, so that checks ask if all rows were stored under it.
     """
 
     entities: Sequence[Entity[Any]]
@@ -58,6 +59,7 @@ class Account:
     event_types: Sequence[str] = ()
     statistics: Sequence[str] = ()
     metrics: Sequence[Metric] = ()
+    has_policy: bool = False
 
     @cached_property
     def partitions(self) -> dg.DailyPartitionsDefinition:

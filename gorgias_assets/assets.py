@@ -16,7 +16,7 @@ from gorgias_assets.api.client import GorgiasError, Rejected, Unavailable
 from gorgias_assets.api.events import EVENTS_PATH
 from gorgias_assets.availability import note_lack
 from gorgias_assets.checks.build import evaluations
-from gorgias_assets.checks.verdicts import table_checks
+from gorgias_assets.checks.verdicts import checks_of
 from gorgias_assets.declared import GORGIAS, code_version, column_schema, kinds, of_definition
 from gorgias_assets.entities.model import ByDate, ByFilter, Entity, Whole
 from gorgias_assets.metadata import NOT_READ, of_days
@@ -41,6 +41,11 @@ class LoadConfig(dg.Config):
         default=False,
         description="Look up, and mark as deleted, the rows that the run does not find, even if they are unusually "
         "many.",
+    )
+    rewrite: bool = Field(
+        default=False,
+        description="Once all is read, let what was stored under another privacy policy pass this one. The full sweep "
+        "does.",
     )
 
 
@@ -126,6 +131,7 @@ def _build_asset(account: Account, entity: Entity[Any], retry_policy: dg.RetryPo
                 events=account.events_table,
                 account_changed=config.account_changed,
                 believe_absence=config.believe_absence,
+                rewrite=config.rewrite,
             )
             yield from _output(context, sweep.keeping(views))
 
@@ -137,6 +143,7 @@ def _build_asset(account: Account, entity: Entity[Any], retry_policy: dg.RetryPo
         exceptions: dict[str, Any] = {
             "account_changed": config.account_changed,
             "believe_absence": config.believe_absence,
+            "rewrite": config.rewrite,
         }
         if isinstance(entity.read, ByFilter):  # its rows never change: days that the run does not record are left out
             days = days_recorded(account.partitions, context.partition_keys, context.run.tags)
@@ -181,7 +188,7 @@ def _build_lists(
     Each list is in memory before it is stored. One that cannot be read leaves the others alone.
     """
     has_checks = late_after is not None
-    checks = {entity.name: table_checks(entity, account.entities) if has_checks else [] for entity in account.whole}
+    checks = {entity.name: checks_of(account, entity) if has_checks else [] for entity in account.whole}
 
     @dg.multi_asset(
         name=account.named("reference"),
@@ -209,6 +216,7 @@ def _build_lists(
                     owned=account.owned_by(entity),
                     account_changed=config.account_changed,
                     believe_absence=config.believe_absence,
+                    rewrite=config.rewrite,
                 )
                 try:
                     is_there = _fetch(context, asset, snapshot)

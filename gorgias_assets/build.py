@@ -92,6 +92,7 @@ def account_of(
         event_types=settings.event_types,
         statistics=chosen_statistics(settings.entities, [*entities, *metrics]),
         metrics=metrics,
+        has_policy=bool(settings.privacy),
     )
 
 
@@ -164,7 +165,12 @@ def _on_conditions(account: Account, summaries: Sequence[dg.AssetKey]) -> dg.Def
 
 def _gorgias(settings: Settings) -> GorgiasResource:
     return GorgiasResource(
-        uri=settings.uri, api_url=settings.api_url or None, max_share=settings.max_share, seek=settings.seek
+        uri=settings.uri,
+        privacy_key=settings.privacy_key,
+        api_url=settings.api_url or None,
+        max_share=settings.max_share,
+        seek=settings.seek,
+        privacy=settings.privacy,
     )
 
 

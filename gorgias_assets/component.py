@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from gorgias_assets.account import Account, Translation
 from gorgias_assets.build import account_of, definitions_of
 from gorgias_assets.entities import ENTITIES
+from gorgias_assets.privacy import VARIABLE
 from gorgias_assets.settings import Settings
 
 NAMES = ", ".join(entity.name for entity in ENTITIES)
@@ -23,6 +24,7 @@ SETTINGS = (
     "event_types",
     "metric_fields",
     "holidays",
+    "privacy",
     "start_date",
     "daily_at",
     "timezone",
@@ -125,6 +127,16 @@ class GorgiasComponent(dg.Component, dg.Model, dg.Resolvable):
     ] = None
     metric_fields: Annotated[list[str] | str | None, _setting("metric_fields", ["Contact reason", "3001"])] = None
     holidays: Annotated[list[str] | str | None, _setting("holidays", ["2025-04-21", "12-25"])] = None
+    privacy: Annotated[
+        dict[str, str] | str | None, _setting("privacy", {"email": "hash", "phone": "last4", "body": "drop"})
+    ] = None
+    privacy_key_env: Annotated[
+        str,
+        _described(
+            "the environment variable of a secret of 16 letters or more, by which values are hashed; it is read when a "
+            "run starts, and is in no page or event"
+        ),
+    ] = VARIABLE
     start_date: Annotated[str | None, _setting("start_date", "2025-01-01", reads=date)] = None
     today: Annotated[bool, _described("whether today is a partition, before it has ended")] = True
     automation: Annotated[
@@ -171,7 +183,8 @@ class GorgiasComponent(dg.Component, dg.Model, dg.Resolvable):
         if self.changes_every is not None:
             given["changes_every"] = timedelta(minutes=self.changes_every)
         webhook = dg.EnvVar(self.alert_webhook_env).get_value() or ""
-        return Settings.from_environment(uri=dg.EnvVar(self.uri_env), alert_webhook_url=webhook.strip(), **given)
+        secrets: dict[str, Any] = {"uri": dg.EnvVar(self.uri_env), "privacy_key": dg.EnvVar(self.privacy_key_env)}
+        return Settings.from_environment(**secrets, alert_webhook_url=webhook.strip(), **given)
 
     @property
     def account(self) -> Account:

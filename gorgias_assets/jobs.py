@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from gorgias_assets.account import Account
-from gorgias_assets.assets import SweepConfig
+from gorgias_assets.assets import LoadConfig, SweepConfig
 from gorgias_assets.partitions import FIRST_DAY, tags_of_older_days
 
 
@@ -22,9 +22,18 @@ def full_sweep_job(account: Account) -> Any:
     return dg.define_asset_job(
         account.named("full_sweep"),
         selection=account.selection,
-        config=dg.RunConfig(ops={account.op_of(entity): SweepConfig(full=True) for entity in account.by_date}),
-        description="Read the whole account: repair what Gorgias does not show as a change, and find deleted rows.",
+        config=dg.RunConfig(ops=_full_sweep(account)),
+        description="Read the whole account: repair what Gorgias does not show as a change, find deleted rows, and "
+        "rewrite what was stored under another privacy policy.",
     )
+
+
+def _full_sweep(account: Account) -> dict[str, Any]:
+    """Return the configuration of a full sweep's steps."""
+    return {
+        **{account.op_of(entity): LoadConfig(rewrite=True) for entity in account.entities},
+        **{account.op_of(entity): SweepConfig(full=True, rewrite=True) for entity in account.by_date},
+    }
 
 
 def freshness_job(account: Account, check_keys: Sequence[dg.AssetCheckKey]) -> Any:

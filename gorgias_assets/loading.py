@@ -20,6 +20,7 @@ from gorgias_assets.api.clock import NOTABLE, difference
 from gorgias_assets.display import shown_counts
 from gorgias_assets.entities.model import Whole
 from gorgias_assets.missing import Deletions, find_gone
+from gorgias_assets.rewriting import rewrite
 from gorgias_assets.sweeps.batches import Reader
 from gorgias_assets.sweeps.filtered import Filtered
 from gorgias_assets.warehouse.tables import (
@@ -46,7 +47,7 @@ class Loaded:
     """The result of a complete load: rows merged, deletions found, counts, the first rows of the window, and seconds.
 
     `from_the_future` counts stored rows whose stamp was later than Gorgias's time. A reading that is a part of another
-    has no `counts`.
+    has no `counts`. `is_outdated` is True if rows are left that were stored under another privacy policy.
     """
 
     merged: Merged = field(default_factory=Merged)
@@ -55,6 +56,7 @@ class Loaded:
     counts: Counts | None = None
     first_rows: pa.Table | None = None
     seconds: float = 0.0
+    is_outdated: bool = False
 
 
 def load(
@@ -64,9 +66,10 @@ def load(
 
     Raises the client's `GorgiasError`, and `WarehouseError`.
     """
-    loaded, started = Loaded(), monotonic()
+    loaded, started, mark = Loaded(), monotonic(), reader.door.mark
     before = warehouse.before(table, reader.key, with_newest=not reader.is_part)
     account = _account_to_note(reader, before.account, table)
+    loaded.is_outdated = before.exists and (before.mark or "") != mark
     has_position = before.position is not None
     if before.position and reader.resume(before.position):
         log.info(f"{table}: {_resumption(reader)}")
@@ -76,6 +79,8 @@ def load(
             loaded.from_the_future = _pull_back(reader, warehouse, table, before.newest, log)
             if account:
                 warehouse.save_account(table, account)
+            if mark and not before.exists:
+                warehouse.save_policy(table, mark)
         is_first = False
         is_needed = batch.position and not (reader.is_part and reader.progress.complete)
         saved = Saved(reader.key, batch.position) if is_needed else None
@@ -84,6 +89,8 @@ def load(
         if not loaded.first_rows:
             loaded.first_rows = batch.rows.filter(batch.rows[IS_TOUCHED]).slice(0, PREVIEW_ROWS)
     _keep_views(reader, warehouse, table, log)
+    if loaded.is_outdated:
+        _keep_policy(reader, warehouse, table, log, loaded)
     if not reader.is_part:
         after = _state(reader, warehouse, table, windows)
         if after.without_id:
@@ -128,6 +135,20 @@ def _keep_views(reader: Reader[Any], warehouse: Warehouse, table: Table, log: Lo
             f"{taken} was made by something else, so there is no view of that name; rename one of them: a view by "
             "`table_names`."
         )
+
+
+def _keep_policy(reader: Reader[Any], warehouse: Warehouse, table: Table, log: Logger, loaded: Loaded) -> None:
+    """Rewrite the rows that were stored under another privacy policy, if this reading is to, or else warn of them."""
+    if reader.is_part or not reader.expects.rewrite:
+        log.warning(
+            f"{table}: rows are stored under another privacy policy than that of the settings; run a full sweep, which "
+            "rewrites them."
+        )
+        return
+    rows = rewrite(warehouse, table, reader.entity, reader.door.screen) if reader.door.screen else 0
+    warehouse.save_policy(table, reader.door.mark)
+    loaded.is_outdated = False
+    log.info(f"{table}: all rows are stored under the privacy policy of the settings now; {rows:,} were rewritten.")
 
 
 def _state(reader: Reader[Any], warehouse: Warehouse, table: Table, windows: Sequence[Window]) -> After:
@@ -240,7 +261,10 @@ def _warn_of_extra_fields(reader: Reader[Any], log: Logger) -> None:
 def _say_what_is_withheld(reader: Reader[Any], log: Logger) -> None:
     fields = shown_counts(dict(sorted(reader.progress.withheld.items())))
     if fields:
-        log.info(f"{reader.entity.name}: what may hold a secret is withheld: {_by_name(fields)}.")
+        log.info(
+            f"{reader.entity.name}: what may hold a secret, or is undeclared under a privacy policy, is withheld: "
+            f"{_by_name(fields)}."
+        )
 
 
 def _by_name(fields: Mapping[str, int]) -> str:

@@ -30,6 +30,7 @@ from gorgias_assets.warehouse.tables import Table
 Metadata = Mapping[str, dg.MetadataValue[Any]]
 
 TOUCH_FIELDS = "gorgias/touch_fields"
+OUTDATED = "has_rows_of_another_policy"
 NOT_READ = "not_read"  # of a day that Dagster records with others, and of which Gorgias keeps no rows: why
 
 
@@ -80,6 +81,7 @@ def of_run(reader: Reader[Any], loaded: Loaded) -> dict[str, Any]:
         **({"absences_doubted": vars(gone.doubted)} if gone.doubted else {}),
         **({"rows_from_the_future": loaded.from_the_future} if loaded.from_the_future else {}),
         **({"fields_in_extra": extra} if extra else {}),
+        **({OUTDATED: True} if loaded.is_outdated else {}),
         **({"fields_withheld": dict(sorted(progress.withheld.items()))} if progress.withheld else {}),
     }
 
@@ -118,6 +120,11 @@ def doubt(metadata: Metadata) -> str | None:
         if read_to is not None and (required is None or parse_datetime(read_to) >= parse_datetime(required)):
             return f"the list was read by {order} down to {read_to}, not below {required or 'its last row'}"
     return None
+
+
+def is_outdated(metadata: Metadata) -> bool:
+    """Return if a reading left rows that were stored under another privacy policy."""
+    return OUTDATED in metadata
 
 
 def absences_doubted(metadata: Metadata) -> dict[str, int] | None:

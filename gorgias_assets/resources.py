@@ -13,7 +13,9 @@ from pydantic import Field, field_validator
 from gorgias_assets.api.budget import Budget
 from gorgias_assets.api.client import GorgiasClient, GorgiasError, Unavailable
 from gorgias_assets.api.uri import EXPECTED_FORM, GorgiasUri, InvalidUri
+from gorgias_assets.door import Door
 from gorgias_assets.entities.model import ByDate, ByFilter, Entity, Unordered, Whole
+from gorgias_assets.privacy import VARIABLE, Policy, PrivacyError, Screen, key_of
 from gorgias_assets.sweeps.batches import Expects
 from gorgias_assets.sweeps.filtered import Filtered
 from gorgias_assets.sweeps.heads import Head, head_of
@@ -29,11 +31,12 @@ _TICK_PATIENCE_SECONDS = 10  # Dagster gives a tick a minute
 class GorgiasResource(dg.ConfigurableResource[Any]):
     """One Gorgias account.
 
-    `uri` is a string or an `EnvVar`. It is a resource dependency and no config field: no snapshot, page or event of
-    Dagster's has its key, in either form.
+    `uri` and `privacy_key` are strings or `EnvVar`s. They are resource dependencies and no config fields: no snapshot,
+    page or event of Dagster's has their keys, in either form.
     """
 
     uri: dg.ResourceDependency[str]
+    privacy_key: dg.ResourceDependency[str] = None  # type: ignore[assignment]  # Dagster types no default
     api_url: str | None = Field(
         default=None,
         description="Base URL of the API, instead of https://<domain>.gorgias.com/api; for a simulated account.",
@@ -64,6 +67,20 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
         "differs from the default that the entity declares.",
     )
 
+    privacy: dict[str, str] = Field(
+        default_factory=dict,
+        description="What becomes of each kind of personal data before it is stored: keep, drop, hash or last4.",
+    )
+
+    @field_validator("privacy")
+    @classmethod
+    def _check_privacy(cls, privacy: dict[str, str]) -> dict[str, str]:
+        try:
+            Policy.of(privacy)
+        except (KeyError, ValueError):
+            raise ValueError("privacy must be kinds of personal data, each with keep, drop, hash or last4.") from None
+        return privacy
+
     @field_validator("look_back_days")
     @classmethod
     def _check_look_back_days(cls, days: dict[str, int]) -> dict[str, int]:
@@ -80,7 +97,7 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
             )
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
-        return ((name, value) for name, value in super().__repr_args__() if name != "uri")
+        return ((name, value) for name, value in super().__repr_args__() if name not in ("uri", "privacy_key"))
 
     def account(self) -> GorgiasUri:
         """Return the account's parsed URI. Raises `InvalidUri`."""
@@ -139,15 +156,16 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
         events: str = "",
         account_changed: bool = False,
         believe_absence: bool = False,
+        rewrite: bool = False,
     ) -> Sweep:
         """Return a sweep of the rows touched in `[start, end)`, two aware datetimes; nothing is read yet.
 
-        `account_changed` and `believe_absence` are those of `Expects`. A full sweep reads the whole list, and so
-        refreshes every stored row. A sweep that does not look back leaves out rows that were touched in the window and
-        created before it, and rows that are gone, and so never counts as complete. If this machine's clock shows that
-        the window is over, it is looked back from all the same, to be complete.
+        `account_changed`, `believe_absence` and `rewrite` are those of `Expects`. A full sweep reads the whole list,
+        and so refreshes every stored row. A sweep that does not look back leaves out rows that were touched in the
+        window and created before it, and rows that are gone, and so never counts as complete. If this machine's clock
+        shows that the window is over, it is looked back from all the same, to be complete.
         """
-        connect = self._connect()
+        connect, door = self._connect(), self._door()
         days = self.look_back_days.get(entity.name)
         whole = entity.read.look_back if days is None else timedelta(days=days)
         looks_back = look_back or end <= datetime.now(UTC)
@@ -162,8 +180,8 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
             max_lookups=self.max_lookups,
             owned=owned,
             events=events,
-            expects=Expects(self.account().domain, account_changed, believe_absence),
-        )
+            expects=Expects(self.account().domain, account_changed, believe_absence, rewrite),
+        ).behind(door)
 
     def snapshot(
         self,
@@ -172,11 +190,13 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
         owned: Mapping[str, str] = MappingProxyType({}),
         account_changed: bool = False,
         believe_absence: bool = False,
+        rewrite: bool = False,
     ) -> Snapshot:
         """Return a snapshot of the entity's whole list; nothing is read yet."""
-        connect = self._connect()
-        expects = Expects(self.account().domain, account_changed, believe_absence)
-        return Snapshot(entity, connect, max_lookups=self.max_lookups, owned=owned, expects=expects)
+        connect, door = self._connect(), self._door()
+        expects = Expects(self.account().domain, account_changed, believe_absence, rewrite)
+        snapshot = Snapshot(entity, connect, max_lookups=self.max_lookups, owned=owned, expects=expects)
+        return snapshot.behind(door)
 
     def filtered(
         self,
@@ -188,11 +208,13 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
         owned: Mapping[str, str] = MappingProxyType({}),
         account_changed: bool = False,
         believe_absence: bool = False,
+        rewrite: bool = False,
     ) -> Filtered:
         """Return a reading of the rows created in `[start, end)`, of some types or of all; nothing is read yet."""
-        connect = self._connect()
-        expects = Expects(self.account().domain, account_changed, believe_absence)
-        return Filtered(entity, Window.of(start, end), connect, types=types, owned=owned, expects=expects)
+        connect, door = self._connect(), self._door()
+        expects = Expects(self.account().domain, account_changed, believe_absence, rewrite)
+        reading = Filtered(entity, Window.of(start, end), connect, types=types, owned=owned, expects=expects)
+        return reading.behind(door)
 
     def unordered(
         self,
@@ -204,14 +226,32 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
         owned: Mapping[str, str] = MappingProxyType({}),
         account_changed: bool = False,
         believe_absence: bool = False,
+        rewrite: bool = False,
     ) -> UnorderedSweep:
         """Return a sweep of the rows created in `[start, end)`; nothing is read yet.
 
         A full sweep reads the whole list, and so refreshes every stored row.
         """
-        connect = self._connect()
-        expects = Expects(self.account().domain, account_changed, believe_absence)
-        return UnorderedSweep(entity, Window.of(start, end), connect, is_full=full, owned=owned, expects=expects)
+        connect, door = self._connect(), self._door()
+        expects = Expects(self.account().domain, account_changed, believe_absence, rewrite)
+        sweep = UnorderedSweep(entity, Window.of(start, end), connect, is_full=full, owned=owned, expects=expects)
+        return sweep.behind(door)
+
+    def door(self) -> Door:
+        """Return the rules that rows pass before they are stored. Raises `PrivacyError` without a key they need."""
+        policy = Policy.of(self.privacy)
+        if policy is None:
+            return Door()
+        key = self.privacy_key
+        variable = key.env_var_name if isinstance(key, dg.EnvVar) else VARIABLE
+        secret = key.get_value() if isinstance(key, dg.EnvVar) else key
+        return Door(Screen(policy, key_of(policy, secret or "", variable)))
+
+    def _door(self) -> Door:
+        try:
+            return self.door()
+        except PrivacyError as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
 
     def _impatient_client(self, budget: Budget | None = None) -> GorgiasClient:
         return self.client(min(_TICK_PATIENCE_SECONDS, self.patience_minutes * 60), budget)

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from gorgias_assets.metrics.business_hours import is_holiday
 from gorgias_assets.metrics.ticket_metrics import columns_of
+from gorgias_assets.privacy import VARIABLE, Policy, parsed
 
 
 def _hours_and_minutes(text: object) -> object:
@@ -46,6 +47,14 @@ def _are_holidays(dates: tuple[str, ...]) -> tuple[str, ...]:
     return dates
 
 
+def _is_policy(privacy: dict[str, str]) -> dict[str, str]:
+    try:
+        Policy.of(privacy)
+    except KeyError:  # no action of this name
+        raise ValueError from None
+    return privacy
+
+
 def _setting(variable: str, default: Any, meaning: str, must_be: str = "text", **fields: Any) -> Any:
     """Return a field that `variable` sets; `must_be` ends the sentence on a value that it cannot take."""
     return Field(default, alias=variable, description=meaning, json_schema_extra={"must_be": must_be}, **fields)
@@ -61,6 +70,8 @@ class Given(TypedDict, total=False):
     event_types: Iterable[str] | str
     metric_fields: Iterable[str] | str
     holidays: Iterable[str] | str
+    privacy: Mapping[str, str] | str
+    privacy_key: dg.EnvVar | str
     start_date: date | str
     daily_at: time | str
     timezone: ZoneInfo | str
@@ -131,6 +142,19 @@ class Settings(BaseModel):
         "",
         "days without business hours: dates, or `MM-DD` for a day of every year, with commas between them",
         "dates, YYYY-MM-DD or MM-DD, with commas between them",
+    )
+    privacy: Annotated[dict[str, str], BeforeValidator(parsed), AfterValidator(_is_policy)] = _setting(
+        "GORGIAS_PRIVACY",
+        "",
+        "what becomes of personal data before it is stored, such as `email:hash,phone:last4,body:drop`; by default all "
+        "is kept",
+        "kinds of personal data, each with keep, drop, hash or last4, such as email:hash,body:drop",
+    )
+    privacy_key: dg.EnvVar | str = Field(
+        dg.EnvVar(VARIABLE),
+        exclude=True,
+        repr=False,
+        description="a secret of 16 letters or more, by which values are hashed; read when a run starts",
     )
     start_date: date = _setting("GORGIAS_START_DATE", "2024-01-01", "the first partition", "a date, YYYY-MM-DD")
     daily_at: Annotated[time, BeforeValidator(_hours_and_minutes)] = _setting(
@@ -226,6 +250,6 @@ class Settings(BaseModel):
     def documented(cls) -> list[tuple[str, str, str]]:
         """Return the name, the default and the meaning of each variable."""
         return [
-            (field.alias or "GORGIAS_URI", field.default if field.alias else "", field.description or "")
+            (field.alias or field.default.env_var_name, field.default if field.alias else "", field.description or "")
             for field in cls.model_fields.values()
         ]

@@ -176,7 +176,7 @@ def component() -> str:
 
 
 def checks() -> str:
-    account, assets = Account(ENTITIES), dict[tuple[str, ...], list[str]]()
+    account, assets = Account(ENTITIES, has_policy=True), dict[tuple[str, ...], list[str]]()
     late = timedelta()
     for step in [*build_checks(account, late_after=late), *build_assets(account, late_after=late)]:
         for spec in step.check_specs:

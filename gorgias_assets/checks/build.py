@@ -12,7 +12,7 @@ import dagster as dg
 from gorgias_assets.account import API_POOL, WAREHOUSE_POOL, Account
 from gorgias_assets.checks.audits import Stored
 from gorgias_assets.checks.reconciliation import MOST_DAYS, events_agree
-from gorgias_assets.checks.verdicts import WARN, Check, CheckContext, NothingToCheck, Verdict, fresh, table_checks
+from gorgias_assets.checks.verdicts import WARN, Check, CheckContext, NothingToCheck, Verdict, checks_of, fresh
 from gorgias_assets.entities.model import Daily, Entity, Whole
 from gorgias_assets.io_managers.merging import MergingIOManager
 from gorgias_assets.partitions import days_recorded, window_of
@@ -27,7 +27,7 @@ def build_checks(account: Account, *, late_after: timedelta) -> list[dg.AssetChe
     A day is late if it was not read `late_after` its end.
     """
     return [
-        _step(account, entity, "checks", table_checks(entity, account.entities), WAREHOUSE_POOL, late_after)
+        _step(account, entity, "checks", checks_of(account, entity), WAREHOUSE_POOL, late_after)
         for entity in account.daily
     ] + [
         _step(account, entity, "events", [events_agree], API_POOL, late_after)

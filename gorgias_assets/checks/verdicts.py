@@ -20,7 +20,7 @@ from gorgias_assets.checks.audits import Stored, outlived, tolerated
 from gorgias_assets.days import DAY, Day, days_of, kept_days, newest_materializations, unbroken_days
 from gorgias_assets.display import shown_counts
 from gorgias_assets.entities.model import ByDate, Daily, Entity, Parent, Whole, read_by
-from gorgias_assets.metadata import Metadata, absences_doubted, began_at, doubt
+from gorgias_assets.metadata import Metadata, absences_doubted, began_at, doubt, is_outdated
 from gorgias_assets.partitions import window_of
 from gorgias_assets.stored_events import StoredEvents
 from gorgias_assets.windows import Window
@@ -442,6 +442,23 @@ def table_checks(entity: Entity[Any], entities: Sequence[Entity[Any]]) -> list[C
         if (link := other.parent) and link.name == entity.name and link.counted_by
     ]
     return [ids_unique, touches_in_order, sweep_complete, absences_plausible, fields_known, fresh, *parents, *counts]
+
+
+@check(
+    "policy_kept",
+    "All rows were stored under the privacy policy of the settings.",
+    "Run the full sweep job, which reads the account again and rewrites what it does not reach.",
+    ERROR,
+)
+def policy_kept(context: CheckContext) -> Verdict:
+    if not is_outdated(context.newest_reading):
+        return Verdict(True, "All rows were stored under the privacy policy of the settings.")
+    return Verdict(False, "Rows are stored under another privacy policy; run the full sweep job, which rewrites them.")
+
+
+def checks_of(account: Account, entity: Entity[Any]) -> list[Check]:
+    """Return the checks of an entity of the account that need no call to Gorgias."""
+    return [*table_checks(entity, account.entities), *([policy_kept] if account.has_policy else [])]
 
 
 def _fields(fault: str, fields: Mapping[str, int]) -> str:

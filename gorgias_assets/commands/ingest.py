@@ -20,6 +20,7 @@ from gorgias_assets.commands.terminal import logged, moving, stoppable
 from gorgias_assets.entities.model import ByDate, ByFilter, Entity, Whole
 from gorgias_assets.io_managers.from_uri import io_manager_from_uri
 from gorgias_assets.loading import Loaded, load
+from gorgias_assets.privacy import PrivacyError
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.settings import Settings
 from gorgias_assets.sweeps.batches import Reader
@@ -72,7 +73,7 @@ def ingest(
         warehouse: Warehouse = io_manager.warehouse().billed_to({"command": "ingest"})
         with stoppable(), logged(dg.get_dagster_logger(), console):
             _ingest(request, gorgias, warehouse, entities, console)
-    except (InvalidUri, GorgiasError, WarehouseError) as error:
+    except (InvalidUri, PrivacyError, GorgiasError, WarehouseError) as error:
         errors.print(str(error))
         return 1
     return 0
@@ -80,9 +81,15 @@ def ingest(
 
 def _gorgias(uri: str, settings: Settings) -> GorgiasResource:
     gorgias = GorgiasResource(
-        uri=uri, api_url=settings.api_url or None, max_share=settings.max_share, seek=settings.seek
+        uri=uri,
+        privacy_key=settings.privacy_key,
+        api_url=settings.api_url or None,
+        max_share=settings.max_share,
+        seek=settings.seek,
+        privacy=settings.privacy,
     )
     gorgias.client().close()  # raises InvalidUri
+    gorgias.door()  # raises PrivacyError without the key that it needs
     return gorgias
 
 
@@ -140,6 +147,7 @@ def begin_of(request: Request, readings: Sequence[Window]) -> datetime | None:
 def _reader(request: Request, gorgias: GorgiasResource, window: Window, is_full: bool) -> Reader[Any]:
     """Return the reader. It owns no other entity's rows, since nobody knows the names of their tables."""
     exceptions: dict[str, Any] = {name: getattr(request, name) for name in ("account_changed", "believe_absence")}
+    exceptions["rewrite"] = request.full
     entity, begin = request.entity, FIRST_MOMENT if is_full else window.start
     match entity.read:
         case Whole():

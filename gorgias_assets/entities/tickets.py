@@ -127,6 +127,7 @@ TICKET_MESSAGES = Entity(
                 "[].size": None,
                 "[].content_type": None,
                 "[].public": None,
+                "[].extra.**": Personal.UNDECLARED,
             },
         ),
         json("actions", "Actions that a macro ran with the message.", below("[]", ACTION)),

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from gorgias_assets.api.client import GorgiasClient, GorgiasError, Page, Rejected
 from gorgias_assets.api.events import Held
 from gorgias_assets.api.page_size import PAGE_ROWS
+from gorgias_assets.door import Door
 from gorgias_assets.entities.model import Entity, WayT
 from gorgias_assets.entities.view import NamedView
 from gorgias_assets.sweeps.deletions import Named
@@ -49,6 +50,7 @@ class Expects:
     """The expectations of a reading of the table that it is loaded into.
 
     - `account`: the domain of the account whose rows it holds; None if any will do.
+    - `rewrite`: what was stored under another privacy policy is rewritten once all is read.
     - `account_changed`: the rows of an account with another name belong to this one from now on.
     - `believe_absence`: rows may be gone, even if unusually many are missing.
     """
@@ -56,6 +58,7 @@ class Expects:
     account: str | None = None
     account_changed: bool = False
     believe_absence: bool = False
+    rewrite: bool = False
 
 
 class Reader(ABC, Generic[WayT]):
@@ -65,6 +68,7 @@ class Reader(ABC, Generic[WayT]):
     - `expects`: what the table it is loaded into should be like.
     - `events`: the table of the account's events, in the same schema; empty if it has none.
     - `owned`: the tables whose rows are gone with a deleted row of this one, with their field that holds its id.
+    - `door`: the rules that its rows pass before they are stored.
     - `views`: the views that read the table, which are kept as declared once rows are in it.
     - `key`: the name under which a position is saved; readings of one key may resume from each other's positions.
     """
@@ -92,12 +96,18 @@ class Reader(ABC, Generic[WayT]):
         self.events = events
         self.expects = expects or Expects()
         self.views: Sequence[NamedView] = ()
+        self.door = Door()
         self.progress = Progress()
         self._peeked: Page | None = None
 
     def keeping(self, views: Sequence[NamedView]) -> Self:
         """Return the reader, with these views."""
         self.views = views
+        return self
+
+    def behind(self, door: Door) -> Self:
+        """Return the reader, whose rows pass this door."""
+        self.door = door
         return self
 
     @property
@@ -207,7 +217,7 @@ class Reader(ABC, Generic[WayT]):
 
     def _typed(self, page: Page) -> TypedRows:
         """Type and count the page's rows; the parsed ones are freed."""
-        rows = type_rows(page.rows, self.entity.columns, page.requested_at, self.entity.left_out)
+        rows = type_rows(page.rows, self.entity.columns, page.requested_at, self.entity.left_out, self.door.screen)
         page.rows.clear()
         self.progress.count_page(page, rows.table.num_rows)
         self.progress.count_fields(rows)

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from gorgias_assets.api.client import CursorRefused, GorgiasClient, GorgiasError, Page, Unavailable, Untrusted
 from gorgias_assets.entities.model import ByDate, Entity
+from gorgias_assets.privacy import Screen
 from gorgias_assets.sweeps.order import LATEST, is_newest_first, just_after, out_of_order
 from gorgias_assets.sweeps.position import DISORDER, Position, Span
 from gorgias_assets.sweeps.progress import Progress
@@ -49,7 +50,7 @@ class Pager:
     """The pages of one list, for the readers of one sweep; each reader brings a client of its own.
 
     `can_seek` is False once a seek was rejected. `oldest` is the order field of the list's last row by order, if known.
-    `peeked` is the first page by order, if that was requested already.
+    `peeked` is the first page by order, if that was requested already. Rows pass the `screen`.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Pager:
         progress: Progress,
         can_seek: bool,
         peeked: Mapping[str, Page] = MappingProxyType({}),
+        screen: Screen | None = None,
     ) -> None:
         self.entity = entity
         self.position = position
@@ -66,6 +68,7 @@ class Pager:
         self.can_seek = can_seek
         self.oldest: dict[str, datetime] = {}
         self._peeked = dict(peeked)
+        self._screen = screen
 
     def pages(self, client: GorgiasClient, span: Span, first: OrderedPage | None = None) -> Iterator[OrderedPage]:
         """Yield pages from where the span stands, or from `first`, to the list's end.
@@ -119,7 +122,7 @@ class Pager:
 
     def _ordered(self, page: Page, order: str) -> OrderedPage:
         """Type the page's rows, and verify their order. The parsed rows are freed."""
-        rows = type_rows(page.rows, self.entity.columns, page.requested_at, self.entity.left_out)
+        rows = type_rows(page.rows, self.entity.columns, page.requested_at, self.entity.left_out, self._screen)
         page.rows.clear()
         if not is_newest_first(rows.table[order]):
             raise self._out_of_order(order)

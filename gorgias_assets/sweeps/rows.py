@@ -8,6 +8,8 @@ door they are aware, UTC and in microseconds.
 The exception are secrets. Of a column that may hold some only the harmless part passes this door; and of an entity with
 such a column, nothing passes that would be kept in `_extra`, where a secret may come under another name or in another
 form. What is withheld is counted by the name of its field.
+
+A privacy policy has rows pass its `Screen` here, on their way to columns and to `_extra`.
 """
 
 import re
@@ -23,6 +25,7 @@ import pyarrow.compute as pc
 
 from gorgias_assets.api.parsing import Repaired, dumps, repaired
 from gorgias_assets.columns import ADDED_COLUMNS, EXTRACTED_AT, Column, Harmless, Kind
+from gorgias_assets.privacy import Screen
 from gorgias_assets.warehouse.tables import IS_TOUCHED
 from gorgias_assets.windows import Window
 
@@ -44,7 +47,8 @@ class TypedRows:
     - `unfit`: the fields of each row that its columns do not hold, by the row's position.
     - `extra_fields`: how often each field went to `_extra`, or is in its own column with text for something that this
       cannot hold.
-    - `withheld`: how often each field, or a part of it, was withheld because it may hold a secret.
+    - `withheld`: how often each field, or a part of it, was withheld because it may hold a secret, or is undeclared
+      under a privacy policy.
     """
 
     table: pa.Table
@@ -100,26 +104,34 @@ def moments(rows: Sequence[Row], name: str) -> list[datetime]:
 
 
 def type_rows(
-    rows: Sequence[Row], columns: Sequence[Column], extracted_at: datetime, left_out: Collection[str] = ()
+    rows: Sequence[Row],
+    columns: Sequence[Column],
+    extracted_at: datetime,
+    left_out: Collection[str] = (),
+    screen: Screen | None = None,
 ) -> TypedRows:
-    """Type `rows`, all read by the request that was sent at `extracted_at`, without the fields `left_out`."""
+    """Type `rows`, all read by the request that was sent at `extracted_at`, without the fields `left_out`.
+
+    They pass the `screen` of a privacy policy, if there is one.
+    """
     withheld: Counter[str] = Counter()
     rows = _without_secrets(rows, columns, withheld)
+    if screen:
+        rows = screen.apply(columns, rows, withheld)
     extras = _unknown_fields(rows, {*left_out, *(column.name for column in columns)})
     counted: Counter[str] = Counter()
     arrays = [_column_array(column, rows, extras, counted) for column in columns]
     unfit = {position: set(extra) for position, extra in extras.items()}
+    kept = _kept_extras(extras, columns, screen)
     names_unfit = Counter(repaired(name) for names in unfit.values() for name in names)
-    if any(column.keeps for column in columns):
-        withheld += names_unfit
-        extras.clear()
-    else:
-        counted += names_unfit
+    names_kept = Counter(repaired(name) for extra in kept.values() for name in extra)
+    counted += names_kept
+    withheld += names_unfit - names_kept
     added = [
         pa.repeat(pa.scalar(extracted_at, Kind.DATETIME.arrow_type), len(rows)),
         pa.nulls(len(rows), Kind.DATETIME.arrow_type),
         pa.nulls(len(rows), Kind.INTEGER.arrow_type),
-        pa.array([_extra_text(extras[i]) if i in extras else None for i in range(len(rows))], pa.string()),
+        pa.array([_extra_text(kept[i]) if kept.get(i) else None for i in range(len(rows))], pa.string()),
     ]
     names = [column.name for column in (*columns, *ADDED_COLUMNS)]
     return TypedRows(pa.Table.from_arrays([*arrays, *added], names=names), unfit, counted, withheld)
@@ -191,6 +203,16 @@ def _unknown_fields(rows: Sequence[Row], known: set[str]) -> dict[int, Row]:
         for position, row in enumerate(rows)
         if (unknown := row.keys() - known)
     }
+
+
+def _kept_extras(extras: dict[int, Row], columns: Sequence[Column], screen: Screen | None) -> dict[int, Row]:
+    """Return what is kept of the fields that the columns do not hold, by the row's position."""
+    if any(column.keeps for column in columns):
+        return {}
+    if screen is None or not extras:
+        return extras
+    by_name = {column.name: column for column in columns}
+    return {position: screen.beyond(by_name, extra) for position, extra in extras.items()}
 
 
 def _column_array(column: Column, rows: Sequence[Row], extras: dict[int, Row], as_text: Counter[str]) -> pa.Array:

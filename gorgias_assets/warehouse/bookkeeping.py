@@ -1,6 +1,6 @@
-"""Small tables about a table, in its schema: positions of interrupted sweeps, rows that may be gone, the account whose
-rows it holds, and the time of which all was read. Each table has its own, so that runs of different tables never change
-the same one.
+"""Small tables about a table, in its schema: positions of interrupted sweeps, rows that may be gone, the account and
+privacy policy of its rows, and the time of which all was read. Each table has its own, so that runs of different tables
+never change the same one.
 
 On an engine without a transaction around these statements, a crash between two of them costs calls, and no row or mark.
 """
@@ -34,7 +34,10 @@ _COLUMNS = {
         Column("looks", Kind.INTEGER, "How often its own path did not say if it is gone."),
         Column("next_look_at", Kind.DATETIME, "When to look again after that."),
     ),
-    ACCOUNTS: (Column("account", Kind.STRING, "The domain of the account whose rows the table holds."),),
+    ACCOUNTS: (
+        Column("account", Kind.STRING, "The domain of the account whose rows the table holds."),
+        Column("policy", Kind.STRING, "The mark of the privacy policy that its rows were stored under; null for none."),
+    ),
     READINGS: (
         Column("starts_at", Kind.DATETIME, "From then on, all that was touched has been read."),
         Column("ends_at", Kind.DATETIME, "Until then, and not at that moment."),
@@ -111,6 +114,15 @@ def save_account(session: Session, table: Table, account: str) -> None:
         f"MERGE INTO {ensured(session, table, ACCOUNTS)} AS target USING {source} AS source ON TRUE "
         "WHEN MATCHED THEN UPDATE SET account = source.account "
         "WHEN NOT MATCHED THEN INSERT (account) VALUES (source.account)"
+    )
+
+
+def save_policy(session: Session, table: Table, mark: str) -> None:
+    source = f"(SELECT {session.dialect.literal(mark)} AS policy)"
+    session.execute(
+        f"MERGE INTO {ensured(session, table, ACCOUNTS)} AS target USING {source} AS source ON TRUE "
+        "WHEN MATCHED THEN UPDATE SET policy = source.policy "
+        "WHEN NOT MATCHED THEN INSERT (policy) VALUES (source.policy)"
     )
 
 

@@ -82,11 +82,15 @@ class Before:
     - `account`: the account whose rows it holds; None if that was never noted.
     - `position`: the position that a sweep of the same key saved with its last batch, unless it is too old.
     - `newest`: the latest moment at which a row counts as read; None if there is no row.
+    - `mark`: the mark of the privacy policy that its rows were stored under; None if that was never noted.
+    - `exists`: False if there is no table yet.
     """
 
     account: str | None = None
     position: str | None = None
     newest: datetime | None = None
+    mark: str | None = None
+    exists: bool = False
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,11 @@ class Warehouse(ABC):
         with self._writing(table.schema) as session:
             bookkeeping.save_account(session, table, account)
 
+    def save_policy(self, table: Table, mark: str) -> None:
+        """Remember the privacy policy that the table's rows were stored under, by its mark."""
+        with self._writing(table.schema) as session:
+            bookkeeping.save_policy(session, table, mark)
+
     def readings(self, table: Table, kinds: Collection[str] = ()) -> list[Window]:
         """Return the windows of which the table holds all that was touched, as far as it was noted, in their order.
 
@@ -157,6 +162,7 @@ class Warehouse(ABC):
                 return Before()
             accounts = bookkeeping.stored(session, table, bookkeeping.ACCOUNTS)
             positions = bookkeeping.stored(session, table, bookkeeping.POSITIONS)
+            has_policy = "policy" in session.columns_of(bookkeeping.own(table, bookkeeping.ACCOUNTS))
             is_read = with_newest and EXTRACTED_AT in session.columns_of(table)
             queries = (
                 f"SELECT MIN(account) FROM {accounts}" if accounts else "",
@@ -164,9 +170,11 @@ class Warehouse(ABC):
                 if positions
                 else "",
                 f"SELECT MAX({EXTRACTED_AT}) FROM {session.rows_of(table)}" if is_read else "",
+                f"SELECT MIN(policy) FROM {accounts}" if has_policy else "",
             )
             found = session.execute(f"SELECT {', '.join(f'({query})' if query else 'NULL' for query in queries)}")
-        return Before(*found[0])
+        account, position, newest, mark = found[0]
+        return Before(account, position, newest, mark, exists=True)
 
     def pull_back(self, table: Table, now: Callable[[], datetime], to: datetime) -> int:
         """Let rows that count as read in the future count as read at `to`; return how many there were.
