@@ -18,12 +18,18 @@ class Missing:
 sys.meta_path.insert(0, Missing())
 {code}
 """
-PICTURE = """
-import logging
+REPORT = """
+import sys
+from dataclasses import fields
 import pandas as pd
-from gorgias_assets.overview.period import Period
+from gorgias_assets.overview.facts import Facts
 from gorgias_assets.overview.report import report_metadata
-print(report_metadata(None, "nowhere"))
+from gorgias_assets.overview.weeks import Weeks
+day = pd.DatetimeIndex(["2025-03-03"], tz="UTC")
+columns = {"channel": "", "agent": "", "seconds": 0.0, "messages": 0, "score": 0, "is_satisfied": True}
+nothing = pd.DataFrame({"day": day[:0]}).assign(**columns)
+weeks = Weeks.of(Facts(**{field.name: nothing for field in fields(Facts)}), {}, day, day)
+print(*report_metadata(None, weeks, %r))
 """
 
 
@@ -54,10 +60,11 @@ def test_a_bigquery_warehouse_without_google_s_packages_names_the_extra():
     )
 
 
-def test_a_picture_without_matplotlib_is_left_out_and_names_the_extra():
-    result = without({"matplotlib", "PIL"}, PICTURE)
-    assert (result.returncode, result.stdout) == (0, "{}\n")
-    assert "neither a picture nor a report; pip install 'gorgias-assets[overview]'." in result.stderr
+def test_a_report_needs_no_matplotlib_and_the_picture_is_left_out_and_names_the_extra(tmp_path):
+    result = without({"matplotlib", "PIL"}, REPORT % str(tmp_path))
+    assert (result.returncode, result.stdout) == (0, "report\n"), result.stderr
+    assert "there is no picture; pip install 'gorgias-assets[overview]'." in result.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["overview-2025-03-03.html"]
 
 
 def test_a_project_on_duckdb_needs_neither_google_nor_matplotlib():

@@ -73,6 +73,7 @@ def test_a_day_is_read_into_duckdb_and_what_is_missing_is_named(wheel, tmp_path,
         done = run(bin / "python", "-c", RUN, sandbox.api_url, GORGIAS_URI=sandbox.uri)
         assert done.returncode == 0, done.stderr
         assert "pip install 'gorgias-assets[overview]'" in done.stderr
+        assert [file.name for file in (tmp_path / "reports").rglob("*.html")] == ["overview-2025-03-10.html"]
         ingest = ["ingest", "--source-table", "tickets", "--dest-table", "support.tickets"]
         variables = {"GORGIAS_URI": sandbox.uri, "GORGIAS_API_URL": sandbox.api_url}
         read = run(bin / "gorgias-assets", *ingest, "--dest-uri", "duckdb:///shop.duckdb", **variables)

@@ -19,13 +19,14 @@ from gorgias_assets.overview.facts import NEEDS, read_facts
 from gorgias_assets.overview.measures import COLUMNS, overview_rows
 from gorgias_assets.overview.period import Period
 from gorgias_assets.overview.report import report_metadata
+from gorgias_assets.overview.weeks import MOST, WEEK, Weeks, weeks_until
 from gorgias_assets.partitions import days_read, days_recorded, window_of_days
 from gorgias_assets.warehouse.tables import Dimension, Table
 from gorgias_assets.warehouse.warehouse import Warehouse
 from gorgias_assets.windows import Window
 
 PICTURED = timedelta(days=28)  # whole weeks, so that no weekday counts more than another
-READ_AT_ONCE = 3 * PICTURED  # 300,000 tickets, if there are 100,000 a month
+READ_AT_ONCE = MOST * WEEK  # 300,000 tickets, if there are 100,000 a month
 
 
 def build_overview(
@@ -69,8 +70,8 @@ def build_overview(
             labels = labels_for(context.asset_key.to_user_string(), days)
             warehouse = io_manager.billed_to(context.run.run_id, context.get_step_execution_context().step.key, labels)
             with without_vain_retries():
-                rows, period = _measured(warehouse, tables, own, window)
-            return DayRows(rows, days, began, report_metadata(period, reports))
+                rows, period, weeks = _measured(warehouse, tables, own, window)
+            return DayRows(rows, days, began, report_metadata(period, weeks, reports))
 
     return overview
 
@@ -79,22 +80,25 @@ DESCRIPTION = (
     "One row per day and slice: the whole helpdesk, one channel, team or agent.\n\n"
     "The work of support on that day (UTC). Each measure counts on the day of its own event, and follows the state of "
     "the tables when the day was materialized. The newest day of a run has a picture of the four weeks that end with "
-    "it, and a report."
+    "it, and a report of thirteen."
 )
 
 
-def _measured(warehouse: Warehouse, tables: Mapping[str, Table], own: Table, window: Window) -> tuple[pa.Table, Period]:
-    """Return the window's rows, and the period to picture: days that are in the window or in the asset's `own` table.
+def _measured(
+    warehouse: Warehouse, tables: Mapping[str, Table], own: Table, window: Window
+) -> tuple[pa.Table, Period, Weeks]:
+    """Return the window's rows, and the period and the weeks to show: days in the window or in the asset's `own` table.
 
     The other tables may hold only a part of any other day.
     """
-    pictured = Window(window.end - PICTURED, window.end)
+    pictured, shown = Window(window.end - PICTURED, window.end), weeks_until(window.end)
     run_days, rows = _days(window), []
-    for part in _parts(Window(min(window.start, pictured.start), window.end)):
+    for part in _parts(Window(min(window.start, shown.start), window.end)):
         facts, names = read_facts(warehouse, tables, part)
         rows.append(overview_rows(facts, names, run_days[run_days.isin(_days(part))]))
-    known = run_days.append(_stored_days(warehouse, own, pictured))
-    return pa.concat_tables(rows), Period.of(facts, names, _days(pictured), known)
+    known = run_days.append(_stored_days(warehouse, own, shown))
+    period = Period.of(facts, names, _days(pictured), known)
+    return pa.concat_tables(rows), period, Weeks.of(facts, names, _days(shown), known)
 
 
 def _days(window: Window) -> pd.DatetimeIndex:
@@ -102,7 +106,7 @@ def _days(window: Window) -> pd.DatetimeIndex:
 
 
 def _parts(window: Window) -> list[Window]:
-    """Cut the window into parts that fit into memory. The last part holds the pictured days."""
+    """Cut the window into parts that fit into memory. The last part holds the days to show."""
     if window.end - window.start <= READ_AT_ONCE:
         return [window]
     cut = window.end - READ_AT_ONCE

@@ -1,6 +1,6 @@
-"""The picture: a period's measures drawn as small multiples, as a PNG for Dagster and as an SVG for the report.
+"""The picture: a period's measures drawn as small multiples, as a PNG for Dagster.
 
-Text is drawn as it is: a name may hold signs that mean something to the drawing library, to SVG or to HTML. Blue and
+Text is drawn as it is: a name may hold signs that mean something to the drawing library. Blue and
 orange differ for any colour vision, on light and on dark.
 """
 
@@ -42,8 +42,6 @@ SETTINGS: Any = {
     "text.color": COLOURS["ink"],
     "xtick.color": COLOURS["muted"],
     "ytick.color": COLOURS["muted"],
-    "svg.fonttype": "none",
-    "svg.hashsalt": "overview",
 }
 
 Line = tuple[str, pd.Series, str, float]
@@ -58,19 +56,6 @@ def png_of(period: Period) -> bytes:
         figure.savefig(raw, format="png", dpi=DOTS_PER_INCH, facecolor=COLOURS["paper"])
     Image.open(raw).convert("RGB").quantize(64).save(small, "png", optimize=True)
     return small.getvalue()
-
-
-def svg_of(period: Period) -> str:
-    """Return an element for an HTML page that has a CSS variable for each of the colours."""
-    text = io.StringIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with _drawn(period) as figure:
-        figure.savefig(text, format="svg", transparent=True, metadata=nothing)
-    svg = text.getvalue()
-    svg = svg[svg.index("<svg") :].replace(f"'{FONT}'", "system-ui, sans-serif")
-    for name, colour in COLOURS.items():
-        svg = svg.replace(colour, f"var(--{name})")
-    return svg
 
 
 @contextmanager

@@ -1,9 +1,12 @@
 """The overview: each measure on its day, the picture and the report."""
 
 import base64
+import hashlib
 import io
+import json
 import os
 import re
+import statistics
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from html.parser import HTMLParser
@@ -29,7 +32,7 @@ from gorgias_assets_tests.conftest import FIRST_DAY, Project
 
 FIRST, LAST = "2025-03-03", "2025-03-21"
 LETTER, CUSTOMER = "my-private-letter", "Cora-Customer"
-HOSTILE = "<script>$x^2$\x1b\0"
+HOSTILE = "</script><!--<script>$x^2$\x1b\0\u2028"
 HOUR = 3600
 
 
@@ -340,9 +343,13 @@ def test_a_replayed_day_replaces_itself_and_its_picture_takes_the_other_days_fro
     result = overview(project, tmp_path, "2025-03-11", "2025-03-11")
     assert table(project) == measured
     page = Path(metadata_of(result, "2025-03-11")["report"]).read_text()
-    created = sum(measured[day, "all", "all"]["tickets_created"] for day in range(3, 12))
-    assert f"<td>All days</td><td>{created}</td>" in page
-    assert "Support, 3 March to 11 March 2025" in page
+    weeks = data_of(page)
+    assert [(week["title"], week["state"]) for week in weeks["weeks"]] == [
+        ("3 to 9 March 2025", ""),
+        ("10 to 16 March 2025", "unfinished, 2 of 7 days"),
+    ]
+    created = [measured[day, "all", "all"]["tickets_created"] for day in range(3, 12)]
+    assert of_slice(weeks, "daily", "all", "tickets_created") == [*created, *[None] * 5]
 
 
 def test_the_newest_day_of_a_run_alone_has_the_picture_and_it_is_a_small_png(month):
@@ -360,13 +367,17 @@ def test_the_newest_day_of_a_run_alone_has_the_picture_and_it_is_a_small_png(mon
 
 
 class Page(HTMLParser):
-    """A page's elements, their attributes and its text. Elements must be closed in the reverse order of opening."""
+    """A page's elements, their attributes and its text; what is in `script` and `style` elements is apart.
+
+    Elements must be closed in the reverse order of opening.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.elements: list[str] = []
         self.attributes: list[tuple[str, str]] = []
         self.text = ""
+        self.inlined: list[tuple[str, str]] = []
         self._open: list[str] = []
         self.feed(text)
         self.close()
@@ -385,28 +396,115 @@ class Page(HTMLParser):
         assert self._open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if self._open and self._open[-1] in ("script", "style"):
+            self.inlined.append((self._open[-1], data))
+        else:
+            self.text += data
 
 
-def test_the_report_is_one_whole_page_that_loads_nothing(month):
+def data_of(page: str) -> dict[str, Any]:
+    """Return what the page's script reads."""
+    (found,) = re.findall(r'<script type="application/json" id="data">(.*)</script>', page)
+    return json.loads(found)
+
+
+def of_slice(data: dict[str, Any], by: str, label: str, measure: str) -> list[float | None]:
+    """Return a measure of a slice, by day or by week."""
+    (place,) = [place for place, (_, key, shown) in enumerate(data["slices"]) if label in (key, shown)]
+    return data[by][place][[one["name"] for one in data["measures"]].index(measure)]
+
+
+@pytest.fixture(scope="module")
+def text(month: tuple[Project, dg.ExecuteInProcessResult, Path]) -> str:
+    """Return the report, as HTML."""
+    return Path(metadata_of(month[1], LAST)["report"]).read_text()
+
+
+def test_the_report_is_one_whole_page_that_loads_nothing_and_runs_nothing_but_its_own_scripts(month, text):
     _, result, reports = month
-    place = Path(metadata_of(result, LAST)["report"])
-    assert list(reports.iterdir()) == [place] == [reports / f"overview-{LAST}.html"]
-    text = place.read_text()
+    assert list(reports.iterdir()) == [Path(metadata_of(result, LAST)["report"])] == [reports / f"overview-{LAST}.html"]
     page = Page(text)
-    assert not {"script", "link", "img", "iframe", "object", "embed"} & set(page.elements)
-    assert all(value.startswith("#") for name, value in page.attributes if name in ("href", "xlink:href", "src"))
-    assert re.findall(r"url\((?!#)|@import|https?://(?!www\.w3\.org/)", text) == []
+    assert not {"link", "img", "iframe", "object", "embed", "base"} & set(page.elements)
+    assert not {name for name, _ in page.attributes if name in ("href", "src", "style") or name.startswith("on")}
+    own = "".join(inlined for _, inlined in page.inlined if "Chart.js v" not in inlined)
+    assert re.findall(r"url\(|@import|https?://|sourceMappingURL", own) == []
+    hashes = {kind: [] for kind in ("script", "style")}
+    for kind, inlined in page.inlined:
+        digest = base64.b64encode(hashlib.sha256(inlined.encode()).digest()).decode()
+        hashes[kind].append(f"'sha256-{digest}'")
+    (policy,) = [value for name, value in page.attributes if name == "content" and "default-src" in value]
+    assert policy == (
+        f"default-src 'none'; script-src {' '.join(hashes['script'][1:])}; style-src {hashes['style'][0]}; "
+        "base-uri 'none'; form-action 'none'"
+    ), "the first script is data"
     assert all(measure.definition in page.text for measure in MEASURES)
 
 
-def test_names_are_shown_with_escapes_for_what_has_no_shape_and_nothing_that_a_customer_wrote_or_is_called(month):
-    _, result, reports = month
-    page = Page((reports / f"overview-{LAST}.html").read_text())
-    assert page.text.count(r"<script>$x^2$\x1b\x00") == 4  # a channel and an agent, in picture and tables
-    shown = page.text + str(metadata_of(result, LAST))
+def test_a_name_is_text_wherever_it_stands_with_escapes_for_what_has_no_shape(text):
+    shown = r"</script><!--<script>$x^2$\x1b\x00\u2028"
+    page = Page(text)
+    assert page.elements.count("script") == text.count("</script>") == 3
+    assert page.text.count(shown) == 4, "as a choice and in a table, a channel and an agent"
+    assert [found for found in data_of(text)["slices"] if shown in found] == [
+        ["channel", HOSTILE, shown],
+        ["agent", found_id(text, shown), shown],
+    ]
+
+
+def found_id(text: str, label: str) -> str:
+    return next(key for dimension, key, shown in data_of(text)["slices"] if (dimension, shown) == ("agent", label))
+
+
+def test_nothing_that_a_customer_wrote_or_is_called_is_in_the_report_or_in_metadata(month, text):
+    shown = text + str(metadata_of(month[1], LAST))
     assert LETTER not in shown
     assert CUSTOMER not in shown
+
+
+def test_the_report_begins_with_the_newest_complete_week_and_marks_an_unfinished_one(text):
+    page, data = Page(text), data_of(text)
+    assert [(week["title"], week["state"]) for week in data["weeks"]] == [
+        ("3 to 9 March 2025", ""),
+        ("10 to 16 March 2025", ""),
+        ("17 to 23 March 2025", "unfinished, 5 of 7 days"),
+    ]
+    assert data["first"] == 1
+    assert "Support, 10 to 16 March 2025" in page.text
+    assert "17 to 23 March 2025 (unfinished, 5 of 7 days)" in page.text
+
+
+def test_a_median_of_a_week_is_that_of_its_tickets_and_not_of_its_days(text, measured):
+    waits = [*range(1, 11), 1, 2]  # on 11, 13 and 15 March
+    data = data_of(text)
+    assert of_slice(data, "weekly", "all", "first_response_median_seconds")[1] == statistics.median(waits) * HOUR
+    of_days = [measured[day, "all", "all"]["first_response_median_seconds"] for day in (11, 13, 15)]
+    assert statistics.median(of_days) != statistics.median(waits) * HOUR
+    assert of_slice(data, "weekly", "all", "tickets_created") == [
+        sum(measured[day, "all", "all"]["tickets_created"] for day in week)
+        for week in (range(3, 10), range(10, 17), range(17, 22))
+    ]
+
+
+def test_the_report_has_each_day_of_each_slice_as_the_table_has_it(text, measured):
+    data = data_of(text)
+    for (day, dimension, key), row in measured.items():
+        place = [[*found[:2]] for found in data["slices"]].index([dimension, key])
+        shown = [numbers[day - 3] for numbers in data["daily"][place]]
+        assert shown == [
+            pytest.approx(row[measure.name], abs=0.5 if measure.is_duration else 1e-4) for measure in MEASURES
+        ]
+
+
+def test_within_a_slice_are_its_own_tickets_alone(text):
+    data = data_of(text)
+    labels = [label for *_, label in data["slices"]]
+    closed = 3 + [one["name"] for one in data["measures"]].index("tickets_closed")
+    shared = [(week, labels[channel], labels[agent], row) for week, channel, agent, *row in data["shared"]]
+    assert {(channel, agent): row[closed - 3] for week, channel, agent, row in shared if week == 1} == {
+        ("email", "Ann"): 3,
+        (labels[1], "Ann"): 1,
+        (labels[1], labels[1]): 0,
+    }
 
 
 @pytest.fixture(params=[0o022, 0o077], ids=["umask 022", "umask 077"])
