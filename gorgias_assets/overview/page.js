@@ -88,7 +88,7 @@ function showHeadline() {
   document.title = `Support, ${title}`;
   find("title").textContent = title;
   find("of").textContent = data.slices[slice][2];
-  find("state").textContent = state && ` · ${state}`;
+  find("state").textContent = state && `\u00a0· ${state}`;
   find("week").value = week;
   find("slice").value = slice;
   find("earlier").disabled = nextWeek(-1) === null;
@@ -183,7 +183,7 @@ const CHARTS = [
     lines: () =>
       [["tickets_created", "created", "blue"], ["tickets_closed", "closed", "orange"]].flatMap(([name, label, colour]) => [
         { label: `${label}, average`, values: averages(daily(name)), colour, legend: label },
-        { label, values: daily(name), colour, strength: 0.35, width: 1 },
+        { label, values: daily(name), colour, strength: 0.3, width: 1 },
       ]),
   },
   {
@@ -201,7 +201,6 @@ const CHARTS = [
     lines: () => [
       { label: "median of the week", values: weekly(`${name}_median_seconds`), colour: "blue", isStep: true },
       { label: "90th percentile", values: weekly(`${name}_p90_seconds`), colour: "blue", strength: 0.55, isStep: true, fill: "-1" },
-      { label: "median of the day", values: daily(`${name}_median_seconds`), colour: "muted", width: 1, strength: 0.7 },
     ],
   })),
   {
@@ -235,7 +234,7 @@ function drawChart(figure, { title, kind, note, lines }) {
   const caption = figure.querySelector("figcaption");
   caption.replaceChildren(made("h2", unit ? `${title}, ${UNITS[unit]}` : title));
   for (const { label, legend = label, colour, strength, width } of all) {
-    if (width && legend === label && kind === "count") continue; // the pale line of a bold one
+    if (width) continue; // the pale line of a bold one
     caption.append(made("span", legend, { class: strength === 0.55 ? "pale" : colour }));
   }
   if (note) caption.append(made("small", note));

@@ -18,7 +18,9 @@ Days = dict[datetime, tuple[int, float, float]]
 """The tickets of each day, the seconds until each event of theirs, and the share of good scores."""
 
 
-def weeks_of(happened: Days, *, end: datetime = SUNDAY + DAY, unknown: int = 0) -> Weeks:
+def weeks_of(
+    happened: Days, *, end: datetime = SUNDAY + DAY, unknown: int = 0, agent: str = "Ann", channel: str = "email"
+) -> Weeks:
     """Return the weeks up to the day before `end`, if all its days are known but the first ones."""
     rows = [
         (pd.Timestamp(day), seconds, place < good * tickets)
@@ -26,11 +28,11 @@ def weeks_of(happened: Days, *, end: datetime = SUNDAY + DAY, unknown: int = 0) 
         for place in range(tickets)
     ]
     frame = pd.DataFrame(rows, columns=["day", "seconds", "is_satisfied"]).assign(
-        channel="email", agent="7", messages=2, score=4
+        channel=channel, agent="7", messages=2, score=4
     )
     window = weeks_until(end)
     days = pd.date_range(window.start, window.end, freq="D", inclusive="left", unit="us")
-    return Weeks.of(Facts(**{field.name: frame for field in fields(Facts)}), {"7": "Ann"}, days, days[unknown:])
+    return Weeks.of(Facts(**{field.name: frame for field in fields(Facts)}), {"7": agent}, days, days[unknown:])
 
 
 def changes(weeks: Weeks, name: str) -> str:
