@@ -56,7 +56,7 @@ test-wheel: .venv/installed  ## the wheel in empty environments, on each Python 
 soak: .venv/installed .venv-bigquery/installed .venv-dbt/installed $(if $(DAGSTER_CHART),.venv/chart)  ## tests that take minutes: a month of a living account with faults and kills, a run that Dagster retries, the image, DAGSTER_CHART, more on BigQuery
 	$(BIN)/pytest -m soak -n 0 -s -o faulthandler_timeout=0
 
-screenshots: .venv/installed  ## the pictures of the documents: the overview's, and those of Dagster's pages; needs Chromium
+screenshots: .venv/installed  ## the pictures of the documents: the overview's, its report's, and those of Dagster's pages; needs Chromium
 	$(BIN)/python -m gorgias_assets_tests.pictures docs/overview.png
 	@mkdir -p docs/screenshots
 	SCREENSHOTS=docs/screenshots $(BIN)/pytest -m soak -n 0 -o faulthandler_timeout=0 gorgias_assets_tests/test_browser.py
@@ -76,7 +76,7 @@ fix: .venv/installed  ## format, and fix lint errors that ruff can fix
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-bench: .venv/installed  ## cost of a backfill, of old days and kills in calls, shares of the budget, time of checks, of runs of many days, of loading, of a privacy policy, of a quiet day and of questions to views; ten minutes
+bench: .venv/installed  ## cost of a backfill, of old days and kills in calls, shares of the budget, time of checks, of runs of many days, of loading, of a privacy policy, of a quiet day, of questions to views, of metrics and of the report; ten minutes
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.backfill
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.calls
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.budget
@@ -87,6 +87,7 @@ bench: .venv/installed  ## cost of a backfill, of old days and kills in calls, s
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.quiet_day
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.views
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.backlog
+	$(BIN)/python -m gorgias_assets_tests.benchmarks.report
 
 sandbox: .venv/installed  ## a simulated account on http://127.0.0.1:8765/api until Ctrl-C
 	$(SANDBOX)
