@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from gorgias_assets.overview.measures import DIMENSIONS, MEASURES, Measure
 from gorgias_assets.overview.period import written
-from gorgias_assets.overview.weeks import STATES, Numbers, Weeks, kind_of
+from gorgias_assets.overview.weeks import Numbers, Weeks, kind_of
 
 HERE = Path(__file__).parent
 CHARTS = HERE / "vendor" / "chart.umd.min.js"
@@ -211,7 +211,6 @@ def _data(weeks: Weeks) -> dict[str, Any]:
         "days": [f"{day:%a %-d %b}" for day in weeks.days],
         "known": [int(known) for known in weeks.known],
         "measures": [{"name": measure.name, "title": measure.title, "kind": kind_of(measure)} for measure in MEASURES],
-        "states": [SIZES[name] for name in STATES if name in SIZES],
         "slices": [[one.dimension, one.key, one.label] for one in weeks.slices],
         "headline": [
             {"measure": SIZES[name], "label": label, "better": better, "changes": changes[name]}

@@ -3,7 +3,7 @@
 A median of a week is that of its facts, not one of daily medians. Facts of days that are not known do not count.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from itertools import combinations
@@ -21,8 +21,9 @@ MOST = 13  # a quarter of a year
 DAY, WEEK = timedelta(days=1), timedelta(weeks=1)
 EVERYTHING = "Whole helpdesk"
 
-# Counted at the day's end. A week has what its last known day has, and slices within slices are not counted.
-STATES = ("open_tickets", "waiting_for_agent", "waiting_for_customer")
+# Those of the backlog, which may lack days. A week has the sum of its days or, if they are of a day's end, the last.
+ENDS = ("open_tickets", "waiting_for_agent")
+BACKLOG = ("tickets_reopened", *ENDS)
 PLACES = {"count": 0, "duration": 0, "share": 4, "average": 4}
 
 Numbers = npt.NDArray[np.float64]
@@ -72,23 +73,26 @@ class Weeks:
         first = known[0] - timedelta(days=known[0].weekday())
         number = (known[-1] - first).days // 7 + 1
         every_day = pd.date_range(first, periods=7 * number, freq="D", unit="us")
-        facts = _numbered(facts.on(known), first)
-        by_day = {name: measured(facts, ["place", name]) for name in DIMENSIONS}
+        is_known = np.array(every_day.isin(known))
+
+        def place_of(day: pd.Timestamp) -> int:
+            return (day - first).days
+
+        facts = _changed(facts.on(known), lambda frame: frame.assign(week=(frame["day"] - first).dt.days // 7))
+        by_day = {name: measured(facts, ["day", name]).rename(index=place_of, level=0) for name in DIMENSIONS}
         by_week = {name: measured(facts, ["week", name]) for name in DIMENSIONS}
         slices = [Slice("all", "all", EVERYTHING)]
         for dimension in DIMENSIONS[1:]:
-            keys = by_week[dimension].index.unique(dimension)
-            labels = {key: shown(names.get(key, key) if dimension == "agent" else key) for key in keys}
+            keys = {*by_week[dimension].index.unique(dimension), *by_day[dimension].index.unique(dimension)}
+            labels = {key: shown(key if dimension == "channel" else names.get(key, key)) for key in keys}
             in_order = sorted(labels.items(), key=lambda one: (one[1].casefold(), one[0]))
             slices += [Slice(dimension, key, label) for key, label in in_order]
         places = {(one.dimension, one.key): place for place, one in enumerate(slices)}
-        is_known = np.array(every_day.isin(known))
         daily = _spread(by_day, places, is_known)
         weekly = _spread(by_week, places, np.array(is_known.reshape(number, 7).any(axis=1)))
-        for state in (place for place, measure in enumerate(MEASURES) if measure.name in STATES):
-            for week in range(number):
-                inside = np.flatnonzero(is_known[7 * week : 7 * week + 7])
-                weekly[:, week, state] = daily[:, 7 * week + inside[-1], state] if len(inside) else np.nan
+        for place, measure in enumerate(MEASURES):
+            if measure.name in BACKLOG:
+                weekly[:, :, place] = _of_weeks(daily[:, :, place], is_end=measure.name in ENDS)
         return cls(every_day, is_known, slices, daily, weekly, _shared(facts, places))
 
     @property
@@ -129,43 +133,56 @@ class Weeks:
         both = known[week] & known[week - 1]
         if not both.any():
             return None
-        if kind_of(MEASURES[measure]) != "count" or MEASURES[measure].name in STATES:
+        if kind_of(MEASURES[measure]) != "count" or MEASURES[measure].name in ENDS:
             return self.weekly[:, week, measure], self.weekly[:, week - 1, measure]
         counted = self.daily[:, :, measure].reshape(len(self.slices), -1, 7)[:, :, both].sum(axis=2)
         return counted[:, week], counted[:, week - 1]
 
 
-def _numbered(facts: Facts, first: datetime) -> Facts:
-    """Add the places of the day and of its week among those from the first day on."""
-
-    def numbered(frame: pd.DataFrame) -> pd.DataFrame:
-        place = (frame["day"] - first).dt.days
-        return frame.assign(place=place, week=place // 7)
-
-    return replace(facts, **{field.name: numbered(getattr(facts, field.name)) for field in fields(facts)})
+def _changed(facts: Facts, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Facts:
+    return replace(facts, **{field.name: change(getattr(facts, field.name)) for field in fields(facts)})
 
 
 def _spread(rows: dict[str, pd.DataFrame], places: dict[tuple[str, str], int], known: npt.NDArray[np.bool_]) -> Numbers:
     """Return the measures by slice and time. If nothing happened in a known time, counts are zero."""
     spread = np.full((len(places), len(known), len(MEASURES)), np.nan)
-    for place, measure in enumerate(MEASURES):
-        if measure.name in COUNTS:
-            spread[:, known, place] = 0
-    for dimension, frame in rows.items():
+    for dimension in DIMENSIONS:  # the whole helpdesk is the first
+        frame = rows[dimension]
+        slices = [place for (of, _), place in places.items() if of == dimension]
+        for place, measure in enumerate(MEASURES):
+            if measure.name in COUNTS:
+                is_told = ~np.isnan(spread[0, :, place]) if measure.name in BACKLOG else known
+                spread[np.ix_(np.array(slices, int), np.flatnonzero(is_told), np.array([place]))] = 0
         times, keys = frame.index.get_level_values(0), frame.index.get_level_values(1)
         spread[[places[dimension, key] for key in keys], times.astype(int)] = _rounded(frame)
     return spread
 
 
+def _of_weeks(daily: Numbers, *, is_end: bool) -> Numbers:
+    """Return by slice and week the sum of the days that have a number, or the last one of them; NaN without any."""
+    weeks = pd.DataFrame(daily.T).groupby(np.arange(daily.shape[1]) // 7)
+    return np.array((weeks.last() if is_end else weeks.sum(min_count=1)).T)
+
+
 def _shared(facts: Facts, places: dict[tuple[str, str], int]) -> Numbers:
+    """Return what two slices have in common. The backlog does not tell it."""
     parts = [np.empty((0, 3 + len(MEASURES)))]
-    states = [measure.name in STATES for measure in MEASURES]
-    for pair in combinations(DIMENSIONS[1:], 2):
-        frame = measured(facts, ["week", *pair])
-        values = np.where(states, np.nan, _rounded(frame))
-        index = [(week, places[pair[0], one], places[pair[1], other]) for week, one, other in frame.index]
-        if index:
-            parts.append(np.hstack([np.array(index, float), values]))
+    is_backlog = [measure.name in BACKLOG for measure in MEASURES]
+    for one, other in combinations(DIMENSIONS[1:], 2):
+
+        def paired(frame: pd.DataFrame, one: str = one, other: str = other) -> pd.DataFrame:
+            if not {one, other} <= {*frame.columns}:
+                return frame.assign(pair=np.nan)
+            first, second = (
+                frame[name].map({key: place for (of, key), place in places.items() if of == name}).astype(float)
+                for name in (one, other)
+            )
+            return frame.assign(pair=first * len(places) + second)
+
+        frame = measured(_changed(facts, paired), ["week", "pair"])
+        weeks, pairs = (frame.index.get_level_values(level).to_numpy(float) for level in (0, 1))
+        values = np.where(is_backlog, np.nan, _rounded(frame))
+        parts.append(np.column_stack([weeks, pairs // len(places), pairs % len(places), values]))
     return np.vstack(parts)
 
 
