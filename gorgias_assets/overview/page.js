@@ -211,7 +211,7 @@ const CHARTS = [
       { label: "answered", values: weekly("answer_rate"), colour: "orange", isStep: true },
     ],
   },
-].filter(({ needs = [] }) => needs.every((name) => placeOf(name) >= 0));
+].filter(({ needs = [] }) => needs.every((name) => data.daily[0][placeOf(name)]?.some((value) => value !== null)));
 
 const shade = {
   id: "shade",
