@@ -92,7 +92,7 @@ class Weeks:
         weekly = _spread(by_week, places, np.array(is_known.reshape(number, 7).any(axis=1)))
         for place, measure in enumerate(MEASURES):
             if measure.name in BACKLOG:
-                weekly[:, :, place] = _of_weeks(daily[:, :, place], is_end=measure.name in ENDS)
+                weekly[:, :, place] = backlog_of_weeks(daily[:, :, place], is_end=measure.name in ENDS)
         return cls(every_day, is_known, slices, daily, weekly, _shared(facts, places))
 
     @property
@@ -158,7 +158,7 @@ def _spread(rows: dict[str, pd.DataFrame], places: dict[tuple[str, str], int], k
     return spread
 
 
-def _of_weeks(daily: Numbers, *, is_end: bool) -> Numbers:
+def backlog_of_weeks(daily: Numbers, *, is_end: bool) -> Numbers:
     """Return by slice and week the sum of the days that have a number, or the last one of them; NaN without any."""
     weeks = pd.DataFrame(daily.T).groupby(np.arange(daily.shape[1]) // 7)
     return np.array((weeks.last() if is_end else weeks.sum(min_count=1)).T)

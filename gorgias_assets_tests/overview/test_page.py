@@ -4,12 +4,13 @@ import hashlib
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from gorgias_assets.overview.facts import Facts
 from gorgias_assets.overview.page import CHARTS, change_of
-from gorgias_assets.overview.weeks import Weeks, weeks_until
+from gorgias_assets.overview.weeks import Weeks, backlog_of_weeks, weeks_until
 from gorgias_assets_tests.deployment import REPOSITORY
 
 SUNDAY = datetime(2025, 3, 30, tzinfo=UTC)
@@ -88,6 +89,12 @@ def test_an_unfinished_week_is_compared_with_the_same_days_of_the_week_before():
 def test_without_a_week_before_or_anything_in_it_there_is_no_change():
     assert changes(weeks_of({SUNDAY: (1, 1, 1)}), "tickets_created") == ""
     assert changes(weeks_of({SUNDAY: (1, 1, 1)}, unknown=12 * 7), "tickets_created") == ""
+
+
+def test_a_week_has_the_backlog_of_its_last_day_that_has_one_or_the_sum_of_such_days():
+    backlog = np.array([[5.0, 6.0, *[np.nan] * 12], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, *[np.nan] * 6, 7.0]])
+    np.testing.assert_array_equal(backlog_of_weeks(backlog, is_end=True), [[6, np.nan], [6, 7]])
+    np.testing.assert_array_equal(backlog_of_weeks(backlog, is_end=False), [[11, np.nan], [21, 7]])
 
 
 def test_the_charts_are_drawn_by_the_release_of_chart_js_that_the_documents_name():
