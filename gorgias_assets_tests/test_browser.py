@@ -51,7 +51,7 @@ def sandbox() -> Iterator[Sandbox]:
 def deployment(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Yield a deployment with a month that was backfilled."""
     folder = tmp_path_factory.mktemp("deployment")
-    with Deployment(folder, sandbox, GORGIAS_START_DATE=str(OPENED)) as deployment:
+    with Deployment(folder, sandbox, GORGIAS_ENTITIES="core", GORGIAS_START_DATE=str(OPENED)) as deployment:
         backfill = deployment.backfill(DAYS)
         assert deployment.run_of(tags={"dagster/backfill": backfill})["status"] == "SUCCESS"
         yield deployment
