@@ -17,12 +17,13 @@ import pyarrow as pa
 from gorgias_assets.overview.facts import Facts
 
 DIMENSIONS = ("all", "channel", "team", "agent")
+TIMES = ("day", "week")
 
 
 class Grouped:
     """Facts grouped by some of their columns; the column `all` puts all of them into one group.
 
-    `turns` are the rows of the backlog, and `ends` those of each group's last day.
+    `turns` are the rows of the backlog, and `ends` those of the last day, or of that of each time among the columns.
     """
 
     def __init__(self, facts: Facts, by: list[str]) -> None:
@@ -32,19 +33,19 @@ class Grouped:
         self.created, self.closed, self.answered = map(grouped, (facts.created, facts.closed, facts.answered))
         self.sent, self.scored = grouped(facts.sent), grouped(facts.scored)
         (dimension,) = {"all", *DIMENSIONS} & {*by} or {"all"}
-        backlog = facts.backlog[facts.backlog["dimension"] == dimension]
-        backlog = backlog.assign(**{dimension: backlog["slice"]})
-        last = facts.backlog["day"].max()
-        self.turns, self.ends = (
-            frame.groupby(by) for frame in (backlog, backlog if "day" in by else backlog[backlog["day"] == last])
-        )
+        days, times = facts.backlog["day"], [facts.backlog[name] for name in by if name in TIMES]
+        is_last = days == (days.groupby(times).transform("max") if times else days.max())
+        is_wanted = facts.backlog["dimension"] == dimension
+        backlog = facts.backlog.assign(**{dimension: facts.backlog["slice"]})
+        self.turns, self.ends = (backlog[rows].groupby(by) for rows in (is_wanted, is_wanted & is_last))
 
 
 @dataclass(frozen=True)
 class Measure:
     """One column. Durations are in seconds, and their names end with that.
 
-    `is_backlog` marks those of `ticket_backlog`, which are null for a day that it does not have.
+    `is_backlog` marks those of `ticket_backlog`, which are null for a time of which it has no day, and `is_end` those
+    of the end of a day.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Measure:
     of: Callable[[Grouped], pd.Series]
     is_share: bool = False
     is_backlog: bool = False
+    is_end: bool = False
 
     @property
     def is_count(self) -> bool:
@@ -100,6 +102,7 @@ MEASURES = (
         "Tickets open at the end of the day, or of the last of several days, as `ticket_backlog` counts them.",
         lambda by: by.ends["open_tickets"].sum(),
         is_backlog=True,
+        is_end=True,
     ),
     Measure(
         "waiting_for_agent",
@@ -107,6 +110,7 @@ MEASURES = (
         "Those of the open tickets whose last public message is the customer's.",
         lambda by: by.ends["waiting_for_agent"].sum(),
         is_backlog=True,
+        is_end=True,
     ),
     Measure(
         "first_responses",
@@ -198,15 +202,16 @@ def measured(facts: Facts, by: list[str], index: pd.Index | None = None) -> pd.D
     grouped = Grouped(facts, by)
     frame = pd.DataFrame({measure.name: measure.of(grouped) for measure in MEASURES}, index)
     is_told = _is_told(facts, frame.index)
-    frame = frame.fillna(dict.fromkeys(COUNTS, 0)).astype("float64")
+    frame = frame.astype("float64").fillna(dict.fromkeys(COUNTS, 0))
     untold = {measure.name: frame[measure.name].where(is_told) for measure in MEASURES if measure.is_backlog}
     return frame.assign(**untold)
 
 
 def _is_told(facts: Facts, index: pd.Index) -> Any:
-    """Return for each row of the index if the backlog of its day is known; without days, if that of any is."""
-    told = facts.backlog["day"]
-    return index.get_level_values("day").isin(told) if "day" in index.names else [not told.empty] * len(index)
+    """Return for each row of the index if the backlog has a day of its time; without times, if it has any."""
+    times = [name for name in index.names if name in TIMES]
+    told = facts.backlog
+    return index.get_level_values(times[0]).isin(told[times[0]]) if times else [not told.empty] * len(index)
 
 
 def overview_rows(facts: Facts, names: dict[str, str], days: pd.DatetimeIndex) -> pa.Table:

@@ -14,16 +14,13 @@ import pandas as pd
 
 from gorgias_assets.display import shown
 from gorgias_assets.overview.facts import Facts
-from gorgias_assets.overview.measures import COUNTS, DIMENSIONS, MEASURES, Measure, measured
+from gorgias_assets.overview.measures import DIMENSIONS, MEASURES, Measure, measured
 from gorgias_assets.windows import Window
 
 MOST = 13  # a quarter of a year
 DAY, WEEK = timedelta(days=1), timedelta(weeks=1)
 EVERYTHING = "Whole helpdesk"
 
-# Those of the backlog, which may lack days. A week has the sum of its days or, if they are of a day's end, the last.
-ENDS = ("open_tickets", "waiting_for_agent")
-BACKLOG = ("tickets_reopened", *ENDS)
 PLACES = {"count": 0, "duration": 0, "share": 4, "average": 4}
 
 Numbers = npt.NDArray[np.float64]
@@ -32,7 +29,7 @@ Numbers = npt.NDArray[np.float64]
 def kind_of(measure: Measure) -> str:
     if measure.is_duration:
         return "duration"
-    return "share" if measure.is_share else "count" if measure.name in COUNTS else "average"
+    return "share" if measure.is_share else "count" if measure.is_count else "average"
 
 
 def weeks_until(end: datetime) -> Window:
@@ -90,9 +87,6 @@ class Weeks:
         places = {(one.dimension, one.key): place for place, one in enumerate(slices)}
         daily = _spread(by_day, places, is_known)
         weekly = _spread(by_week, places, np.array(is_known.reshape(number, 7).any(axis=1)))
-        for place, measure in enumerate(MEASURES):
-            if measure.name in BACKLOG:
-                weekly[:, :, place] = backlog_of_weeks(daily[:, :, place], is_end=measure.name in ENDS)
         return cls(every_day, is_known, slices, daily, weekly, _shared(facts, places))
 
     @property
@@ -133,7 +127,7 @@ class Weeks:
         both = known[week] & known[week - 1]
         if not both.any():
             return None
-        if kind_of(MEASURES[measure]) != "count" or MEASURES[measure].name in ENDS:
+        if kind_of(MEASURES[measure]) != "count" or MEASURES[measure].is_end:
             return self.weekly[:, week, measure], self.weekly[:, week - 1, measure]
         counted = self.daily[:, :, measure].reshape(len(self.slices), -1, 7)[:, :, both].sum(axis=2)
         return counted[:, week], counted[:, week - 1]
@@ -150,24 +144,18 @@ def _spread(rows: dict[str, pd.DataFrame], places: dict[tuple[str, str], int], k
         frame = rows[dimension]
         slices = [place for (of, _), place in places.items() if of == dimension]
         for place, measure in enumerate(MEASURES):
-            if measure.name in COUNTS:
-                is_told = ~np.isnan(spread[0, :, place]) if measure.name in BACKLOG else known
+            if measure.is_count:
+                is_told = ~np.isnan(spread[0, :, place]) if measure.is_backlog else known
                 spread[np.ix_(np.array(slices, int), np.flatnonzero(is_told), np.array([place]))] = 0
         times, keys = frame.index.get_level_values(0), frame.index.get_level_values(1)
         spread[[places[dimension, key] for key in keys], times.astype(int)] = _rounded(frame)
     return spread
 
 
-def backlog_of_weeks(daily: Numbers, *, is_end: bool) -> Numbers:
-    """Return by slice and week the sum of the days that have a number, or the last one of them; NaN without any."""
-    weeks = pd.DataFrame(daily.T).groupby(np.arange(daily.shape[1]) // 7)
-    return np.array((weeks.last() if is_end else weeks.sum(min_count=1)).T)
-
-
 def _shared(facts: Facts, places: dict[tuple[str, str], int]) -> Numbers:
     """Return what two slices have in common. The backlog does not tell it."""
     parts = [np.empty((0, 3 + len(MEASURES)))]
-    is_backlog = [measure.name in BACKLOG for measure in MEASURES]
+    is_backlog = [measure.is_backlog for measure in MEASURES]
     for one, other in combinations(DIMENSIONS[1:], 2):
 
         def paired(frame: pd.DataFrame, one: str = one, other: str = other) -> pd.DataFrame:

@@ -27,18 +27,29 @@ def facts_of(tickets: int, agents: int) -> Facts:
             {
                 "day": DAYS[chance.integers(0, len(DAYS), rows)],
                 "channel": chance.choice(CHANNELS, rows),
+                "team": chance.integers(1, 9, rows).astype(str),
                 "agent": chance.integers(1, agents + 1, rows).astype(str),
             }
         )
 
     closed, answered, scored = frame(tickets), frame(tickets), frame(tickets // 5)
     scores = chance.integers(1, 6, len(scored))
+    slices = [
+        ("all", "all"),
+        *(("channel", name) for name in CHANNELS),
+        *(("agent", str(n + 1)) for n in range(agents)),
+    ]
+    backlog = pd.DataFrame(
+        [(day, *one, *chance.integers(0, 90, 3)) for day in DAYS for one in slices],
+        columns=["day", "dimension", "slice", "tickets_reopened", "open_tickets", "waiting_for_agent"],
+    )
     return Facts(
         created=frame(tickets),
         closed=closed.assign(seconds=chance.lognormal(10.5, 1.2, tickets), messages=chance.poisson(4, tickets)),
         answered=answered.assign(seconds=chance.lognormal(8.3, 0.7, tickets)),
         sent=frame(tickets // 2),
         scored=scored.assign(score=scores, is_satisfied=scores >= 4),
+        backlog=backlog,
     )
 
 

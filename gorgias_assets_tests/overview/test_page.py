@@ -1,26 +1,37 @@
 """The report's weeks and changes, and the library that draws its charts."""
 
 import hashlib
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from gorgias_assets.overview.facts import Facts
+from gorgias_assets.overview.measures import MEASURES
 from gorgias_assets.overview.page import CHARTS, change_of
-from gorgias_assets.overview.weeks import Weeks, backlog_of_weeks, weeks_until
+from gorgias_assets.overview.weeks import Weeks, weeks_until
 from gorgias_assets_tests.deployment import REPOSITORY
 
 SUNDAY = datetime(2025, 3, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
 Days = dict[datetime, tuple[int, float, float]]
 """The tickets of each day, the seconds until each event of theirs, and the share of good scores."""
+Backlog = Mapping[datetime, tuple[int, int, int]]
+"""The tickets of each day that were reopened, and at its end those that were open and that waited for an agent."""
 
 
 def weeks_of(
-    happened: Days, *, end: datetime = SUNDAY + DAY, unknown: int = 0, agent: str = "Ann", channel: str = "email"
+    happened: Days,
+    *,
+    end: datetime = SUNDAY + DAY,
+    unknown: int = 0,
+    agent: str = "Ann",
+    channel: str = "email",
+    backlog: Backlog = MappingProxyType({}),
 ) -> Weeks:
     """Return the weeks up to the day before `end`, if all its days are known but the first ones."""
     rows = [
@@ -29,11 +40,16 @@ def weeks_of(
         for place in range(tickets)
     ]
     frame = pd.DataFrame(rows, columns=["day", "seconds", "is_satisfied"]).assign(
-        channel=channel, agent="7", messages=2, score=4
+        channel=channel, team=None, agent="7", messages=2, score=4
     )
+    left = pd.DataFrame(
+        [(pd.Timestamp(day), "all", "all", *numbers) for day, numbers in backlog.items()],
+        columns=["day", "dimension", "slice", "tickets_reopened", "open_tickets", "waiting_for_agent"],
+    ).astype({"day": "datetime64[us, UTC]"})
     window = weeks_until(end)
     days = pd.date_range(window.start, window.end, freq="D", inclusive="left", unit="us")
-    return Weeks.of(Facts(**{field.name: frame for field in fields(Facts)}), {"7": agent}, days, days[unknown:])
+    facts = Facts(**{field.name: frame for field in fields(Facts)})
+    return Weeks.of(replace(facts, backlog=left), {"7": agent}, days, days[unknown:])
 
 
 def changes(weeks: Weeks, name: str) -> str:
@@ -91,10 +107,12 @@ def test_without_a_week_before_or_anything_in_it_there_is_no_change():
     assert changes(weeks_of({SUNDAY: (1, 1, 1)}, unknown=12 * 7), "tickets_created") == ""
 
 
-def test_a_week_has_the_backlog_of_its_last_day_that_has_one_or_the_sum_of_such_days():
-    backlog = np.array([[5.0, 6.0, *[np.nan] * 12], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, *[np.nan] * 6, 7.0]])
-    np.testing.assert_array_equal(backlog_of_weeks(backlog, is_end=True), [[6, np.nan], [6, 7]])
-    np.testing.assert_array_equal(backlog_of_weeks(backlog, is_end=False), [[11, np.nan], [21, 7]])
+def test_a_week_has_the_reopenings_of_its_days_and_what_the_last_day_left():
+    backlog = {SUNDAY - 7 * DAY: (4, 9, 2), SUNDAY - 2 * DAY: (1, 8, 3), SUNDAY - DAY: (2, 5, 1)}
+    weeks = weeks_of({SUNDAY - 9 * DAY: (1, 1, 1)}, backlog=backlog)
+    places = [place for place, measure in enumerate(MEASURES) if measure.is_backlog]
+    assert weeks.weekly[0, -2:, places].T.tolist() == [[4, 9, 2], [3, 5, 1]]
+    assert np.isnan(weeks.weekly[0, :-2, places]).all(), "of weeks that the backlog lacks nothing is known"
 
 
 def test_the_charts_are_drawn_by_the_release_of_chart_js_that_the_documents_name():
