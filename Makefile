@@ -87,6 +87,7 @@ bench: .venv/installed  ## cost of a backfill, of old days and kills in calls, s
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.quiet_day
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.views
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.backlog
+	$(BIN)/python -m gorgias_assets_tests.benchmarks.metrics
 	$(BIN)/python -m gorgias_assets_tests.benchmarks.report
 
 sandbox: .venv/installed  ## a simulated account on http://127.0.0.1:8765/api until Ctrl-C
