@@ -23,7 +23,7 @@ from gorgias_assets.overview.asset import build_overview
 from gorgias_assets.overview.facts import NEEDS
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.schedules import daily_schedule, freshness_schedule, full_sweep_schedule, late_after
-from gorgias_assets.selection import chosen, chosen_statistics
+from gorgias_assets.selection import check_exceptions, chosen, chosen_statistics
 from gorgias_assets.sensors import changes_sensor, gaps_sensor
 from gorgias_assets.settings import Given, Settings
 from gorgias_assets.statistics.build import statistics_assets, statistics_checks
@@ -80,6 +80,7 @@ def account_of(
 ) -> Account:
     """Return the account that the arguments of `build_definitions` are about. Raises ValueError."""
     entities, views, metrics = chosen(settings.entities)
+    check_exceptions(settings.privacy, entities)
     return Account(
         entities,
         name,

@@ -69,7 +69,7 @@ _PLAIN: Mapping[Personal, Callable[[str], str]] = {
 }
 
 
-class PrivacyError(Exception):
+class PrivacyError(ValueError):
     """A policy cannot be kept; the message says what to set, in a sentence without a secret."""
 
 
@@ -103,23 +103,37 @@ class PrivacyKey:
 
 @dataclass(frozen=True)
 class Policy:
-    """The action for each kind of personal data. Kinds that it does not name are kept, but what is undeclared."""
+    """The action for each kind of personal data. Kinds that it does not name are kept, but what is undeclared.
+
+    - `exceptions`: other actions for all that is declared in a column, by `<entity>.<column>`.
+    """
 
     actions: Mapping[Personal, Action]
+    exceptions: Mapping[str, Action] = field(default_factory=dict)
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> "Policy | None":
         """Return the policy of a setting; None for an empty one. Raises ValueError on a word that is none of it."""
         if not given:
             return None
-        actions = {Personal(str(kind)): Action[str(action).upper()] for kind, action in given.items()}
-        if actions.get(Personal.UNDECLARED) is Action.LAST4:
+        actions = {str(what): Action[str(action).upper()] for what, action in given.items()}
+        exceptions = {what: action for what, action in actions.items() if "." in what}
+        of_kinds = {Personal(what): action for what, action in actions.items() if what not in exceptions}
+        if of_kinds.get(Personal.UNDECLARED) is Action.LAST4:
             raise ValueError
-        return cls(actions)
+        return cls(of_kinds, exceptions)
 
     @property
     def needs_key(self) -> bool:
-        return Action.HASH in self.actions.values()
+        return Action.HASH in (*self.actions.values(), *self.exceptions.values())
+
+    def of_column(self, name: str) -> "Policy | None":
+        """Return the policy of a column that is an exception; None if it is none."""
+        action = self.exceptions.get(name)
+        if action is None:
+            return None
+        undeclared = {Personal.UNDECLARED: self.action(Personal.UNDECLARED)}
+        return Policy(dict.fromkeys(Personal, action) | undeclared)
 
     def action(self, kind: Personal | None) -> Action:
         if kind is None:
@@ -130,7 +144,8 @@ class Policy:
         """Return a text by which another policy, or another key, is noticed. It shows neither."""
         actions = sorted((kind.value, self.action(kind).name) for kind in Personal)
         hashed = key.check if key and self.needs_key else ""
-        return sha256(json.dumps([actions, hashed]).encode()).hexdigest()[:16]
+        exceptions = sorted((name, action.name) for name, action in self.exceptions.items())
+        return sha256(json.dumps([actions, exceptions, hashed]).encode()).hexdigest()[:16]
 
 
 def key_of(policy: Policy, secret: str, variable: str = VARIABLE) -> PrivacyKey | None:
@@ -199,10 +214,14 @@ class Screen:
     """All rows of an account pass it before they are typed.
 
     - `stored`: they come from a table, so that hashes and ends of numbers among them are left as they are.
+    - `entity`: the name of the entity whose rows they are, for the policy's exceptions.
     """
 
-    def __init__(self, policy: Policy, key: PrivacyKey | None = None, *, stored: bool = False) -> None:
+    def __init__(
+        self, policy: Policy, key: PrivacyKey | None = None, *, stored: bool = False, entity: str = ""
+    ) -> None:
         self.policy = policy
+        self._entity = entity
         self.key = key
         self._stored = stored
         self._plans: dict[int, tuple[Sequence[Column], list[tuple[str, Kind, _Plan]]]] = {}
@@ -212,9 +231,9 @@ class Screen:
     def mark(self) -> str:
         return self.policy.mark(self.key)
 
-    def of_stored(self) -> "Screen":
-        """Return the screen for rows that are stored already."""
-        return Screen(self.policy, self.key, stored=True)
+    def of(self, entity: str, *, stored: bool = False) -> "Screen":
+        """Return the screen for the rows of an entity, or for those that are stored already."""
+        return Screen(self.policy, self.key, stored=stored, entity=entity)
 
     def names(self, columns: Sequence[Column]) -> list[str]:
         """Return the names of those of the columns of which not all is kept."""
@@ -264,15 +283,20 @@ class Screen:
         """Return the plans of those of the columns of which not all is kept."""
         known = self._plans.get(id(columns))
         if known is None or known[0] is not columns:
-            plans = [(column.name, column.kind, self._plan(column.place)) for column in columns]
+            plans = [(column.name, column.kind, self._for(column)._plan(column.place)) for column in columns]
             known = columns, [(name, kind, plan) for name, kind, plan in plans if not plan.kept]
             self._plans[id(columns)] = known
         return known[1]
 
+    def _for(self, column: Column) -> "Screen":
+        """Return the screen for a column: this one, or that of an exception."""
+        policy = self.policy.of_column(f"{self._entity}.{column.name}")
+        return Screen(policy, self.key, stored=self._stored) if policy else self
+
     def _strictest(self, column: Column | None) -> Action:
         """Return the strictest action for what a column holds."""
         kinds = [kind for kind in column.paths if kind is not Personal.UNDECLARED] if column else []
-        return max(map(self._action, kinds), default=Action.KEEP)
+        return max(map(self._for(column)._action, kinds), default=Action.KEEP) if column else Action.KEEP
 
     def _action(self, kind: Personal | None) -> Action:
         """Return the strictest action for what a place holds: an address may be a phone number, and the reverse."""

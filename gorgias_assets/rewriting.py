@@ -30,7 +30,7 @@ def rewrite(warehouse: Warehouse, table: Table, entity: Entity[Any], screen: Scr
 
     They count as read a microsecond later, so that what was made of them is made anew; a later reading replaces them.
     """
-    screen = screen.of_stored()
+    screen = screen.of(entity.name, stored=True)
     names = [name for name in [*screen.names(entity.columns), EXTRA] if name in warehouse.columns_of(table)]
     created = [CREATED] if CREATED in (column.name for column in entity.columns) else []
     selected = ", ".join(map(warehouse.dialect.quoted, dict.fromkeys(("id", EXTRACTED_AT, *created, *names))))

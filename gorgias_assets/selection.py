@@ -8,6 +8,7 @@ from gorgias_assets.entities.model import Entity
 from gorgias_assets.entities.view import View
 from gorgias_assets.metrics.declared import METRICS
 from gorgias_assets.metrics.model import Metric
+from gorgias_assets.privacy import PrivacyError
 from gorgias_assets.statistics.scopes import NAMES, NEEDS
 
 ALL, ONLY_CORE = "all", "core"  # words for several
@@ -44,6 +45,13 @@ def chosen(words: Iterable[Any]) -> tuple[list[Entity[Any]], list[View], list[Me
         if missing := [name for name in metric.needs if name not in entities]:
             raise ValueError(f"{metric.name} is made of {', '.join(missing)}: choose that as well, or neither.")
     return list(entities.values()), list(views.values()), list(metrics.values())
+
+
+def check_exceptions(privacy: Iterable[str], entities: Iterable[Entity[Any]]) -> None:
+    """Raise `PrivacyError` if an exception of a privacy policy names a column that none of the entities has."""
+    columns = {f"{entity.name}.{column.name}" for entity in (*ENTITIES, *entities) for column in entity.columns}
+    if unknown := next((what for what in privacy if "." in what and what not in columns), None):
+        raise PrivacyError(f"privacy names {unknown}, and there is no such column; docs/tables.md has them.")
 
 
 def chosen_statistics(words: Iterable[Any], made: Iterable[Entity[Any] | Metric]) -> list[str]:

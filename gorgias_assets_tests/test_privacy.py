@@ -12,13 +12,19 @@ import dagster as dg
 import duckdb
 import pytest
 
+from gorgias_assets.assets import build_assets
+from gorgias_assets.build import build_definitions
 from gorgias_assets.checks.build import build_checks
 from gorgias_assets.columns import EXTRA, Column, Kind, Personal, steps
 from gorgias_assets.commands.ingest import Request, ingest
-from gorgias_assets.entities import CUSTOMERS, EVENTS, TICKET_MESSAGES, TICKETS, USERS, VOICE_CALLS
+from gorgias_assets.component import GorgiasComponent
+from gorgias_assets.entities import CORE, CUSTOMERS, EVENTS, TICKET_MESSAGES, TICKETS, USERS, VOICE_CALLS
 from gorgias_assets.entities.model import Entity, string
 from gorgias_assets.entities.model import json as json_column
+from gorgias_assets.entities.tickets import TICKET_MESSAGE_RECIPIENTS
 from gorgias_assets.metadata import OUTDATED
+from gorgias_assets.metrics.asset import build_ticket_metrics
+from gorgias_assets.metrics.declared import METRICS
 from gorgias_assets.privacy import Policy, PrivacyError, PrivacyKey, Screen, key_of
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
@@ -172,6 +178,21 @@ def test_a_value_of_the_wrong_type_is_treated_as_undeclared(value: Any) -> None:
     assert "mara@" not in json.dumps(typed(SHOWN, {"sender": {"email": value}}, email="hash"))
 
 
+def test_a_column_may_be_an_exception_for_all_that_is_declared_in_it() -> None:
+    policy = {"email": "hash", "sorts.sender": "keep", "sorts.email": "drop", "name": "drop"}
+    columns = (*PERSON, *SHOWN)
+    row = {"email": "a@b.example", "name": "Mara", "sender": {"email": "a@b.example", "nick": "Mimi"}}
+
+    def stored(entity: str) -> Row:
+        rows = type_rows([row], columns, NOW, screen=screen(policy).of(entity)).table.to_pylist()
+        return {name: rows[0][name] for name in ("email", "name", "sender")}
+
+    assert stored("sorts") == {"email": None, "name": None, "sender": '{"email":"a@b.example"}'}
+    assert stored("others")["email"] == hashed("a@b.example")
+    with pytest.raises(ValueError, match=r"^privacy names ticket\.tags, and there is no such column"):
+        build_definitions(privacy="email:drop,tickets.custom_fields:keep,ticket.tags:drop")
+
+
 def test_numbers_are_reduced_like_texts_and_truth_is_none() -> None:
     column = (json_column("field", "Field.", {"value": Personal.BODY}),)
     assert typed(column, {"field": {"value": 15550100199}}, body="hash") == {"field": {"value": hashed("15550100199")}}
@@ -223,6 +244,13 @@ def test_a_setting_that_is_no_policy_is_refused_in_a_sentence(text: object) -> N
 def test_a_setting_is_a_mapping_or_text_of_pairs() -> None:
     text = Settings.from_environment({"GORGIAS_PRIVACY": "email:hash, body:drop"})
     assert text.privacy == Settings.of(privacy={"email": "hash", "body": "drop"}).privacy
+
+
+def test_a_component_takes_a_policy_and_the_name_of_the_variable_of_its_key() -> None:
+    settings = GorgiasComponent(privacy={"email": "hash"}, privacy_key_env="SHOP_KEY").settings
+    assert settings.privacy == {"email": "hash"}
+    assert isinstance(settings.privacy_key, dg.EnvVar)
+    assert settings.privacy_key.env_var_name == "SHOP_KEY"
 
 
 def planted(entity: Entity[Any]) -> Row:
@@ -465,3 +493,37 @@ def test_ingest_keeps_the_policy_of_the_environment(
     monkeypatch.delenv("GORGIAS_PRIVACY_KEY")
     assert ingest(request, sandbox.uri, f"duckdb:///{file}", settings, [TICKETS]) == 1
     assert "set GORGIAS_PRIVACY_KEY to a secret" in capfd.readouterr().err
+
+
+def test_tables_are_joined_by_the_hashes_of_an_address(sandbox: Sandbox, account: Account, tmp_path: Path) -> None:
+    project = protected(
+        Project(sandbox, tmp_path / "warehouse.duckdb", [CUSTOMERS, TICKET_MESSAGES], [TICKET_MESSAGE_RECIPIENTS]),
+        {"email": "hash"},
+    )
+    account.create("customers", email="Mara@A.example", name="Mara")
+    sender = {"name": "Mara Quill", "address": "mara@a.example "}
+    ticket = account.create("tickets")
+    account.create("messages", ticket_id=ticket["id"], source={"type": "email", "from": sender}, body_text="Dear shop")
+    project.materialize("2025-04-01")
+    assert project.query(
+        "SELECT customers.name, recipients.name FROM gorgias.customers "
+        "JOIN gorgias.ticket_message_recipients AS recipients ON recipients.address = customers.email"
+    ) == [("Mara", "Mara Quill")]
+
+
+@pytest.mark.soak
+def test_metrics_follow_a_full_sweep_that_has_rewritten_names(project: Project, account: Account) -> None:
+    project.deployed = replace(project.deployed, entities=[*CORE, USERS], metrics=METRICS)
+    project.assets = [*build_assets(project.deployed), build_ticket_metrics(project.deployed)]
+    agent = account.create("users", name=PLANTED[Personal.NAME], email="a@b.example")
+    tickets = [account.create("tickets", assignee_user={"id": agent["id"]})["id"] for _ in range(2)]
+    for ticket in tickets:
+        account.create("messages", ticket_id=ticket, body_text="Dear shop")
+    names = "SELECT assignee_user_name FROM gorgias.ticket_metrics"
+    project.materialize("2025-04-01")
+    assert project.query(names) == [(PLANTED[Personal.NAME],)] * 2
+    account.delete("tickets", tickets[0])
+    protected(project, MIXED)
+    project.materialize("2025-04-01", select=[entity.name for entity in CORE], full=True, rewrite=True)
+    project.materialize("2025-04-01", select=["ticket_metrics"])
+    assert project.query(names) == [(hashed("zephyrine quillfeather"),)] * 2

@@ -22,6 +22,7 @@ from gorgias_assets.io_managers.from_uri import io_manager_from_uri
 from gorgias_assets.loading import Loaded, load
 from gorgias_assets.privacy import PrivacyError
 from gorgias_assets.resources import GorgiasResource
+from gorgias_assets.selection import check_exceptions
 from gorgias_assets.settings import Settings
 from gorgias_assets.sweeps.batches import Reader
 from gorgias_assets.sweeps.position import OVERLAP
@@ -68,6 +69,7 @@ def ingest(
     console = Console(force_terminal=is_interactive, highlight=False, markup=False, soft_wrap=True)
     errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     try:
+        check_exceptions(settings.privacy, entities)
         gorgias = _gorgias(source_uri, settings)
         io_manager: Any = io_manager_from_uri(dest_uri, request.table.schema, loader_file_format=loader_file_format)
         warehouse: Warehouse = io_manager.warehouse().billed_to({"command": "ingest"})

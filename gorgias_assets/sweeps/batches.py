@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Generic, Self
 
@@ -17,6 +18,7 @@ from gorgias_assets.api.page_size import PAGE_ROWS
 from gorgias_assets.door import Door
 from gorgias_assets.entities.model import Entity, WayT
 from gorgias_assets.entities.view import NamedView
+from gorgias_assets.privacy import Screen
 from gorgias_assets.sweeps.deletions import Named
 from gorgias_assets.sweeps.progress import Progress
 from gorgias_assets.sweeps.rows import TypedRows, newest_by_id, type_rows
@@ -109,6 +111,11 @@ class Reader(ABC, Generic[WayT]):
         """Return the reader, whose rows pass this door."""
         self.door = door
         return self
+
+    @cached_property
+    def screen(self) -> Screen | None:
+        """The privacy policy for its rows; None without one."""
+        return self.door.screen.of(self.entity.name) if self.door.screen else None
 
     @property
     def finds_gone(self) -> bool:
@@ -217,7 +224,7 @@ class Reader(ABC, Generic[WayT]):
 
     def _typed(self, page: Page) -> TypedRows:
         """Type and count the page's rows; the parsed ones are freed."""
-        rows = type_rows(page.rows, self.entity.columns, page.requested_at, self.entity.left_out, self.door.screen)
+        rows = type_rows(page.rows, self.entity.columns, page.requested_at, self.entity.left_out, self.screen)
         page.rows.clear()
         self.progress.count_page(page, rows.table.num_rows)
         self.progress.count_fields(rows)

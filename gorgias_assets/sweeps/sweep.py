@@ -128,7 +128,7 @@ class Sweep(Reader[ByDate]):
     def _pages(self, on_page: Callable[[], object]) -> Pages:
         peeked = self._take_peeked()
         pages = {self._first_order: peeked} if peeked else {}
-        pager = Pager(self.entity, self.position, self.progress, self._can_seek, pages, self.door.screen)
+        pager = Pager(self.entity, self.position, self.progress, self._can_seek, pages, self.screen)
         readers = self._readers = Readers(pager, self.window, self.connect)
         with read_ahead(readers.pages(), READ_AHEAD_BYTES) as ahead, closing(readers):
             readers.ahead = ahead

@@ -1,7 +1,8 @@
 """`make bench`: the cost of a privacy policy, in messages from HTTP to a DuckDB file.
 
 The simulated account serves from a process of its own. Each policy is a materialization in a fresh process, the best of
-several, in turns. With all that is personal hashed, loading is at most a fifth slower.
+several, in turns. With all that is personal hashed, loading takes at most a fifth more CPU time, which is nearly all of
+its time here; against Gorgias it waits for answers most of the time.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from gorgias_assets.columns import Personal
 from gorgias_assets.entities import TICKET_MESSAGES
 from gorgias_assets_tests.benchmarks.backfill import BODY_BYTES, DAYS, START, messages
 
-MOST_SLOWER = 0.2
+MOST_MORE = 0.2
 KEY = "a secret of this benchmark"
 POLICIES = {
     "none": {},
@@ -119,13 +120,13 @@ def main() -> None:
         materialize(*chosen.child)
         return
     best = measure(chosen.rows, chosen.times)
-    print(f"{'policy':>16}{'rows/s':>10}{'CPU s/100k rows':>18}{'slower':>9}")
+    print(f"{'policy':>16}{'rows/s':>10}{'CPU s/100k rows':>18}{'more':>7}")
     for policy, got in best.items():
-        slower = got["seconds"] / best["none"]["seconds"] - 1
+        more = got["cpu"] / best["none"]["cpu"] - 1
         cpu = got["cpu"] / chosen.rows * 100_000
-        print(f"{policy:>16}{chosen.rows / got['seconds']:>10,.0f}{cpu:>18.1f}{slower:>9.0%}")
-    if best["all hashed"]["seconds"] > best["none"]["seconds"] * (1 + MOST_SLOWER):
-        sys.exit(f"A policy that hashes all makes loading more than {MOST_SLOWER:.0%} slower.")
+        print(f"{policy:>16}{chosen.rows / got['seconds']:>10,.0f}{cpu:>18.1f}{more:>7.0%}")
+    if best["all hashed"]["cpu"] > best["none"]["cpu"] * (1 + MOST_MORE):
+        sys.exit(f"A policy that hashes all makes loading take over {MOST_MORE:.0%} more time.")
 
 
 if __name__ == "__main__":
