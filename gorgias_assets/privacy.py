@@ -30,6 +30,7 @@ _BLOCK = 64  # bytes of SHA-256
 _LAST = 4
 _SHORTEST_FOR_LAST = 8  # letters: of a shorter text the last four show too much
 _HASHED = re.compile(r"[0-9a-f]{64}")
+_MOST_PEOPLE = 5_000
 _MOST_REMEMBERED, _LONGEST_REMEMBERED = 50_000, 200  # texts of a kind, and letters of one
 
 
@@ -186,6 +187,7 @@ class _Plan:
     - `removed`: True if the field or the item goes with its value, since its name may be anything.
     - `act`: returns what is left of a text.
     - `reduced`: the declared fields of which not all is kept.
+    - `people`: objects seen here by their `id`, and what was left of them, if they have one: people come again.
     """
 
     action: Action
@@ -195,6 +197,8 @@ class _Plan:
     removed: bool = False
     fields: dict[str, "_Plan"] = field(default_factory=dict)
     reduced: list[tuple[str, "_Plan"]] = field(default_factory=list)
+    shows_ids: bool = False
+    people: dict[Any, tuple[Row, Row]] = field(default_factory=dict)
     ids: "_Plan | None" = None
     items: "_Plan | None" = None
     rest: "_Plan | None" = None
@@ -321,6 +325,7 @@ class Screen:
         plan.removed = is_undeclared and action is not Action.KEEP
         inner = Action.KEEP if is_undeclared else action
         plan.fields = {name: self._plan(one) for name, one in place.fields.items()}
+        plan.shows_ids = "id" in plan.fields and "email" in plan.fields
         plan.reduced = [(name, one) for name, one in plan.fields.items() if not one.kept]
         plan.ids = self._plan(place.ids) if place.ids else None
         plan.items = self._plan(place.items) if place.items else None
@@ -346,7 +351,13 @@ class Screen:
 
     def _object(self, value: Row, plan: _Plan, lost: list[str]) -> Row:
         if value.keys() <= plan.fields.keys():  # nothing undeclared, as nearly always: only what is reduced is touched
-            left = dict(value) if plan.reduced else value
+            if not plan.reduced:
+                return value
+            id_ = value.get("id") if plan.shows_ids else None
+            is_person = type(id_) is int
+            if is_person and (known := plan.people.get(id_)) is not None and known[0] == value:
+                return known[1]
+            left, lost_before = dict(value), len(lost)
             for name, below in plan.reduced:
                 inner = left.get(name)
                 if type(inner) is str and not below.removed:
@@ -354,6 +365,10 @@ class Screen:
                 elif inner is not None:
                     kept = self._left(inner, below, lost)
                     left[name] = None if kept is _GONE else kept
+            if is_person and len(lost) == lost_before:
+                if len(plan.people) >= _MOST_PEOPLE:
+                    plan.people.clear()
+                plan.people[id_] = value, left
             return left
         left = {}
         for name, inner in value.items():

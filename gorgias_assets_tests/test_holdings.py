@@ -85,7 +85,7 @@ def test_every_path_of_json_that_an_account_has_is_declared(brand: Account) -> N
         (TICKETS, "custom_fields.300201.id", None),
         (TICKETS, "custom_fields.mara@example.com.id", Personal.UNDECLARED),
         (TICKETS, "assignee_team.decoration.emoji.name", None),
-        (TICKETS, "assignee_team.decoration", None),
+        (TICKETS, "assignee_team.decoration.owner", Personal.UNDECLARED),
         (EVENTS, "data.remote_addr", Personal.IP),
         (EVENTS, "data.old_customer.name", Personal.NAME),
         (EVENTS, "data.call.recording_url", Personal.UNDECLARED),
@@ -97,6 +97,12 @@ def test_a_value_holds_what_its_path_says_and_is_undeclared_without_one(
     name, _, within = path.partition(".")
     (found,) = (one for one in column.columns if one.name == name)
     assert found.held_at(within) is holds
+
+
+def test_nothing_is_declared_as_harmless_with_all_that_may_come_to_be_in_it() -> None:
+    holdings = [(column.name, column.holds) for entity in ENTITIES for column in entity.columns]
+    paths_of = [(name, path, of) for name, held in holdings if isinstance(held, dict) for path, of in held.items()]
+    assert [(name, path) for name, path, of in paths_of if path.endswith("**") and of is None] == []
 
 
 def test_a_path_of_its_own_goes_before_that_of_all_the_rest() -> None:

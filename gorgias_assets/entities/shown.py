@@ -58,7 +58,10 @@ ACTION: Holding = {
 }
 """An action of a macro."""
 
-DECORATION: Holding = {"**": None}
+DECORATION: Holding = {
+    **dict.fromkeys(("color", "emoji")),
+    **dict.fromkeys(f"emoji.{name}" for name in ("id", "name", "native", "skin", "colons", "unified")),
+}
 """A color or an emoji."""
 
 VALUES: Holding = {"*.id": None, "*.value": Personal.BODY}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from gorgias_assets.columns import Column, Kind, Personal
+from gorgias_assets.columns import Column, Holding, Kind, Personal
 from gorgias_assets.entities.model import Entity, Whole, boolean, integer, json, moment, number, string
 from gorgias_assets.entities.shown import DECORATION
 from gorgias_assets.entities.view import Entries, Join, Name, Nested, Part, Source, Sql, View
@@ -25,6 +25,12 @@ TAGS = Entity(
         moment("deleted_datetime", "Null in every list: a deleted or merged tag is no longer listed."),
     ),
 )
+
+_DEFINITION: Holding = {
+    "data_type": None,
+    **dict.fromkeys(f"input_settings.{name}" for name in ("input_type", "choices[]", "default", "placeholder")),
+    **dict.fromkeys(("input_settings.min", "input_settings.max")),
+}
 
 CUSTOM_FIELDS = Entity(
     name="custom_fields",
@@ -49,7 +55,7 @@ CUSTOM_FIELDS = Entity(
         json(
             "definition",
             "Kind and choices: {data_type, input_settings}; levels of a choice are split by '::'.",
-            {"**": None},
+            _DEFINITION,
         ),
         moment("created_datetime", "When the field was created."),
         moment("updated_datetime", "When the field last changed, also if Gorgias extended its choices."),

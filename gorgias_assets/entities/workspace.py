@@ -4,7 +4,18 @@ from gorgias_assets.columns import Harmless, Holding, Personal, below
 from gorgias_assets.entities.model import Entity, Whole, boolean, integer, json, moment, string
 from gorgias_assets.entities.shown import ANYTHING, DECORATION, PERSON, SECRETS
 
-_DEFINITION: Holding = {"**": None}
+_WIDGET: Holding = dict.fromkeys(("type", "path", "title", "order"))
+_TEMPLATE: Holding = {
+    **_WIDGET,
+    **below("widgets[]", _WIDGET),
+    **below("widgets[].widgets[]", _WIDGET),
+    **below("widgets[].widgets[].widgets[]", _WIDGET),
+}
+_API: Holding = {
+    **dict.fromkeys(("scope", "measures[]", "dimensions[]", "filters[]", "filters[].member")),
+    **dict.fromkeys(("filters[].values", "filters[].values[]")),
+}
+_LINKS: Holding = {"[]": None, "[].slug": None, "[].url": None}
 # By type; all else of the settings may be a secret.
 _SETTINGS: Holding = {
     **dict.fromkeys(("agent_cost_type", "agent_cost_per_ticket", "agent_ticket_per_hour")),
@@ -107,7 +118,7 @@ WIDGETS = Entity(
         integer("integration_id", "The integration whose data it shows."),
         string("app_id", "The app whose data it shows."),
         integer("order", "Its place in the sidebar."),
-        json("template", "Its layout: {type, widgets}.", {"**": None}),
+        json("template", "Its layout: {type, widgets}.", _TEMPLATE),
         string("type", "Where its data comes from: shopify, http, custom …"),
         moment("updated_datetime", "When the widget last changed."),
         string("uri", "Path of the widget in the API."),
@@ -186,11 +197,15 @@ METRIC_CARDS = Entity(
         string("title", "Name of the metric."),
         string("status", "published or deprecated."),
         string("definition_revised_at", "When its definition was last revised."),
-        json("public", "Definition: {definition, formula, computation_logic}.", _DEFINITION),
-        json("api", "How the API calculates it: {scope, measures, dimensions, filters}.", _DEFINITION),
-        json("aliases", "Other names.", _DEFINITION),
-        json("related", "Related metrics: [{slug, url}].", _DEFINITION),
-        json("replaces", "Metrics that it replaces: [{slug, url}].", _DEFINITION),
-        json("used_in_reports", "Reports that show it.", _DEFINITION),
+        json(
+            "public",
+            "Definition: {definition, formula, computation_logic}.",
+            {"definition": None, "formula": None, "computation_logic[]": None},
+        ),
+        json("api", "How the API calculates it: {scope, measures, dimensions, filters}.", _API),
+        json("aliases", "Other names.", _LINKS),
+        json("related", "Related metrics: [{slug, url}].", _LINKS),
+        json("replaces", "Metrics that it replaces: [{slug, url}].", _LINKS),
+        json("used_in_reports", "Reports that show it.", _LINKS),
     ),
 )
