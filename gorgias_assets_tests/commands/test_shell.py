@@ -1,7 +1,11 @@
 """The DuckDB shell on the warehouse."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -75,3 +79,55 @@ os.kill(os.getpid(), 9)
 def test_if_there_is_nothing_to_open_the_reason_is_printed(file, uri, sentence):
     with pytest.raises(WarehouseError, match=sentence):
         shell(io_manager_from_uri(uri.format(folder=file.parent), "other"))
+
+
+@pytest.fixture
+def copies(tmp_path) -> Path:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    return folder
+
+
+def test_the_copy_is_its_owners_alone_whatever_the_file_s_mode_and_gone_afterwards(file, copies, tmp_path):
+    file.chmod(0o664)
+    program, modes = tmp_path / "look.sh", tmp_path / "modes"
+    program.write_text(f"stat -c %a {copies}/* {copies}/*/gorgias.duckdb > {modes}")
+    assert shell(io_manager_from_uri(f"duckdb:///{file}"), ["-c", f".shell sh {program}"], str(copies)) == 0
+    assert modes.read_text().split() == ["700", "600"]
+    assert list(copies.iterdir()) == []
+
+
+HOLD = "import sys\nfrom pathlib import Path\nfrom gorgias_assets.commands.shell import shell\n"
+HOLD += "from gorgias_assets.io_managers.from_uri import io_manager_from_uri\n"
+HOLD += "arguments = ['-c', f'.shell touch {sys.argv[2]}', '-c', '.shell sleep 60']\n"
+HOLD += "shell(io_manager_from_uri(f'duckdb:///{sys.argv[1]}'), arguments, sys.argv[3])\n"
+
+
+def kill_a_shell(file: Path, copies: Path, number: signal.Signals) -> None:
+    """Open a shell in a process, and kill that once it is there; the whole group of the process ends with it."""
+    is_open = file.with_name("is_open")
+    command = [sys.executable, "-c", HOLD, str(file), str(is_open), str(copies)]
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, **output, start_new_session=True) as held:
+        while not is_open.exists():
+            assert held.poll() is None
+            time.sleep(0.01)
+        held.send_signal(number)
+        held.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(held.pid, signal.SIGKILL)
+        held.stdout.read()  # until all of them have ended
+
+
+@pytest.mark.soak
+def test_the_copy_of_a_stopped_shell_is_removed(file, copies):
+    kill_a_shell(file, copies, signal.SIGTERM)
+    assert list(copies.iterdir()) == []
+
+
+@pytest.mark.soak
+def test_the_copy_of_a_killed_shell_is_removed_by_the_next_one(file, copies):
+    kill_a_shell(file, copies, signal.SIGKILL)
+    assert len(list(copies.glob("*/gorgias.duckdb"))) == 1
+    assert shell(io_manager_from_uri(f"duckdb:///{file}"), ["-c", "FROM tickets"], str(copies)) == 0
+    assert list(copies.iterdir()) == []

@@ -459,6 +459,25 @@ def test_a_file_and_its_log_are_for_their_owner_unless_the_file_s_mode_says_more
     assert modes(database) == {"letters.duckdb": mode or 0o600}
 
 
+SPILL = "SELECT DISTINCT 'a letter of a customer ' || range AS text FROM range(400_000) ORDER BY hash(text)"
+
+
+@pytest.mark.usefixtures("usual_umask")
+def test_what_a_query_spills_is_beside_the_file_for_its_owner_and_a_writer_removes_what_a_kill_left(database):
+    merge(database)
+    warehouse = DuckDBWarehouse(str(database), {"memory_limit": "20MB"}, 5)
+    with warehouse._connection(read_only=True) as connection:
+        connection.execute(SPILL).fetchone()
+        (spilled,) = database.parent.glob("letters.duckdb.spill-*")
+        assert spilled.stat().st_mode & 0o777 == 0o700
+        assert {file.stat().st_mode & 0o777 for file in spilled.iterdir()} == {0o600}
+    assert not spilled.exists()
+    spilled.mkdir()
+    (spilled / "duckdb_temp_storage_DEFAULT-0.tmp").write_bytes(b"a letter")
+    merge(database)
+    assert not spilled.exists()
+
+
 def merge_on_and_on(database: Path, version: int, done: Connection) -> None:
     """Merge batches that overlap, and report each."""
     while True:

@@ -5,10 +5,12 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
-from shutil import copyfile
+from shutil import copyfile, rmtree
 from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import uuid4
 
 import duckdb
 import pyarrow as pa
@@ -31,6 +33,7 @@ _log = logging.getLogger(__name__)
 _HOLDER = re.compile(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
 _MOTHERDUCK = "md:"
 _ATTEMPTS_BEFORE_REPORT = 20  # about three seconds
+_SPILL = ".spill-"  # after the file's name: a folder for what a query does not hold in memory
 
 
 class DuckDBWarehouse(Warehouse):
@@ -94,6 +97,7 @@ class DuckDBWarehouse(Warehouse):
             # The file last: its lock is this process's, and is lost with the first descriptor that is closed.
             for part in (file.with_name(f"{file.name}.wal"), file):
                 if part.exists():
+                    (folder / part.name).touch(0o600)  # whatever the mode of the file
                     copyfile(part, folder / part.name)
         return folder / file.name
 
@@ -160,6 +164,11 @@ class DuckDBWarehouse(Warehouse):
                     raise
                 raise fault(error, self._database) from None
             connection.execute(f"USE {CATALOG}")
+            if "temp_directory" not in self._connection_config:
+                spill = DuckDBDialect().literal(f"{self._database}{_SPILL}{uuid4().hex}")
+                connection.execute(f"SET temp_directory = {spill}")
+            if not read_only:
+                self._remove_left_over()
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET python_enable_replacements = false")
         return connection
@@ -188,6 +197,12 @@ class DuckDBWarehouse(Warehouse):
             connection.execute("DETACH new")
             with suppress(OSError):  # there is a file by now; or the disk has no links, and DuckDB creates it
                 Path(self._database).hardlink_to(new)
+
+    def _remove_left_over(self) -> None:
+        """Remove what killed processes have spilled: nobody else has the file open while this one may write."""
+        file = Path(self._database)
+        for left in file.parent.glob(f"{escape(file.name)}{_SPILL}*"):
+            rmtree(left, ignore_errors=True)
 
     def _is_in_use(self, error: BaseException) -> bool:
         return is_in_use(error, self._database)
