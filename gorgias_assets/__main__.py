@@ -73,6 +73,15 @@ def _day(_: click.Context, __: click.Parameter, text: str | None) -> date | None
         raise click.BadParameter("it must be a day, YYYY-MM-DD.") from None
 
 
+def _person(_: click.Context, __: click.Parameter, text: str) -> str:
+    if text == "-":
+        text = sys.stdin.read()
+    text = text.strip()
+    if not re.fullmatch(r"\d{1,18}|[^@\s]+@[^@\s]+\.[^@\s]+", text):
+        raise click.BadParameter("it must be an e-mail address, or the id of a customer.")
+    return text
+
+
 def _table(_: click.Context, __: click.Parameter, text: str) -> Table:
     if not re.fullmatch(r"\w+\.\w+", text):
         raise click.BadParameter("it must be <schema>.<table> of letters, digits and _, such as gorgias.tickets.")
@@ -324,6 +333,42 @@ def sql(account_name: str | None, arguments: tuple[str, ...]) -> int:
 
     account, resources = _deployment(account_name)
     return shell(resources[account.io_manager_key], arguments)
+
+
+@cli.command(epilog=OF_DEPLOYMENTS)
+@_of_account
+@click.argument("person", callback=_person)
+@click.option(
+    "--hash", "is_hashed", is_flag=True, help="Replace names and addresses by keyed hashes, which still join."
+)
+@click.option("--dry-run", is_flag=True, help="Show what is stored of the person, and change nothing.")
+@click.option("--yes", is_flag=True, help="Ask nothing.")
+def forget(account_name: str | None, person: str, is_hashed: bool, dry_run: bool, yes: bool) -> int:
+    """Erase a person from all tables and reports, for good; PERSON is an e-mail address, a customer's id, or -.
+
+    
+    Examples:
+      gorgias-assets forget --dry-run jane@example.com
+      gorgias-assets forget --yes 248361705
+      gorgias-assets forget - < request.txt
+
+    It finds the customer, all addresses that they were seen with, and every row that has something of them: it shows
+    how many, and asks. Rows stay, since they count; names, addresses and letters in them become null. The person is put
+    on a list of keyed hashes that every run respects: neither a replay nor a full sweep stores them again. Delete the
+    customer in Gorgias as well. With - the person is read from the standard input, and is in no list of processes.
+
+    It needs GORGIAS_PRIVACY_KEY, no API call, and no run in progress. After a kill, the same command completes it.
+    """
+    from gorgias_assets.commands.forget import Request
+    from gorgias_assets.commands.forget import forget as run
+    from gorgias_assets.commands.terminal import stoppable
+    from gorgias_assets.forgetting import ERASE, HASH
+
+    def agreed() -> bool:
+        return yes or click.confirm("\nForget this person? What is erased cannot be had back.")
+
+    with stoppable():
+        return run(Request(person, HASH if is_hashed else ERASE, dry_run, agreed), *_deployment(account_name))
 
 
 @cli.command("dbt-sources", epilog=OF_DEPLOYMENTS)

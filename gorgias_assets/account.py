@@ -45,6 +45,7 @@ class Account:
     - `statistics`: the chosen assets of Gorgias's own statistics, by name.
     - `metrics`: the chosen tables of metrics; what they need is among the entities.
     - `has_policy`: there is a privacy policy, so that checks ask if all rows were stored under it.
+    - `reports`: the folder of its reports, or its URL.
     """
 
     entities: Sequence[Entity[Any]]
@@ -60,6 +61,7 @@ class Account:
     statistics: Sequence[str] = ()
     metrics: Sequence[Metric] = ()
     has_policy: bool = False
+    reports: str = "reports"
 
     @cached_property
     def partitions(self) -> dg.DailyPartitionsDefinition:

@@ -94,6 +94,7 @@ def account_of(
         statistics=chosen_statistics(settings.entities, [*entities, *metrics]),
         metrics=metrics,
         has_policy=bool(settings.privacy),
+        reports=f"{settings.reports.rstrip('/')}/{name}",
     )
 
 
@@ -105,7 +106,7 @@ def definitions_of(account: Account, settings: Settings, automation: Automation 
     account = replace(account, place=io_manager.place())
     late = late_after(settings.daily_at, settings.timezone)
     metrics = build_metrics(account, holidays=settings.holidays, fields=settings.metric_fields, retry_policy=RETRIES)
-    summarized = [*metrics, *_overviews(account, settings), *statistics_assets(account, RETRIES)]
+    summarized = [*metrics, *_overviews(account), *statistics_assets(account, RETRIES)]
     assets = [*build_assets(account, retry_policy=RETRIES, late_after=late), *summarized]
     if automation == "conditions":
         assets = [_with_condition(asset, account, settings) for asset in assets]
@@ -172,14 +173,14 @@ def _gorgias(settings: Settings) -> GorgiasResource:
         max_share=settings.max_share,
         seek=settings.seek,
         privacy=settings.privacy,
+        bodies_kept_days=settings.bodies_kept_days,
     )
 
 
-def _overviews(account: Account, settings: Settings) -> list[dg.AssetsDefinition]:
+def _overviews(account: Account) -> list[dg.AssetsDefinition]:
     if not {made.name for made in account.declarations}.issuperset(NEEDS):
         return []
-    reports = f"{settings.reports.rstrip('/')}/{account.name}"
-    return [build_overview(account, reports=reports, retry_policy=RETRIES)]
+    return [build_overview(account, reports=account.reports, retry_policy=RETRIES)]
 
 
 def _alerts(account: Account, settings: Settings) -> list[dg.SensorDefinition]:

@@ -29,6 +29,7 @@ SETTINGS = (
     "daily_at",
     "timezone",
     "gaps_days",
+    "bodies_kept_days",
     "max_share",
     "seek",
     "reports",
@@ -133,8 +134,8 @@ class GorgiasComponent(dg.Component, dg.Model, dg.Resolvable):
     privacy_key_env: Annotated[
         str,
         _described(
-            "the environment variable of a secret of 16 letters or more, by which values are hashed; it is read when a "
-            "run starts, and is in no page or event"
+            "the environment variable of a secret of 16 letters or more, by which values are hashed and forgotten "
+            "people are known; it is read when a run starts, and is in no page or event"
         ),
     ] = VARIABLE
     start_date: Annotated[str | None, _setting("start_date", "2025-01-01", reads=date)] = None
@@ -150,6 +151,7 @@ class GorgiasComponent(dg.Component, dg.Model, dg.Resolvable):
     timezone: Annotated[str | None, _setting("timezone", "Europe/Berlin")] = None
     changes_every: Annotated[float | None, _setting("changes_every", 5)] = None
     gaps_days: Annotated[int | None, _setting("gaps_days", 30)] = None
+    bodies_kept_days: Annotated[int | None, _setting("bodies_kept_days", 365)] = None
     max_share: Annotated[float | None, _setting("max_share", 0.5)] = None
     seek: Annotated[bool | None, _setting("seek", False)] = None
     reports: Annotated[str | None, _setting("reports", "s3://bucket/reports")] = None

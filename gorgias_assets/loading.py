@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from logging import Logger
 from time import monotonic
 from typing import Any
@@ -20,6 +21,7 @@ from gorgias_assets.api.clock import NOTABLE, difference
 from gorgias_assets.display import shown_counts
 from gorgias_assets.entities.model import Whole
 from gorgias_assets.missing import Deletions, find_gone
+from gorgias_assets.retention import drop_old_bodies
 from gorgias_assets.rewriting import rewrite
 from gorgias_assets.sweeps.batches import Reader
 from gorgias_assets.sweeps.filtered import Filtered
@@ -84,10 +86,12 @@ def load(
         is_first = False
         is_needed = batch.position and not (reader.is_part and reader.progress.complete)
         saved = Saved(reader.key, batch.position) if is_needed else None
-        loaded.merged += warehouse.merge(table, reader.entity.columns, batch.rows, saved, reader.entity.grain)
+        admitted = partial(reader.door.admitted, reader.entity)
+        loaded.merged += warehouse.merge(table, reader.entity.columns, batch.rows, saved, reader.entity.grain, admitted)
         has_position = has_position or saved is not None
         if not loaded.first_rows:
             loaded.first_rows = batch.rows.filter(batch.rows[IS_TOUCHED]).slice(0, PREVIEW_ROWS)
+    _drop_old_bodies(reader, warehouse, table, log)
     _keep_views(reader, warehouse, table, log)
     if loaded.is_outdated:
         _keep_policy(reader, warehouse, table, log, loaded)
@@ -125,6 +129,16 @@ def _note_reading(reader: Filtered, warehouse: Warehouse, table: Table) -> None:
     if began and window.start < began:
         read = Window(window.start, min(window.end, began))
         warehouse.save_readings(table, read.joined(warehouse.readings(table, kinds)), kinds)
+
+
+def _drop_old_bodies(reader: Reader[Any], warehouse: Warehouse, table: Table, log: Logger) -> None:
+    """Drop the stored bodies that have become too old by the time of the reading."""
+    days, now = reader.door.bodies_kept_days, reader.progress.last_requested_at
+    if reader.is_part or days is None or now is None:
+        return
+    rows = drop_old_bodies(warehouse, table, reader.entity, days, now)
+    if rows:
+        log.info(f"{table}: dropped the bodies of {rows:,} rows that are older than {days:,} days.")
 
 
 def _keep_views(reader: Reader[Any], warehouse: Warehouse, table: Table, log: Logger) -> None:

@@ -15,7 +15,7 @@ from gorgias_assets.api.client import GorgiasClient, GorgiasError, Unavailable
 from gorgias_assets.api.uri import EXPECTED_FORM, GorgiasUri, InvalidUri
 from gorgias_assets.door import Door
 from gorgias_assets.entities.model import ByDate, ByFilter, Entity, Unordered, Whole
-from gorgias_assets.privacy import VARIABLE, Policy, PrivacyError, Screen, key_of
+from gorgias_assets.privacy import VARIABLE, Policy, PrivacyError, PrivacyKey, Screen, key_of
 from gorgias_assets.sweeps.batches import Expects
 from gorgias_assets.sweeps.filtered import Filtered
 from gorgias_assets.sweeps.heads import Head, head_of
@@ -54,6 +54,11 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
         default=True,
         description="Reach old days without reading what is newer. Every seek is verified, and if Gorgias rejects it "
         "the list is paged from its newest row. Off: never seek.",
+    )
+    bodies_kept_days: int | None = Field(
+        default=None,
+        ge=1,
+        description="Age of a row in days from which on its texts are dropped, and not stored again; by default never.",
     )
     max_lookups: int = Field(
         default=500,
@@ -239,13 +244,15 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
 
     def door(self) -> Door:
         """Return the rules that rows pass before they are stored. Raises `PrivacyError` without a key they need."""
-        policy = Policy.of(self.privacy)
-        if policy is None:
-            return Door()
-        key = self.privacy_key
+        policy, key = Policy.of(self.privacy), self.privacy_key
         variable = key.env_var_name if isinstance(key, dg.EnvVar) else VARIABLE
-        secret = key.get_value() if isinstance(key, dg.EnvVar) else key
-        return Door(Screen(policy, key_of(policy, secret or "", variable)))
+        secret = (key.get_value() if isinstance(key, dg.EnvVar) else key) or ""
+        screen = Screen(policy, key_of(policy, secret, variable)) if policy else None
+        try:
+            of_list = PrivacyKey(secret.strip(), variable) if secret.strip() else None
+        except ValueError as error:
+            raise PrivacyError(str(error)) from None
+        return Door(screen, of_list, self.bodies_kept_days)
 
     def _door(self) -> Door:
         try:

@@ -29,6 +29,10 @@ def _minutes(text: object) -> object:
         raise ValueError from None
 
 
+def _or_none(text: object) -> object:
+    return None if text == "" else text
+
+
 def _words(text: object) -> object:
     """Split text at commas."""
     if isinstance(text, str):
@@ -77,6 +81,7 @@ class Given(TypedDict, total=False):
     timezone: ZoneInfo | str
     changes_every: timedelta | str
     gaps_days: int
+    bodies_kept_days: int | str
     max_share: float
     seek: bool
     executor: str
@@ -175,6 +180,15 @@ class Settings(BaseModel):
         "GORGIAS_GAPS_DAYS",
         "30",
         "number of days that the sensor `gorgias_gaps` looks back",
+        "a number of days, 1 to 36500",
+        ge=1,
+        le=36_500,
+    )
+    bodies_kept_days: Annotated[int | None, BeforeValidator(_or_none)] = _setting(
+        "GORGIAS_BODIES_KEPT_DAYS",
+        "",
+        "age in days from which on the texts of tickets, messages, surveys, calls and events are dropped; by default "
+        "they are kept",
         "a number of days, 1 to 36500",
         ge=1,
         le=36_500,

@@ -138,7 +138,11 @@ def columns() -> str:
 
 
 def own_tables() -> str:
-    return "".join(f"\n### `{name}_<table>`\n\n{_columns(columns)}" for name, columns in bookkeeping._COLUMNS.items())
+    of_all = {bookkeeping.FORGOTTEN}  # of which a schema has one
+    return "".join(
+        f"\n### `{name}{'' if name in of_all else '_<table>'}`\n\n{_columns(columns)}"
+        for name, columns in bookkeeping._COLUMNS.items()
+    )
 
 
 def views() -> str:

@@ -89,6 +89,7 @@ def _gorgias(uri: str, settings: Settings) -> GorgiasResource:
         max_share=settings.max_share,
         seek=settings.seek,
         privacy=settings.privacy,
+        bodies_kept_days=settings.bodies_kept_days,
     )
     gorgias.client().close()  # raises InvalidUri
     gorgias.door()  # raises PrivacyError without the key that it needs

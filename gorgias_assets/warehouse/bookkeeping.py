@@ -13,7 +13,7 @@ from typing import TypeVar
 from gorgias_assets.columns import DELETED_AT, EXTRACTED_AT, MERGED_INTO, Column, Kind
 from gorgias_assets.warehouse.dialect import Dialect
 from gorgias_assets.warehouse.session import Session
-from gorgias_assets.warehouse.tables import POSITION_KEPT, Saved, Table, Tombstone
+from gorgias_assets.warehouse.tables import POSITION_KEPT, Listed, Saved, Table, Tombstone
 from gorgias_assets.windows import Window
 
 Item = TypeVar("Item")
@@ -22,6 +22,9 @@ POSITIONS = "_sweep_positions"
 CANDIDATES = "_gone_candidates"
 ACCOUNTS = "_accounts"
 READINGS = "_readings"
+BODIES = "_bodies"
+FORGOTTEN = "_forgotten"
+"""The list of forgotten people, which all tables of a schema share."""
 _COLUMNS = {
     POSITIONS: (
         Column("sweep", Kind.STRING, "What sweeps have in common that may go on from each other's positions."),
@@ -42,6 +45,19 @@ _COLUMNS = {
         Column("starts_at", Kind.DATETIME, "From then on, all that was touched has been read."),
         Column("ends_at", Kind.DATETIME, "Until then, and not at that moment."),
         Column("kinds", Kind.STRING, "The kinds of rows that were read, as a JSON list; null for all."),
+    ),
+    BODIES: (
+        Column("names", Kind.STRING, "The columns whose bodies were dropped, as a JSON list."),
+        Column("dropped_until", Kind.DATETIME, "Rows created before have no bodies."),
+    ),
+    FORGOTTEN: (
+        Column(
+            "kind", Kind.STRING, "What it is the hash of: an id of a customer, ticket …, an email, a phone, the key."
+        ),
+        Column("keyed_hash", Kind.STRING, "Its HMAC-SHA256 by the privacy key."),
+        Column("action", Kind.STRING, "erase, or hash for names and addresses that are replaced by their hash."),
+        Column("noted_at", Kind.DATETIME, "When the person was put on the list."),
+        Column("erased_at", Kind.DATETIME, "When all that was stored of the person had been erased; null before."),
     ),
 }
 
@@ -65,13 +81,49 @@ def stored(session: Session, table: Table, name: str) -> str:
 def ensured(session: Session, table: Table, name: str) -> str:
     """Create a small table of `table`, or add its new columns; return its quoted name."""
     kept = own(table, name)
-    existing = session.columns_of(kept)
-    if not existing:
+    if not session.columns_of(kept):
         session.create_filled(kept, _COLUMNS[name], stored(session, table, name))
-    elif lacking := [column for column in _COLUMNS[name] if column.name not in existing]:
+    return _as_declared(session, kept, name)
+
+
+def _as_declared(session: Session, kept: Table, name: str) -> str:
+    """Give a small table that exists the columns that it lacks; return its quoted name."""
+    existing = session.columns_of(kept)
+    if lacking := [column for column in _COLUMNS[name] if column.name not in existing]:
         session.add(kept, lacking)
     session.keep_as_declared(kept, _COLUMNS[name], "")
     return session.dialect.name_of(kept)
+
+
+def common(session: Session, schema: str, name: str) -> str:
+    """Create the small table that all tables of a schema share, if it is missing; return its quoted name."""
+    kept = Table(schema, name)
+    if not session.columns_of(kept):
+        session.create(kept, _COLUMNS[name])
+    return _as_declared(session, kept, name)
+
+
+def listed(session: Session, schema: str) -> list[Listed]:
+    """Return the list of forgotten people; empty if there is none."""
+    kept = Table(schema, FORGOTTEN)
+    if not session.columns_of(kept):
+        return []
+    return [Listed(*row) for row in session.execute(f"SELECT kind, keyed_hash, action FROM {session.rows_of(kept)}")]
+
+
+def put_on_list(session: Session, schema: str, entries: Sequence[Listed], now: datetime) -> None:
+    """Put people on the list, or again: until they are noted as erased, they count as not erased."""
+    dialect = session.dialect
+    name = common(session, schema, FORGOTTEN)
+    for part in _parts(entries, session.most_rows):
+        rows = [tuple(map(dialect.literal, entry)) for entry in part]
+        session.execute(
+            f"MERGE INTO {name} AS target USING (SELECT * FROM {dialect.inline('listed', Listed._fields, rows)}) AS "
+            "source ON target.kind = source.kind AND target.keyed_hash = source.keyed_hash "
+            f"WHEN MATCHED THEN UPDATE SET action = source.action, erased_at = {dialect.null(Kind.DATETIME)} "
+            "WHEN NOT MATCHED THEN INSERT (kind, keyed_hash, action, noted_at) "
+            f"VALUES (source.kind, source.keyed_hash, source.action, {dialect.moment(now)})"
+        )
 
 
 def _part_of(session: Session, table: Table, name: str) -> str:

@@ -91,6 +91,10 @@ class Dialect(ABC):
         """Return a text as another kind; null if it does not fit."""
 
     @abstractmethod
+    def matches(self, text: str, pattern: str) -> str:
+        """Return the condition that an expression of RE2 is found in a text."""
+
+    @abstractmethod
     def part_of(self, text: str, separator: str, number: int) -> str:
         """Return a part of a text between separators, the first of which is 1; null if it is missing or empty."""
 

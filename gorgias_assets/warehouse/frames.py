@@ -56,6 +56,15 @@ def pandas_frame(rows: pa.Table) -> pd.DataFrame:
     return frame.reindex(columns=rows.column_names)
 
 
+def plain_rows(rows: pa.Table) -> pa.Table:
+    """Return rows that an engine answered in the types that they were stored with: JSON is text."""
+    for position, field in enumerate(rows.schema):
+        if isinstance(field.type, pa.BaseExtensionType):
+            column = pa.chunked_array([chunk.storage for chunk in rows[field.name].chunks], field.type.storage_type)
+            rows = rows.set_column(position, field.name, column)
+    return rows
+
+
 def cast_columns(rows: pa.Table, schema: pa.Schema, table: Table, as_they_are: Collection[str] = ()) -> pa.Table:
     """Return `rows` in the types that `schema` gives their columns.
 

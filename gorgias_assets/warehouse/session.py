@@ -88,6 +88,15 @@ class Session(ABC):
         with self.staged(pa.table({"id": pa.array(ids, pa.int64())})) as source:
             yield lambda expression: f"{expression} IN (SELECT id FROM {source})"
 
+    @contextmanager
+    def confidential(self, text: str) -> Iterator[str]:
+        """Yield an expression of a text that no history of statements keeps."""
+        yield self.dialect.literal(text)
+
+    @abstractmethod
+    def tables_in(self, schema: str) -> list[Table]:
+        """Return the tables of a schema, without views."""
+
     def parts(self, rows: pa.Table) -> list[pa.Table]:
         """Return `rows` in as few parts as the engine merges one at a time."""
         return [rows]

@@ -146,6 +146,14 @@ class Tombstone:
     is_merged: bool = False
 
 
+class Listed(NamedTuple):
+    """An entry of the list of people whose rows are stored without them: what it is the hash of, and what is done."""
+
+    kind: str
+    keyed_hash: str
+    action: str
+
+
 IS_TOUCHED = "_is_touched"
 """A column of rows to be merged, and of no table: true if the row was touched in the window that is read."""
 

@@ -1,5 +1,6 @@
 """The operations of a warehouse, in SQL that every engine understands; an engine's own folder adds how it is sent."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -10,19 +11,21 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from gorgias_assets.columns import ADDED_COLUMNS, DELETED_AT, EXTRACTED_AT, MERGED_INTO, Column
+from gorgias_assets.columns import ADDED_COLUMNS, DELETED_AT, EXTRACTED_AT, MERGED_INTO, Column, Kind
 from gorgias_assets.warehouse import bookkeeping
 from gorgias_assets.warehouse.dialect import Dialect
-from gorgias_assets.warehouse.frames import cast_columns
+from gorgias_assets.warehouse.frames import cast_columns, plain_rows
 from gorgias_assets.warehouse.session import Session
 from gorgias_assets.warehouse.tables import (
     CLOCKS_DIFFER,
+    IS_TOUCHED,
     Absences,
     After,
     Before,
     Candidates,
     Counts,
     Covered,
+    Listed,
     Merged,
     Saved,
     Slice,
@@ -89,16 +92,19 @@ class Warehouse(ABC):
         rows: pa.Table,
         saved: Saved | None = None,
         description: str = "",
+        admitted: Callable[[Sequence[Listed], pa.Table], pa.Table] | None = None,
     ) -> Merged:
         """Merge `rows`, unique by `id`, into the table by `id`: the one with the newer `_extracted_at` stays.
 
         `rows` have the column `_is_touched`; rows with False update stored rows and are never inserted. The
         position is `saved` once the rows are merged. The table and a view of its living rows are created with `columns`
         and the added ones, or the table gets those that it lacks; columns of a user's own are left alone. Both are
-        described as declared.
+        described as declared. `admitted` returns what may be stored of rows, given the list of forgotten people.
         """
         with self._writing(table.schema) as session:
             _ensure_table(session, table, (*columns, *ADDED_COLUMNS), description)
+            if admitted and rows.num_rows:
+                rows = admitted(bookkeeping.listed(session, table.schema), rows)
             merged = Merged()
             for part in session.parts(rows) if rows.num_rows else ():
                 merged += session.merge(table, part)
@@ -153,6 +159,151 @@ class Warehouse(ABC):
                 return
         with self._writing(table.schema) as session:
             session.execute(f"DELETE FROM {bookkeeping.ensured(session, table, bookkeeping.READINGS)} WHERE TRUE")
+
+    def update(self, table: Table, rows: pa.Table) -> Merged:
+        """Update the stored rows of these ids, with some of their columns, unless a later reading is stored by now."""
+        merged = Merged()
+        with self._writing(table.schema) as session:
+            for part in session.parts(rows) if rows.num_rows else ():
+                merged += session.merge(table, part)
+        return merged
+
+    @contextmanager
+    def reading(self, schema: str) -> Iterator[Session]:
+        """Yield a session for queries of a schema. Raises `WarehouseError` if nothing is there yet."""
+        with self._reading(schema) as session:
+            if session is None:
+                raise WarehouseError(f"There is nothing in {self} yet; materialize an asset first.")
+            yield session
+
+    def rows_by_id(self, table: Table, names: Sequence[str], ids: Collection[int]) -> pa.Table:
+        """Return the columns, as far as the table has them, of the rows of these ids, with what `update` needs."""
+        with self.reading(table.schema) as session, session.naming(ids) as among:
+            there = session.columns_of(table)
+            pruned = session.pruning_of(table, "id", ids)
+            selected = ", ".join(self.dialect.quoted(name) for name in names if name in there)
+            rows = plain_rows(
+                session.arrow(f"SELECT {selected} FROM {session.rows_of(table)} AS target WHERE {among('id')}{pruned}")
+            )
+        return rows.append_column(IS_TOUCHED, pa.array([False] * rows.num_rows, pa.bool_()))
+
+    def search_others(self, schema: str, pattern: str, ours: Collection[str]) -> dict[Table, int]:
+        """Return the number of rows in which a text matches, of the schema's tables that are not among `ours`."""
+        found: dict[Table, int] = {}
+        dialect = self.dialect
+        with self.reading(schema) as session:
+            others = [table for table in session.tables_in(schema) if table.name not in ours]
+            with session.confidential(pattern) as text:
+                for table in others:
+                    types = session.columns_of(table)
+                    named = [dialect.quoted(name) for name, kind in types.items() if kind == dialect.text_type]
+                    named += [
+                        dialect.text_at(dialect.quoted(name), "")
+                        for name, kind in types.items()
+                        if kind == dialect.types[Kind.JSON]
+                    ]
+                    if named:
+                        condition = " OR ".join(dialect.matches(one, text) for one in named)
+                        rows = session.rows_of(table)
+                        ((number,),) = session.execute(f"SELECT COUNT(*) FROM {rows} AS stored WHERE {condition}")
+                        found |= {table: int(number)} if number else {}
+        return found
+
+    @abstractmethod
+    def expunge(self, schema: str) -> str:
+        """Remove the bytes of what was erased, as far as the engine does. Return in sentences what is still held."""
+
+    def listed(self, schema: str) -> list[Listed]:
+        """Return the list of forgotten people of a schema."""
+        with self._reading(schema) as session:
+            return bookkeeping.listed(session, schema) if session else []
+
+    def put_on_list(self, schema: str, entries: Sequence[Listed], now: datetime) -> None:
+        """Put people on the list of a schema: from then on, `merge` gives it to all that is stored there."""
+        with self._writing(schema) as session:
+            bookkeeping.put_on_list(session, schema, entries, now)
+
+    def is_erased(self, schema: str) -> bool:
+        """Return False while something may be stored of a person on the list."""
+        with self._reading_table(Table(schema, bookkeeping.FORGOTTEN)) as session:
+            rows = session and session.rows_of(Table(schema, bookkeeping.FORGOTTEN))
+            return not (session and session.execute(f"SELECT 1 FROM {rows} WHERE erased_at IS NULL LIMIT 1"))
+
+    def note_erased(self, schema: str, now: datetime) -> None:
+        """Note that nothing is stored any more of the people on the list."""
+        with self._writing(schema) as session:
+            session.execute(
+                f"UPDATE {bookkeeping.common(session, schema, bookkeeping.FORGOTTEN)} AS target "
+                f"SET erased_at = {self.dialect.moment(now)} WHERE erased_at IS NULL"
+            )
+
+    def bodies_dropped_until(self, table: Table, names: Sequence[str]) -> datetime | None:
+        """Return the creation before which rows have no bodies in these columns; None if that was never noted."""
+        with self._reading_table(table) as session:
+            noted = session and bookkeeping.stored(session, table, bookkeeping.BODIES)
+            if session is None or not noted:
+                return None
+            wanted = self.dialect.literal(json.dumps(sorted(names)))
+            ((until,),) = session.execute(f"SELECT MAX(dropped_until) FROM {noted} WHERE names = {wanted}")
+        found: datetime | None = until
+        return found
+
+    def note_bodies_dropped(self, table: Table, names: Sequence[str], until: datetime) -> None:
+        """Note that rows created before have no bodies in these columns, instead of what was noted before."""
+        row = (self.dialect.literal(json.dumps(sorted(names))), self.dialect.moment(until))
+        with self._writing(table.schema) as session:
+            session.execute(
+                f"MERGE INTO {bookkeeping.ensured(session, table, bookkeeping.BODIES)} AS target "
+                f"USING (SELECT * FROM {self.dialect.inline('known', ('names', 'dropped_until'), [row])}) AS source "
+                "ON FALSE WHEN NOT MATCHED BY SOURCE THEN DELETE WHEN NOT MATCHED BY TARGET "
+                "THEN INSERT (names, dropped_until) VALUES (source.names, source.dropped_until)"
+            )
+
+    def clear(self, table: Table, names: Sequence[str], created: str, since: datetime | None, until: datetime) -> int:
+        """Let these columns be null in rows created from `since` until then, or nobody knows when; count the rows."""
+        with self._writing(table.schema) as session:
+            there = [self.dialect.quoted(name) for name in names if name in session.columns_of(table)]
+            if not there:
+                return 0
+            ((rows,),) = session.execute(
+                f"UPDATE {self.dialect.name_of(table)} AS target SET {', '.join(f'{name} = NULL' for name in there)} "
+                f"WHERE {self._is_between(created, since, until)} "
+                f"AND ({' OR '.join(f'{name} IS NOT NULL' for name in there)})"
+            )
+        return int(rows)
+
+    def oldest_with(
+        self, table: Table, names: Sequence[str], created: str, since: datetime | None, until: datetime
+    ) -> datetime | None:
+        """Return the first creation of the rows created in between with a value in any of the columns."""
+        with self._reading_table(table) as session:
+            if session is None:
+                return None
+            has_any = " OR ".join(f"{self.dialect.quoted(name)} IS NOT NULL" for name in names)
+            ((oldest,),) = session.execute(
+                f"SELECT MIN({self.dialect.quoted(created)}) FROM {session.rows_of(table)} "
+                f"WHERE {self._is_between(created, since, until)} AND ({has_any})"
+            )
+        found: datetime | None = oldest
+        return found
+
+    def rows_with(self, table: Table, names: Sequence[str], created: str, window: Window) -> pa.Table:
+        """Return the columns, and those that `update` needs, of rows created in the window, or nobody knows when."""
+        with self._reading_table(table) as session:
+            assert session is not None, "it had rows"
+            selected = ", ".join(map(self.dialect.quoted, dict.fromkeys(("id", EXTRACTED_AT, created, *names))))
+            has_any = " OR ".join(f"{self.dialect.quoted(name)} IS NOT NULL" for name in names)
+            return plain_rows(
+                session.arrow(
+                    f"SELECT {selected} FROM {session.rows_of(table)} WHERE id IS NOT NULL "
+                    f"AND {self._is_between(created, window.start, window.end)} AND ({has_any})"
+                )
+            )
+
+    def _is_between(self, created: str, since: datetime | None, until: datetime) -> str:
+        name = self.dialect.quoted(created)
+        from_then = f"{name} >= {self.dialect.moment(since)} AND " if since else ""
+        return f"(({from_then}{name} < {self.dialect.moment(until)}) OR {name} IS NULL)"
 
     def before(self, table: Table, key: str, with_newest: bool = True) -> Before:
         """Return what is known of the table before a reading whose positions are saved under `key`."""

@@ -513,3 +513,74 @@ def test_a_kill_at_any_moment_leaves_whole_batches_and_all_that_were_reported(da
         assert reported <= newest <= reported + 1
         assert found == {i: min(i // 300, newest) for i in range(300 * (newest + 2) if newest >= 0 else 0)}
         version = newest + 1
+
+
+ERASED = b"a word of one letter"
+
+
+@pytest.fixture
+def erased(database: Path) -> DuckDBWarehouse:
+    """Return a file from which a letter was deleted, whose bytes are in it all the same."""
+    warehouse = DuckDBWarehouse(str(database), {"force_compression": "uncompressed"}, 5)
+    with warehouse._connection(read_only=False) as connection:
+        connection.execute("CREATE SCHEMA shop; CREATE TABLE shop.letters (id BIGINT, text VARCHAR)")
+        connection.execute("INSERT INTO shop.letters SELECT range, 'letter ' || range FROM range(10_000)")
+        connection.execute(f"UPDATE shop.letters SET text = '{ERASED.decode()}' WHERE id = 7000")
+        connection.execute("COMMENT ON TABLE shop.letters IS 'What customers wrote.'")
+        connection.execute("CREATE VIEW shop.first AS SELECT * FROM shop.letters WHERE id = 1")
+    with warehouse._connection(read_only=False) as connection:
+        connection.execute("DELETE FROM shop.letters WHERE id = 7000")
+    assert ERASED in database.read_bytes()
+    return warehouse
+
+
+def test_a_file_that_is_written_anew_has_no_byte_of_what_was_deleted_and_all_else(erased, database):
+    database.chmod(0o640)
+    os.link(database, database.with_name("before"))
+    assert erased.expunge("shop") == ""
+    assert ERASED not in database.read_bytes()
+    assert modes(database) == {"letters.duckdb": 0o640, "before": 0o640}
+    with duckdb.connect(database, read_only=True) as connection:
+        assert connection.execute("SELECT COUNT(*), MAX(id) FROM shop.letters").fetchall() == [(9_999, 9_999)]
+        assert connection.execute("FROM shop.first").fetchall() == [(1, "letter 1")]
+        assert connection.execute("SELECT comment FROM duckdb_tables()").fetchall() == [("What customers wrote.",)]
+
+
+def test_rows_that_are_only_in_the_log_are_in_the_new_file_too(erased, database):
+    program = f"""
+import duckdb, os
+connection = duckdb.connect('{database}')
+connection.execute("INSERT INTO shop.letters VALUES (-1, 'late')")
+os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", program], check=False)
+    assert Path(f"{database}.wal").exists()
+    erased.expunge("shop")
+    with duckdb.connect(database, read_only=True) as connection:
+        assert connection.execute("SELECT text FROM shop.letters WHERE id = -1").fetchall() == [("late",)]
+
+
+def test_what_a_kill_left_of_a_new_file_is_removed_by_the_next_writer(database):
+    merge(database)
+    Path(f"{database}.rewritten").write_bytes(ERASED)
+    merge(database)
+    assert not Path(f"{database}.rewritten").exists()
+
+
+def insert_on_and_on(database: Path, number: int, rows: int) -> None:
+    warehouse = DuckDBWarehouse(str(database), {}, 60)
+    for row in range(rows):
+        with warehouse._writing("shop") as session:
+            session.execute(f"INSERT INTO shop.letters VALUES ({-1 - number * rows - row}, 'new')")
+
+
+@pytest.mark.soak
+def test_writers_lose_no_row_while_the_file_is_replaced_again_and_again(erased, database):
+    with ProcessPoolExecutor(4, PROCESSES) as pool:
+        writers = [pool.submit(insert_on_and_on, database, number, 50) for number in range(4)]
+        while not all(writer.done() for writer in writers):
+            erased.expunge("shop")
+    for writer in writers:
+        writer.result()
+    with duckdb.connect(database, read_only=True) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM shop.letters WHERE id < 0").fetchall() == [(200,)]

@@ -47,6 +47,7 @@ _ROUNDED = "PARSE_JSON({}, wide_number_mode=>'round')"
 # A condition that all rows meet, and that BigQuery takes for a filter, since both sides are about that column alone
 # (github.com/dbt-labs/dbt-bigquery/pull/986).
 _ANYWHERE = f"({{0}}{PARTITIONED_BY} IS NULL OR {{0}}{PARTITIONED_BY} IS NOT NULL)"
+_TIME_TRAVEL_HOURS = 168  # if the dataset sets none (cloud.google.com/bigquery/docs/time-travel)
 _MOST_RANGES = 200  # of days that one statement names
 _ROWS_ANSWERED = 10_000  # that a page holds at most
 _DENIED = (
@@ -125,6 +126,9 @@ class BigQueryDialect(Dialect):
 
     def tried(self, text: str, kind: Kind) -> str:
         return f"SAFE_CAST({text} AS {self.types[kind]})"
+
+    def matches(self, text: str, pattern: str) -> str:
+        return f"REGEXP_CONTAINS({text}, {pattern})"
 
     def part_of(self, text: str, separator: str, number: int) -> str:
         return f"NULLIF(SPLIT({text}, {self.literal(separator)})[SAFE_ORDINAL({number})], '')"
@@ -319,6 +323,24 @@ class BigQuerySession(Session):
                 self._client.delete_table(staging, **self._patience | {"retry": None})
             raise
         self._client.delete_table(staging, not_found_ok=True, **self._patience)
+
+    @contextmanager
+    def confidential(self, text: str) -> Iterator[str]:
+        """Yield a question to a staging table: BigQuery keeps statements, with their parameters, for 180 days.
+
+        See cloud.google.com/bigquery/docs/information-schema-jobs.
+        """
+        with self.staged(pa.table({"text": [text]})) as source:
+            yield f"(SELECT MAX(text) FROM {source})"
+
+    def time_travel_hours(self) -> int:
+        """Return for how long the dataset's tables can be read as they were before."""
+        found = self._client.get_dataset(self._dataset, **self._patience)
+        return int(found.max_time_travel_hours or _TIME_TRAVEL_HOURS)
+
+    def tables_in(self, schema: str) -> list[Table]:
+        found = self._client.list_tables(bigquery.DatasetReference(self._dataset.project, schema), **self._patience)
+        return sorted((Table(schema, one.table_id) for one in found if one.table_type == "TABLE"), key=str)
 
     def storable(self, rows: pa.Table) -> pa.Table:
         return loadable(rows)

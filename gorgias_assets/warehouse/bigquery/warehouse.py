@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 import grpc
@@ -23,6 +24,7 @@ from gorgias_assets.warehouse.bigquery.session import BigQueryDialect, BigQueryS
 from gorgias_assets.warehouse.tables import Table, WarehouseError
 from gorgias_assets.warehouse.warehouse import Warehouse
 
+_FAIL_SAFE = timedelta(days=7)  # cloud.google.com/bigquery/docs/time-travel
 _MOST_IDS_SHOWN = 100  # of jobs; all have the run's labels
 
 _log = logging.getLogger(__name__)
@@ -93,6 +95,19 @@ class BigQueryWarehouse(Warehouse):
             return super().rows_of(table)
         with self._reading_table(table) as session:
             return session.rows_of(table) if session else super().rows_of(table)
+
+    def expunge(self, schema: str) -> str:
+        """Nothing is removed at once: BigQuery keeps what was changed for its time travel, and then its fail-safe."""
+        now = datetime.now(UTC)
+        with self._writing(schema) as session:
+            hours = session.time_travel_hours()
+        readable, there = now + timedelta(hours=hours), now + timedelta(hours=hours) + _FAIL_SAFE
+        return (
+            f"Time travel shows the rows as they were before to whoever may read {schema} until "
+            f"{readable:%Y-%m-%d %H:%M} UTC ({hours} hours), and the tables that staged them. Google's fail-safe holds "
+            f"them until {there:%Y-%m-%d %H:%M} UTC, for Google's support alone. For the next time, this shortens it: "
+            f"ALTER SCHEMA {self.dialect.quoted(f'{self.project}.{schema}')} SET OPTIONS (max_time_travel_hours = 48)."
+        )
 
     @contextmanager
     def _writing(self, schema: str) -> Iterator[BigQuerySession]:

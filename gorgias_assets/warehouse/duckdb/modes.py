@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 
@@ -29,6 +29,14 @@ def as_closed_as(file: str) -> Iterator[None]:
         yield
     finally:
         _reopen()
+
+
+def like(file: Path, new: Path) -> None:
+    """Give a new file the mode of another and, as far as this process may, its owner and group."""
+    found = file.stat()
+    with suppress(PermissionError):
+        os.chown(new, found.st_uid, found.st_gid)
+    new.chmod(found.st_mode & 0o7777)
 
 
 def _close(closed: int) -> None:

@@ -124,6 +124,9 @@ class DuckDBDialect(Dialect):
         moments = ", ".join(f"TRY_CAST({part} AS {self.moment_type})" for part in (f"{text} || '+00:00'", text))
         return f"COALESCE({moments})"
 
+    def matches(self, text: str, pattern: str) -> str:
+        return f"regexp_matches({text}, {pattern})"
+
     def part_of(self, text: str, separator: str, number: int) -> str:
         return f"NULLIF(split_part({text}, {self.literal(separator)}, {number}), '')"
 
@@ -153,6 +156,7 @@ class DuckDBSession(Session):
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
+        self._staged = 0
 
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
         return self._connection.execute(statement).fetchall()
@@ -222,6 +226,15 @@ class DuckDBSession(Session):
         check_name("table", table.name)
         return self.dialect.quoted(table.name)
 
+    def tables_in(self, schema: str) -> list[Table]:
+        check_name("schema", schema)
+        found = self._connection.execute(
+            "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = current_database() "
+            f"AND translate(schema_name, '{ascii_uppercase}', '{ascii_lowercase}') = ? ORDER BY table_name",
+            [schema.translate(_SMALL)],
+        ).fetchall()
+        return [Table(*names) for names in found]
+
     def _create_view(self, view: Table, query: str) -> None:
         """Create or replace the view from inside the schema, so that its query finds tables by their plain names."""
         quoted = self.dialect.quoted
@@ -237,8 +250,13 @@ class DuckDBSession(Session):
 
     @contextmanager
     def staged(self, rows: pa.Table) -> Iterator[str]:
-        self._connection.register(_ROWS, rows)
-        yield _ROWS
+        name = f"{_ROWS}_{self._staged}" if self._staged else _ROWS
+        self._connection.register(name, rows)
+        self._staged += 1
+        try:
+            yield name
+        finally:
+            self._staged -= 1
 
     def storable(self, rows: pa.Table) -> pa.Table:
         return storable(rows)

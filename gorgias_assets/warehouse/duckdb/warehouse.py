@@ -9,6 +9,7 @@ from glob import escape
 from pathlib import Path
 from shutil import copyfile, rmtree
 from tempfile import TemporaryDirectory
+from time import sleep
 from typing import Any
 from uuid import uuid4
 
@@ -17,7 +18,7 @@ import pyarrow as pa
 import tenacity
 
 from gorgias_assets.warehouse.duckdb.faults import fault, has_damaged_log, is_fault, is_in_use, is_missing
-from gorgias_assets.warehouse.duckdb.modes import as_closed_as
+from gorgias_assets.warehouse.duckdb.modes import as_closed_as, like
 from gorgias_assets.warehouse.duckdb.session import CATALOG, DuckDBDialect, DuckDBSession, check_name, is_text
 from gorgias_assets.warehouse.tables import Slice, Table, WarehouseError
 from gorgias_assets.warehouse.warehouse import Warehouse
@@ -33,6 +34,9 @@ _log = logging.getLogger(__name__)
 _HOLDER = re.compile(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
 _MOTHERDUCK = "md:"
 _ATTEMPTS_BEFORE_REPORT = 20  # about three seconds
+_REWRITTEN = ".rewritten"  # after the file's name: what is to replace it
+# After it is replaced: a process that has opened the old file, and not locked it yet, is refused and opens the new one.
+_LOCK_HELD_SECONDS = 0.2
 _SPILL = ".spill-"  # after the file's name: a folder for what a query does not hold in memory
 
 
@@ -100,6 +104,30 @@ class DuckDBWarehouse(Warehouse):
                     (folder / part.name).touch(0o600)  # whatever the mode of the file
                     copyfile(part, folder / part.name)
         return folder / file.name
+
+    def expunge(self, schema: str) -> str:  # noqa: ARG002, the file is one
+        """Write the file anew, since DuckDB leaves the bytes of what was deleted in free blocks, and replace it.
+
+        Other processes wait meanwhile. After a kill the file is the old one or the new one.
+        """
+        if not self.is_file:
+            return "MotherDuck keeps snapshots of a database; its retention ends them, and DROP SNAPSHOT does at once."
+        file = Path(self._database).resolve()
+        new = Path(f"{file}{_REWRITTEN}")
+        quoted, quote = DuckDBDialect().quoted, DuckDBDialect().literal
+        with self._connection(read_only=False) as connection:
+            connection.execute(f"CHECKPOINT {quoted(CATALOG)}")  # whatever is in the log would be lost with the file
+            try:
+                options = f"TYPE duckdb, ROW_GROUP_SIZE {ROW_GROUP_ROWS}, {STORAGE}"
+                connection.execute(f"ATTACH {quote(str(new))} AS rewritten ({options})")
+                connection.execute(f"COPY FROM DATABASE {quoted(CATALOG)} TO rewritten")
+                connection.execute("DETACH rewritten")
+                like(file, new)
+                new.replace(file)
+            finally:
+                new.unlink(missing_ok=True)
+            sleep(_LOCK_HELD_SECONDS)
+        return ""
 
     @contextmanager
     def _writing(self, schema: str) -> Iterator[DuckDBSession]:
@@ -203,6 +231,8 @@ class DuckDBWarehouse(Warehouse):
         file = Path(self._database)
         for left in file.parent.glob(f"{escape(file.name)}{_SPILL}*"):
             rmtree(left, ignore_errors=True)
+        for ending in ("", ".wal"):
+            Path(f"{file.resolve()}{_REWRITTEN}{ending}").unlink(missing_ok=True)
 
     def _is_in_use(self, error: BaseException) -> bool:
         return is_in_use(error, self._database)
