@@ -238,7 +238,7 @@ NEEDED = ("--source-table", "tickets", "--dest-table", "a.b")
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        ((URI,), 2, "There is no such command; there are backfill, dbt-sources, ingest, sql, status."),
+        ((URI,), 2, "There is no such command; there are backfill, dbt-sources, forget, ingest, sql, status."),
         (
             ("ingest", *NEEDED, "--source-uri", URI, "--dest-uri", "x", URI),
             2,
