@@ -168,7 +168,8 @@ def _reports_with(person: Person, reports: str) -> list[UPath]:
     folder = UPath(reports)
     if not words or not folder.exists():
         return []
-    texts = ((file, file.read_text(encoding="utf-8").casefold()) for file in sorted(folder.rglob("*.html"), key=str))
+    files = [*folder.rglob("*.html"), *folder.rglob(".overview-*")]  # the latter of runs that were killed
+    texts = ((file, file.read_text(encoding="utf-8").casefold()) for file in sorted(files, key=str))
     return [file for file, text in texts if any(word in text for word in words)]
 
 

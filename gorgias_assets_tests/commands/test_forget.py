@@ -164,6 +164,7 @@ class Desk:
     engine: Engine
     folder: Path
     key: str | None = KEY
+    privacy: dict[str, str] = field(default_factory=dict)
     entities: tuple[Entity[Any], ...] = ENTITIES
     warehouse: DuckDBWarehouse | None = None
     deployed: Deployed = field(init=False)
@@ -196,7 +197,9 @@ class Desk:
 
     @property
     def gorgias(self) -> GorgiasResource:
-        return GorgiasResource(uri=self.sandbox.uri, api_url=self.sandbox.api_url, privacy_key=self.key or "")
+        return GorgiasResource(
+            uri=self.sandbox.uri, api_url=self.sandbox.api_url, privacy_key=self.key or "", privacy=self.privacy
+        )
 
     @property
     def io_manager(self) -> Any:
@@ -288,6 +291,7 @@ def test_a_protocol_names_nobody_and_reports_with_the_person_are_removed(desk: D
     reports = Path(desk.deployed.reports)
     reports.mkdir(parents=True)
     (reports / "overview-2025-03-12.html").write_text(f"<td>{NAME}</td>")
+    (reports / ".overview-x2f").write_text(f"<td>{ADDRESS}</td>")
     (reports / "overview-2025-03-13.html").write_text("<td>Ines Vale</td>")
     desk.engine.execute(f"CREATE TABLE gorgias.of_somebody AS SELECT '{ADDRESS}' AS mail")
     desk.forget(str(JANE))
@@ -296,7 +300,7 @@ def test_a_protocol_names_nobody_and_reports_with_the_person_are_removed(desk: D
     told = json.loads(protocol.read_text())
     assert not any(word.decode() in json.dumps(told).casefold() for word in WORDS)
     assert told["rows_changed"]["gorgias.customers"] == told["rows_found"]["gorgias.customers"] == 1
-    assert (told["reports_removed"], told["rows_left"]) == (1, 0)
+    assert (told["reports_removed"], told["rows_left"]) == (2, 0)
     assert told["rows_in_other_tables"] == {"gorgias.of_somebody": 1}
     assert [file.name for file in reports.glob("*.html")] == ["overview-2025-03-13.html"]
 
@@ -310,6 +314,31 @@ def test_hashes_stand_for_names_and_addresses_and_join_across_tables(desk: Desk)
     assert email == PrivacyKey(KEY).hashed("jane.zauberfisch@example.com")
     found = desk.query("SELECT customer ->> 'email', customer ->> 'name' FROM gorgias.tickets WHERE id = 1")
     assert found == [(email, name)]
+
+
+@pytest.mark.soak
+def test_a_person_is_found_and_forgotten_where_a_policy_has_stored_hashes(sandbox: Sandbox, tmp_path: Path) -> None:
+    desk = Desk(sandbox, DuckDBFile(tmp_path / "warehouse.duckdb"), tmp_path)
+    desk.privacy = {"email": "hash", "phone": "hash", "name": "hash", "body": "drop", "undeclared": "hash"}
+    desk.read()
+    hashed = PrivacyKey(KEY).hashed("jane.zauberfisch@example.com")
+
+    def with_hash() -> int:
+        return sum(
+            count
+            for table, column in (("customers", "email"), ("tickets", "customer"), ("ticket_messages", "source"))
+            for (count,) in desk.query(
+                f"SELECT COUNT(*) FROM gorgias.{table} WHERE {column}::VARCHAR LIKE '%{hashed}%'"
+            )
+        )
+
+    before = with_hash()
+    assert before > 3
+    desk.forget(ADDRESS)
+    assert with_hash() == 0
+    desk.read(full=True)
+    assert with_hash() == 0
+    assert desk.found() == []
 
 
 @pytest.mark.soak
