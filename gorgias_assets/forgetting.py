@@ -16,6 +16,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import unescape
+from string import ascii_letters, digits
 from typing import Any
 from urllib.parse import unquote
 
@@ -54,8 +55,11 @@ _OWNERS = frozenset({"customer", "sender", "receiver"})  # columns with the pers
 _HASHED = frozenset({Personal.NAME, Personal.EMAIL, Personal.PHONE})
 _AT = "@"
 _WRITTEN_AT = re.compile(r"=40|\\u0040|\s?[\[(]at[\])]\s?", re.IGNORECASE)  # besides those of URLs and of HTML
+_MAY_BE_WRITTEN = re.compile(r"=40|\\u0040|[\[(]at[\])]", re.IGNORECASE)
+_BEFORE_NAME = re.compile(r"[^\w.+-]")
 _MAY_HAVE_AT = re.compile(r"@|%40|=40|&#|&commat|\\u0040|[\uff20\ufe6b]|[\[(]at[\])]", re.IGNORECASE)
-_LOCAL = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+$")
+_LETTERS = f"{ascii_letters}{digits}_.!#$%&'*+/=?^`{{|}}~-"  # before an @
+_LOCAL = re.compile(rf"[\w{re.escape(_LETTERS)}]+$")
 _DOMAIN = re.compile(r"[\w-]+(?:\.[\w-]+)+")
 _LONGEST_LOCAL, _LONGEST_DOMAIN = 64, 255  # letters before and after an @, by RFC 5321
 _PHONE = re.compile(r"(?<!\d)\+?\d(?:[\s().\-/\u00a0\u2010-\u2015]{0,3}\d){5,17}(?!\d)")
@@ -64,21 +68,29 @@ _SHORTEST_PHONE = 6  # digits
 
 def emails_in(text: str) -> set[str]:
     """Return the addresses in a text, as they are hashed: also if it encodes them as a URL, HTML or e-mail does."""
-    if not _MAY_HAVE_AT.search(text):
+    if _AT not in text and not _MAY_HAVE_AT.search(text):
         return set()
-    plain = _WRITTEN_AT.sub(_AT, unescape(unquote(unicodedata.normalize("NFKC", text))))
+    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    plain = unquote(plain) if "%40" in plain else plain
+    plain = unescape(plain) if "&" in plain else plain
+    plain = _WRITTEN_AT.sub(_AT, plain) if _MAY_BE_WRITTEN.search(plain) else plain
     found = set()
     for sign in re.finditer(_AT, plain):
-        local = _LOCAL.search(plain[max(sign.start() - _LONGEST_LOCAL, 0) : sign.start()])
-        domain = _DOMAIN.match(plain[sign.end() : sign.end() + _LONGEST_DOMAIN])
+        before = plain[max(sign.start() - _LONGEST_LOCAL, 0) : sign.start()]
+        if before.isascii():
+            local = before[len(before.rstrip(_LETTERS)) :]
+        else:
+            local = match[0] if (match := _LOCAL.search(before)) else ""
+        domain = _DOMAIN.match(plain, sign.end(), sign.end() + _LONGEST_DOMAIN)
         if local and domain:
-            # Signs that an address may begin with, and a text may put before one.
-            found |= {f"{name}@{domain[0]}".casefold() for name in (local[0], re.split(r"[^\w.+-]", local[0])[-1])}
-    return found
+            found.add((local, domain[0]))
+    # Signs that an address may begin with, and a text may put before one.
+    names = ((name, domain) for local, domain in found for name in (local, _BEFORE_NAME.split(local)[-1]))
+    return {f"{name}@{domain}".casefold() for name, domain in names}
 
 
 def phones_in(text: str) -> set[str]:
-    return {plain_phone(match) for match in _PHONE.findall(text)}
+    return {plain for match in set(_PHONE.findall(text)) if (plain := plain_phone(match))}
 
 
 def hash_of(key: PrivacyKey, kind: str, text: str) -> str:
