@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from gorgias_assets.entities import ENTITIES as ENTITIES
     from gorgias_assets.io_managers.bigquery import GorgiasBigQueryIOManager as GorgiasBigQueryIOManager
     from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager as GorgiasDuckDBIOManager
-    from gorgias_assets.metrics.build import build_metrics as build_metrics
-    from gorgias_assets.overview.asset import build_overview as build_overview
     from gorgias_assets.resources import GorgiasResource as GorgiasResource
+    from gorgias_assets.summaries import build_summaries as build_summaries
 
 _MODULES = {
     "Account": "account",
@@ -38,8 +37,7 @@ _MODULES = {
     "build_assets": "assets",
     "build_checks": "checks.build",
     "build_definitions": "build",
-    "build_metrics": "metrics.build",
-    "build_overview": "overview.asset",
+    "build_summaries": "summaries",
     "conditions_sensor": "automation",
     "day_is_over": "automation",
 }

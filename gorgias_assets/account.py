@@ -16,7 +16,6 @@ from gorgias_assets.metrics.model import Metric
 from gorgias_assets.partitions import daily_partitions
 from gorgias_assets.warehouse.tables import Table
 
-OVERVIEW = "overview"
 METRICS_GROUP = "metrics"
 ACCOUNT_TAG = "gorgias/account"  # of all assets, with the account's name
 
@@ -35,10 +34,10 @@ class Account:
       key.
     - `start_date`: the first partition, `YYYY-MM-DD`. The last one is today if there is a partition of `today`.
     - `io_manager_key`: the resource key of one of this project's IO managers.
-    - `table_names`: names of tables and views that differ from those of their assets, by the name of the entity or
-      view, or `overview`.
-    - `translation`: returns the specification of an asset, given ours and the name of the entity or view, or
-      `overview`.
+    - `table_names`: names of tables and views that differ from those of their assets, by the name of the entity, view
+      or metrics.
+    - `translation`: returns the specification of an asset, given ours and the name of the entity, view or
+      metrics.
     - `place`: the IO manager's, if it is known; assets then show their tables and their warehouse before any run.
     - `views`: the chosen views; what they read is among the entities.
     - `event_types`: the types of events to read; all if none is named.
@@ -82,15 +81,10 @@ class Account:
         """The entities without partitions, which one step reads."""
         return read_by(Whole, self.entities)
 
-    @cached_property
-    def overview_key(self) -> dg.AssetKey:
-        return self._key(OVERVIEW)
-
     @property
     def asset_keys(self) -> list[dg.AssetKey]:
-        """The keys of the assets of entities, metrics and statistics, and that of the overview, which may have none."""
-        made = [*map(self.key_of, self.entities), *map(self.key_of, self.metrics), *self.statistics_keys]
-        return [*made, self.overview_key]
+        """The keys of the assets of entities, metrics and statistics."""
+        return [*map(self.key_of, self.entities), *map(self.key_of, self.metrics), *self.statistics_keys]
 
     @cached_property
     def statistics_keys(self) -> list[dg.AssetKey]:
@@ -102,10 +96,10 @@ class Account:
         return dg.AssetSelection.tag(ACCOUNT_TAG, self.name)
 
     def key_of(self, what: Entity[Any] | View | Metric) -> dg.AssetKey:
-        return self._keys.get(what.name) or self._key(what.name)
+        return self._keys[what.name]
 
     def spec_of(self, what: str, **attributes: Any) -> dg.AssetSpec:
-        """Return the translated specification of an asset: of an entity, a view, metrics or the overview."""
+        """Return the translated specification of an asset: of an entity, a view, metrics or statistics."""
         spec = dg.AssetSpec([self.name, what], group_name=self._group(what), **attributes)
         spec = self.translation(spec, what)
         if {"table", "schema"} & spec.metadata.keys():
@@ -117,7 +111,7 @@ class Account:
         return spec.merge_attributes(tags={ACCOUNT_TAG: self.name}, metadata=renamed)
 
     def table_of(self, what: str, io_manager: MergingIOManager | Place) -> Table:
-        """Return the table of an entity, a view, metrics or the overview."""
+        """Return the table of an entity, a view, metrics or statistics."""
         return io_manager.table_of(self._key(what), name=self._table_name(what))
 
     @cached_property
@@ -164,7 +158,7 @@ class Account:
         return [*self.entities, *self.views, *self.metrics]
 
     def _group(self, what: str) -> str:
-        """Return the group of an asset: that of the account for its core and its overview."""
+        """Return the group of an asset: that of the account for its core and the overview."""
         usual = METRICS_GROUP if what in self.statistics else ""
         group = next((one.group for one in self.declarations if one.name == what), usual)
         return self.named(group) if group else self.name

@@ -18,15 +18,13 @@ from gorgias_assets.checks.build import build_checks, freshness_keys
 from gorgias_assets.entities.model import ByFilter, read_by
 from gorgias_assets.io_managers.from_uri import io_manager_from_uri
 from gorgias_assets.jobs import freshness_job, full_sweep_job, gorgias_job
-from gorgias_assets.metrics.build import build_metrics
-from gorgias_assets.overview.asset import build_overview
-from gorgias_assets.overview.facts import NEEDS
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.schedules import daily_schedule, freshness_schedule, full_sweep_schedule, late_after
 from gorgias_assets.selection import check_exceptions, chosen, chosen_statistics
 from gorgias_assets.sensors import changes_sensor, gaps_sensor
 from gorgias_assets.settings import Given, Settings
 from gorgias_assets.statistics.build import statistics_assets, statistics_checks
+from gorgias_assets.summaries import build_summaries
 from gorgias_assets.views import view_specs
 
 # For outages and crashed step processes. The next attempt of a step resumes where the last one stopped.
@@ -54,14 +52,13 @@ def build_definitions(
     - `today`: whether today is a partition, before it has ended.
     - `automation`: who requests the days that are over: a schedule and a sensor (`schedule`), an automation condition
       of each asset (`conditions`), or nobody (`none`).
-    - `table_names`: names of tables that differ from those of their assets, by the name of the entity or `overview`.
-    - `translation`: changes the specification of an asset, given ours and the name of the entity or `overview`.
+    - `table_names`: names of tables that differ from those of their assets, by the name of the entity, view or metrics.
+    - `translation`: changes the specification of an asset, given ours and the name of the entity, view or metrics.
     - `io_manager_key`: the IO manager's resource key, by default `<account>_io_manager`.
     - `settings`: fields of `Settings`, such as `uri`, `warehouse`, `start_date` and `entities`. No environment variable
       is read but `GORGIAS_URI`, or the one that `uri` names, when a run starts.
 
-    `entities` takes declarations of your own as well as names. The overview is made if both tables of metrics
-    and the surveys are among them.
+    `entities` takes declarations of your own as well as names.
 
     Raises ValueError, with one sentence, on an argument that cannot be used.
     """
@@ -105,8 +102,7 @@ def definitions_of(account: Account, settings: Settings, automation: Automation 
     )
     account = replace(account, place=io_manager.place())
     late = late_after(settings.daily_at, settings.timezone)
-    metrics = build_metrics(account, holidays=settings.holidays, fields=settings.metric_fields, retry_policy=RETRIES)
-    summarized = [*metrics, *_overviews(account), *statistics_assets(account, RETRIES)]
+    summarized = [*_summaries(account, settings), *statistics_assets(account, RETRIES)]
     assets = [*build_assets(account, retry_policy=RETRIES, late_after=late), *summarized]
     if automation == "conditions":
         assets = [_with_condition(asset, account, settings) for asset in assets]
@@ -177,10 +173,13 @@ def _gorgias(settings: Settings) -> GorgiasResource:
     )
 
 
-def _overviews(account: Account) -> list[dg.AssetsDefinition]:
-    if not {made.name for made in account.declarations}.issuperset(NEEDS):
-        return []
-    return [build_overview(account, reports=account.reports, retry_policy=RETRIES)]
+def _summaries(account: Account, settings: Settings) -> list[dg.AssetsDefinition]:
+    return build_summaries(
+        account,
+        holidays=settings.holidays,
+        fields=settings.metric_fields,
+        retry_policy=RETRIES,
+    )
 
 
 def _alerts(account: Account, settings: Settings) -> list[dg.SensorDefinition]:

@@ -42,7 +42,7 @@ def chosen(words: Iterable[Any]) -> tuple[list[Entity[Any]], list[View], list[Me
         if missing := [name for name in view.reads if name not in entities]:
             raise ValueError(f"The view {view.name} is made of {', '.join(missing)}: choose that as well, or neither.")
     for metric in metrics.values():
-        if missing := [name for name in metric.needs if name not in entities]:
+        if missing := [name for name in metric.needs if name not in {*entities, *metrics}]:
             raise ValueError(f"{metric.name} is made of {', '.join(missing)}: choose that as well, or neither.")
     return list(entities.values()), list(views.values()), list(metrics.values())
 

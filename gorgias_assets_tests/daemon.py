@@ -31,12 +31,11 @@ from gorgias_assets.entities import CORE, CUSTOMERS, TICKETS
 from gorgias_assets.executors import IN_PROCESS
 from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
 from gorgias_assets.jobs import gorgias_job
-from gorgias_assets.metrics.build import build_metrics
 from gorgias_assets.metrics.declared import METRICS
-from gorgias_assets.overview.asset import build_overview
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.schedules import daily_schedule, late_after
 from gorgias_assets.sensors import gaps_sensor
+from gorgias_assets.summaries import build_summaries
 from gorgias_assets_tests.conftest import FIRST_DAY
 from gorgias_assets_tests.test_schedules import TAGS
 
@@ -52,7 +51,7 @@ QUEUED = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED])
 
 def definitions(account: Account, by_conditions: bool) -> dg.Definitions:
     """Return an account's definitions; its secrets and paths come from the environment of each run."""
-    made = [*build_metrics(account), build_overview(account)] if account is LARGE else []
+    made = build_summaries(account)
     assets, summaries = [*build_assets(account), *made], [asset.key for asset in made]
     if by_conditions:
         condition = day_is_over(CRON, ZONE.key)

@@ -18,16 +18,15 @@ from gorgias_assets.assets import build_assets
 from gorgias_assets.automation import day_is_over
 from gorgias_assets.days import Day, days_of
 from gorgias_assets.entities import TICKETS, VOICE_CALLS
-from gorgias_assets.metrics.build import build_metrics
-from gorgias_assets.overview.asset import build_overview
 from gorgias_assets.partitions import days_of_run, ranges
 from gorgias_assets.sandbox.account import Account as SandboxAccount
 from gorgias_assets.sandbox.faults import Fault
 from gorgias_assets.sandbox.server import Sandbox
+from gorgias_assets.summaries import build_summaries
 from gorgias_assets_tests.conftest import FIRST_DAY, Project
 from gorgias_assets_tests.daemon import AT, CRON, LARGE, SMALL, ZONE, Daemon
 
-OVERVIEW = LARGE.overview_key
+OVERVIEW = LARGE.asset_keys[-1]
 KEY = SMALL.key_of(TICKETS)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 FIRST = datetime.fromisoformat(FIRST_DAY).replace(tzinfo=UTC)
@@ -237,7 +236,7 @@ def test_an_asset_with_other_partitions_is_refused(project):
     assert "takes assets with daily partitions, or without" in str(error.value.__cause__)
 
 
-SUMMARIZED = [*build_assets(LARGE), *build_metrics(LARGE), build_overview(LARGE)]
+SUMMARIZED = [*build_assets(LARGE), *build_summaries(LARGE)]
 GROUPS = ("gorgias", "gorgias_metrics")
 
 

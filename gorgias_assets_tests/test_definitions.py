@@ -210,8 +210,9 @@ def test_a_view_is_chosen_only_with_what_it_is_made_of():
 
 
 def test_metrics_are_part_of_the_core_and_chosen_only_with_what_they_need():
-    for words in (["all"], ["core"], [*(entity.name for entity in CORE), "ticket_metrics", "ticket_backlog"]):
-        assert [metric.name for metric in chosen(words)[2]] == ["ticket_metrics", "ticket_backlog"]
+    names = ["ticket_metrics", "ticket_backlog", "overview"]
+    for words in (["all"], ["core"], [*(entity.name for entity in CORE), *names]):
+        assert [metric.name for metric in chosen(words)[2]] == names
     assert chosen([entity.name for entity in CORE])[2] == []
     with pytest.raises(
         ValueError, match=r"^ticket_metrics is made of ticket_messages, satisfaction_surveys: choose that as well, or"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,7 @@ from gorgias_assets.days import Day, days_of, newest_materializations
 from gorgias_assets.entities import CORE, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS
 from gorgias_assets.jobs import full_sweep_job, gorgias_job, request_of
 from gorgias_assets.metadata import doubt
-from gorgias_assets.metrics.build import build_metrics
-from gorgias_assets.metrics.declared import METRICS
-from gorgias_assets.overview.asset import build_overview
+from gorgias_assets.metrics.declared import METRICS, OVERVIEW
 from gorgias_assets.partitions import FIRST_DAY, ROWS_FROM, days_read, days_recorded
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account as SandboxAccount
@@ -26,6 +25,7 @@ from gorgias_assets.sandbox.faults import Fault
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.sandbox.shop import Shop
+from gorgias_assets.summaries import build_summaries
 from gorgias_assets_tests.conftest import Project
 
 START = "2025-03-01"
@@ -58,7 +58,7 @@ def project(sandbox: Sandbox, tmp_path: Path) -> Iterator[Project]:
 def job(project: Project, name: str = "gorgias", account: Account = GORGIAS) -> dg.JobDefinition:
     reports = str(project.database.parent / "reports")
     return dg.Definitions(
-        assets=[*build_assets(account), *build_metrics(account), build_overview(account, reports=reports)],
+        assets=[*build_assets(account), *build_summaries(replace(account, reports=reports))],
         jobs=[gorgias_job(account), full_sweep_job(account)],
         resources=project.resources,
     ).resolve_job_def(name)
@@ -169,14 +169,14 @@ def states(project: Project, asset: dg.AssetKey) -> dict[str, Day]:
 @pytest.mark.soak
 def test_the_overview_of_many_days_has_each_of_them_and_a_full_sweep_draws_all_and_records_one(project, account):
     run(project, day(2), day(6))
-    run(project, day(1), day(6), [GORGIAS.overview_key])
-    made = history(project, GORGIAS.overview_key)
+    run(project, day(1), day(6), [GORGIAS.key_of(OVERVIEW)])
+    made = history(project, GORGIAS.key_of(OVERVIEW))
     assert [one.partition for one in made] == [day(number) for number in range(1, 7)]
     assert ["began_at" in one.metadata for one in made] == [False, True, True, True, True, True]
     assert ["picture" in one.metadata for one in made] == [False] * 5 + [True]
     before = surveys_sent(project)
     assert {key.isoformat() for key in before} == {one.partition for one in made}
-    known = {asset: len(history(project, asset)) for asset in [*ASSETS, GORGIAS.overview_key]}
+    known = {asset: len(history(project, asset)) for asset in [*ASSETS, GORGIAS.key_of(OVERVIEW)]}
     noon = datetime(2025, 3, 2, 12, tzinfo=UTC)
     imported = account.create("satisfaction_surveys", created_datetime=noon, sent_datetime=noon)
     result = job(project, "gorgias_full_sweep").execute_in_process(
@@ -194,7 +194,7 @@ def surveys_sent(project: Project) -> dict[date, int]:
 
 
 def test_the_run_of_ten_years_is_created_with_as_many_events_as_that_of_a_day(project):
-    account = Account(CORE, start_date="2015-01-01")
+    account = Account(CORE, start_date="2015-01-01", metrics=METRICS)
 
     def events(first: str) -> int:
         request = request_of(account, first, "2024-12-31")
@@ -203,7 +203,7 @@ def test_the_run_of_ten_years_is_created_with_as_many_events_as_that_of_a_day(pr
         )
         return len(project.instance.all_logs(run.run_id))
 
-    assert events("2015-01-01") == events("2024-12-31") == len(ASSETS) + 1
+    assert events("2015-01-01") == events("2024-12-31") == len(account.asset_keys)
 
 
 @pytest.mark.parametrize("first", ["2025-02-28", "2025-03-07", "yesterday"])

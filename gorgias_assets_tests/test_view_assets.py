@@ -39,7 +39,8 @@ def test_its_columns_are_shown_with_their_types_and_what_is_personal(account):
     columns = {column.name: column for column in spec.metadata["dagster/column_schema"].columns}
     assert list(columns) == [column.name for column in TICKET_CUSTOM_FIELDS.columns]
     assert columns["value_number"].type == "number, 64 bits"
-    assert {name for name, column in columns.items() if column.tags} == {"value_text"}
+    of_customer = {"value_text", "value_number", "value_boolean", "level_1", "level_2", "level_3"}
+    assert {name for name, column in columns.items() if column.tags} == of_customer
     assert columns["level_1"].description == "Level 1 of a choice; levels are split at '::'."
 
 

@@ -30,7 +30,6 @@ from gorgias_assets.windows import Window
 
 SQL = Path(__file__).with_suffix(".sql")
 TICKETS_AT_ONCE = 100_000
-GRAIN = "One row per ticket: how it went, and how long that took."
 EVENT_TYPES = (
     "ticket-assigned",
     "ticket-closed",

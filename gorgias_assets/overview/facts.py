@@ -19,7 +19,6 @@ from gorgias_assets.warehouse.tables import Table
 from gorgias_assets.warehouse.warehouse import Warehouse
 from gorgias_assets.windows import Window
 
-NEEDS = (TICKET_METRICS.name, TICKET_BACKLOG.name, SATISFACTION_SURVEYS.name)
 SATISFIED = 4  # of 5
 
 
@@ -53,7 +52,7 @@ class Facts:
 def read_facts(warehouse: Warehouse, tables: Mapping[str, Table], window: Window) -> tuple[Facts, dict[str, str]]:
     """Return the facts of the window, and the names of teams and agents by id.
 
-    `tables` are those named in `NEEDS`. Raises `WarehouseError` if one does not exist.
+    `tables` are those that the overview needs, by name. Raises `WarehouseError` if one does not exist.
     """
     warehouse.require(tables.values())
     dialect, schema = warehouse.dialect, tables[TICKET_METRICS.name].schema

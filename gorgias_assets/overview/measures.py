@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
@@ -188,13 +187,8 @@ KEYS = {
     "label": (pa.string(), "The slice's name for people: the channel, or the name of the team or agent."),
 }
 COUNTS = [measure.name for measure in MEASURES if measure.is_count]
-SCHEMA = pa.schema(
-    [(name, kind) for name, (kind, _) in KEYS.items()] + [(measure.name, measure.type) for measure in MEASURES]
-)
-COLUMNS = dg.TableSchema(
-    [dg.TableColumn(name, str(kind), definition) for name, (kind, definition) in KEYS.items()]
-    + [dg.TableColumn(measure.name, str(measure.type), measure.definition) for measure in MEASURES]
-)
+COLUMNS = KEYS | {measure.name: (measure.type, measure.definition) for measure in MEASURES}
+SCHEMA = pa.schema([(name, kind) for name, (kind, _) in COLUMNS.items()])
 
 
 def measured(facts: Facts, by: list[str], index: pd.Index | None = None) -> pd.DataFrame:

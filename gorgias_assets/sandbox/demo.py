@@ -8,6 +8,7 @@ import dagster as dg
 from gorgias_assets.commands.backfill import backfill
 from gorgias_assets.days import newest_materializations
 from gorgias_assets.definitions import accounts, defs
+from gorgias_assets.metrics.declared import OVERVIEW
 from gorgias_assets.sandbox.__main__ import SCHEMA
 
 DAYS = 7
@@ -31,7 +32,7 @@ def main() -> int:
     answer = warehouse.query(SCHEMA, QUESTION).to_pandas()
     print(f"\n{QUESTION}\n\n{answer.to_string(index=False, na_rep='-')}\n")
     with dg.DagsterInstance.get() as instance:
-        drawn = newest_materializations(instance, account.overview_key, [str(last)])[str(last)]
+        drawn = newest_materializations(instance, account.key_of(OVERVIEW), [str(last)])[str(last)]
     print(f"The overview of these days: {drawn['report'].value}\n")
     print(
         f"The tables are in {warehouse}, schema {SCHEMA}. Further commands:\n"

@@ -34,9 +34,7 @@ from gorgias_assets.entities import CORE
 from gorgias_assets.entities.model import ByDate, read_by
 from gorgias_assets.io_managers.bigquery import GorgiasBigQueryIOManager
 from gorgias_assets.jobs import gorgias_job
-from gorgias_assets.metrics.build import build_metrics
 from gorgias_assets.metrics.declared import METRICS
-from gorgias_assets.overview.asset import build_overview
 from gorgias_assets.partitions import tags_of_days
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account as SandboxAccount
@@ -44,6 +42,7 @@ from gorgias_assets.sandbox.rows import Listing
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.sandbox.shop import Shop
 from gorgias_assets.sensors import changes_sensor
+from gorgias_assets.summaries import build_summaries
 from gorgias_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
 from gorgias_assets_tests.bigquery.emulator import Emulator
 from gorgias_assets_tests.bigquery.pricing import MEBIBYTE, USD_PER_TEBIBYTE, Stored, billed
@@ -145,16 +144,14 @@ class Helpdesk:
         self.account = sandbox.account
         self.start = sandbox.account.now
         self.shop = Shop(sandbox.account, tickets_per_day=tickets_a_day)
-        made_of = Account(CORE, start_date=self.start.date().isoformat(), metrics=METRICS)
+        made_of = Account(CORE, start_date=self.start.date().isoformat(), metrics=METRICS, reports=reports)
 
         @dg.asset(partitions_def=made_of.partitions, ins={"messages": dg.AssetIn(key=["gorgias", "ticket_messages"])})
         def downstream(messages: pd.DataFrame) -> None:
             assert len(messages)
 
         checks = build_checks(made_of, late_after=timedelta(hours=6))
-        metrics = build_metrics(made_of)
-        overview = build_overview(made_of, reports=reports)
-        self._assets = [*build_assets(made_of), *metrics, overview, *checks, downstream]
+        self._assets = [*build_assets(made_of), *build_summaries(made_of), *checks, downstream]
         self._instance = dg.DagsterInstance.ephemeral()
         self._recorder = recorder
         self._gorgias = GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url)

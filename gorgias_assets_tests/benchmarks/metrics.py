@@ -20,7 +20,7 @@ from gorgias_assets.entities import ENTITIES
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.io_managers.slices import MergedRows
 from gorgias_assets.metrics.declared import TICKET_METRICS
-from gorgias_assets.metrics.ticket_metrics import EVENT_TYPES, GRAIN, TicketMetrics
+from gorgias_assets.metrics.ticket_metrics import EVENT_TYPES, TicketMetrics
 from gorgias_assets.warehouse.tables import IS_TOUCHED, Table
 from gorgias_assets.warehouse.warehouse import Warehouse
 from gorgias_assets.windows import Window
@@ -84,7 +84,7 @@ def compute(file: Path) -> None:
     """Compute what is outdated, and print the rows, the seconds and the megabytes."""
     warehouse, began = DuckDBFile(file).warehouse(), time.perf_counter()
     outdated = TicketMetrics(warehouse, TABLES, OWN)
-    merged = MergedRows(outdated.batches(), outdated.columns, GRAIN, {}).merge(warehouse, OWN)
+    merged = MergedRows(outdated.batches(), outdated.columns, TICKET_METRICS.grain, {}).merge(warehouse, OWN)
     seconds = time.perf_counter() - began
     (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())  # of this program alone
     print(merged.rows, f"{seconds:.2f}", int(peak) // 1024)

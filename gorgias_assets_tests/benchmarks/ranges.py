@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,13 @@ from gorgias_assets.assets import build_assets
 from gorgias_assets.entities import CORE
 from gorgias_assets.io_managers.duckdb import GorgiasDuckDBIOManager
 from gorgias_assets.jobs import gorgias_job
-from gorgias_assets.metrics.build import build_metrics
 from gorgias_assets.metrics.declared import METRICS
-from gorgias_assets.overview.asset import build_overview
 from gorgias_assets.partitions import tags_of_days
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account as SandboxAccount
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.sandbox.shop import Shop
+from gorgias_assets.summaries import build_summaries
 
 LAST = datetime(2025, 12, 31, tzinfo=UTC)
 LINE = "{:>22}{:>9}{:>12}{:>9}{:>12}{:>9}{:>9}"
@@ -61,8 +61,7 @@ def job_of(first: datetime) -> Iterator[dg.JobDefinition]:
             account.name: GorgiasResource(uri=sandbox.uri, api_url=sandbox.api_url),
             account.io_manager_key: GorgiasDuckDBIOManager(database=f"{folder}/warehouse.duckdb", schema="gorgias"),
         }
-        overview = build_overview(account, reports=f"{folder}/reports")
-        assets = [*build_assets(account), *build_metrics(account), overview]
+        assets = [*build_assets(account), *build_summaries(replace(account, reports=f"{folder}/reports"))]
         defs = dg.Definitions(assets=assets, jobs=[gorgias_job(account)], resources=resources)
         yield defs.resolve_job_def(account.name)
 

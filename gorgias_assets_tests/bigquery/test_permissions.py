@@ -17,9 +17,8 @@ from gorgias_assets.checks.build import build_checks
 from gorgias_assets.columns import Column, Kind
 from gorgias_assets.entities import CORE, VIEWS
 from gorgias_assets.io_managers.bigquery import JOB_ID_PREFIX, GorgiasBigQueryIOManager
-from gorgias_assets.metrics.build import build_metrics
 from gorgias_assets.metrics.declared import METRICS
-from gorgias_assets.overview.asset import build_overview
+from gorgias_assets.summaries import build_summaries
 from gorgias_assets.warehouse.bigquery.jobs import Patience
 from gorgias_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
 from gorgias_assets.warehouse.tables import Table, WarehouseError
@@ -85,11 +84,11 @@ def downstream() -> dg.AssetsDefinition:
 
 def daily_run(project: Project, folder: Path, **arguments: Any) -> dg.ExecuteInProcessResult:
     """Materialize a day of all assets, with their checks, and of one that loads frames."""
-    deployed = Account(CORE, start_date=FIRST_DAY, metrics=METRICS)
-    overview = build_overview(deployed, reports=str(folder))
+    deployed = Account(CORE, start_date=FIRST_DAY, metrics=METRICS, reports=str(folder))
+    summaries = build_summaries(deployed)
     checks = build_checks(deployed, late_after=timedelta(days=10_000))
     return dg.materialize(
-        [*project.assets, *checks, *build_metrics(deployed), overview, downstream()],
+        [*project.assets, *checks, *summaries, downstream()],
         instance=project.instance,
         resources=project.resources,
         partition_key=DAY,

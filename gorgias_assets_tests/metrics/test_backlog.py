@@ -17,12 +17,13 @@ import pytest
 
 from gorgias_assets.account import Account
 from gorgias_assets.entities import EVENTS, TICKET_MESSAGES, TICKETS
-from gorgias_assets.metrics.backlog import build_ticket_backlog
+from gorgias_assets.metrics.declared import TICKET_BACKLOG
 from gorgias_assets.metrics.ticket_backlog import COLUMNS, backlog_rows
 from gorgias_assets.sandbox.account import Account as SandboxAccount
 from gorgias_assets.sandbox.brand import Brand
 from gorgias_assets.sandbox.rows import Row
 from gorgias_assets.sandbox.server import Sandbox
+from gorgias_assets.summaries import build_summaries
 from gorgias_assets.sweeps.rows import parse_datetime
 from gorgias_assets.warehouse.tables import Table, WarehouseError
 from gorgias_assets.windows import Window
@@ -247,7 +248,7 @@ def test_labels_are_the_names_that_tickets_show(read, lived):
 
 def backlog(project: Project, first: str, last: str) -> dg.ExecuteInProcessResult:
     """Materialize the backlog alone."""
-    asset = build_ticket_backlog(Account(ENTITIES, start_date=FIRST_DAY))
+    (asset,) = build_summaries(Account(ENTITIES, start_date=FIRST_DAY, metrics=[TICKET_BACKLOG]))
     return dg.materialize(
         [*project.assets, asset],
         selection=[asset],
@@ -440,7 +441,7 @@ def test_a_day_without_anything_is_a_row_of_zeros(read):
 
 
 def test_it_depends_on_what_every_account_has_alone():
-    asset = build_ticket_backlog(Account(ENTITIES))
+    (asset,) = build_summaries(Account(ENTITIES, metrics=[TICKET_BACKLOG]))
     assert asset.dependency_keys == {dg.AssetKey(["gorgias", name]) for name in ("tickets", "ticket_messages")}
 
 

@@ -13,7 +13,7 @@ from gorgias_assets.columns import DELETED_AT, EXTRACTED_AT, MERGED_INTO, Column
 from gorgias_assets.entities import ENTITIES
 from gorgias_assets.io_managers.slices import MergedRows
 from gorgias_assets.metrics.declared import TICKET_METRICS
-from gorgias_assets.metrics.ticket_metrics import EVENT_TYPES, GRAIN, TicketMetrics
+from gorgias_assets.metrics.ticket_metrics import EVENT_TYPES, TicketMetrics
 from gorgias_assets.warehouse.tables import IS_TOUCHED, Table
 from gorgias_assets.warehouse.warehouse import Warehouse
 from gorgias_assets.windows import Window
@@ -43,7 +43,7 @@ def store(warehouse: Warehouse, name: str, *rows: Row) -> None:
 def compute(warehouse: Warehouse, **settings: Any) -> int:
     """Compute what is outdated; return how many rows that were."""
     outdated = TicketMetrics(warehouse, TABLES, OWN, **settings)
-    return MergedRows(outdated.batches(), outdated.columns, GRAIN, {}).merge(warehouse, OWN).rows
+    return MergedRows(outdated.batches(), outdated.columns, TICKET_METRICS.grain, {}).merge(warehouse, OWN).rows
 
 
 def table(warehouse: Warehouse) -> list[Row]:

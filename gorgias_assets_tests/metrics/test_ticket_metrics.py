@@ -8,11 +8,11 @@ import pytest
 
 from gorgias_assets.assets import build_assets
 from gorgias_assets.entities import ENTITIES
-from gorgias_assets.metrics.asset import build_ticket_metrics
-from gorgias_assets.metrics.declared import METRICS, TICKET_METRICS
+from gorgias_assets.metrics.declared import TICKET_METRICS
 from gorgias_assets.metrics.ticket_metrics import columns_of
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.brand import Brand
+from gorgias_assets.summaries import build_summaries
 from gorgias_assets.windows import Window
 from gorgias_assets_tests.conftest import Project
 from gorgias_assets_tests.engines import on_each_warehouse_in_time
@@ -26,8 +26,8 @@ NAME = TICKET_METRICS.name
 
 
 def with_metrics(project: Project, **settings: Any) -> Project:
-    project.deployed = replace(project.deployed, metrics=METRICS)
-    project.assets = [*build_assets(project.deployed), build_ticket_metrics(project.deployed, **settings)]
+    project.deployed = replace(project.deployed, metrics=[TICKET_METRICS])
+    project.assets = [*build_assets(project.deployed), *build_summaries(project.deployed, **settings)]
     return project
 
 

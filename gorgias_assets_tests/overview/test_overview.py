@@ -20,14 +20,12 @@ from upath import UPath
 
 from gorgias_assets.account import Account
 from gorgias_assets.entities import CORE
-from gorgias_assets.metrics.build import build_metrics
-from gorgias_assets.metrics.declared import METRICS
+from gorgias_assets.metrics.declared import METRICS, OVERVIEW
 from gorgias_assets.overview import report
-from gorgias_assets.overview.asset import build_overview
-from gorgias_assets.overview.facts import NEEDS
 from gorgias_assets.overview.measures import KEYS, MEASURES
 from gorgias_assets.sandbox.account import Account as SandboxAccount
 from gorgias_assets.sandbox.server import Sandbox
+from gorgias_assets.summaries import build_summaries
 from gorgias_assets_tests.conftest import FIRST_DAY, Project
 
 FIRST, LAST = "2025-03-03", "2025-03-21"
@@ -168,8 +166,8 @@ def overview(
     project: Project, reports: Path, first: str, last: str, only_overview: bool = False
 ) -> dg.ExecuteInProcessResult:
     """Materialize the metrics and the overview, or the overview alone."""
-    account = Account(CORE, start_date=FIRST_DAY, metrics=METRICS)
-    made = [*build_metrics(account), build_overview(account, reports=str(reports))]
+    account = Account(CORE, start_date=FIRST_DAY, metrics=METRICS, reports=str(reports))
+    made = build_summaries(account)
     return dg.materialize(
         [*project.assets, *made],
         selection=made[-1:] if only_overview else made,
@@ -549,7 +547,7 @@ def test_a_report_that_cannot_be_written_costs_a_warning_and_no_row(month, measu
 
 
 def test_a_table_that_is_missing_is_named(project, tmp_path):
-    project.materialize(FIRST, select=["tickets"])
+    project.materialize(FIRST, select=["tickets", "satisfaction_surveys"])
     with pytest.raises(dg.Failure, match=r"There is no table gorgias\.ticket_metrics in .*materialize its asset"):
         overview(project, tmp_path, FIRST, FIRST, only_overview=True)
 
@@ -578,7 +576,7 @@ def test_an_account_in_which_nothing_has_happened_has_a_picture_too(project, tmp
 
 
 def test_every_column_is_defined_before_the_first_run():
-    (spec,) = build_overview(Account(CORE)).specs
+    (spec,) = build_summaries(Account(CORE, metrics=METRICS))[-1].specs
     columns = spec.metadata["dagster/column_schema"].columns
     assert [column.name for column in columns] == [*KEYS, *(measure.name for measure in MEASURES)]
     assert all(column.description and column.type for column in columns)
@@ -586,6 +584,6 @@ def test_every_column_is_defined_before_the_first_run():
 
 
 def test_it_is_made_of_the_metrics_and_the_surveys_alone():
-    asset = build_overview(Account(CORE, "shop", metrics=METRICS))
+    asset = build_summaries(Account(CORE, "shop", metrics=METRICS))[-1]
     assert asset.key == dg.AssetKey(["shop", "overview"])
-    assert asset.asset_deps[asset.key] == {dg.AssetKey(["shop", name]) for name in NEEDS}
+    assert asset.asset_deps[asset.key] == {dg.AssetKey(["shop", name]) for name in OVERVIEW.needs}

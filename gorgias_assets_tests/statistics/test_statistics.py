@@ -12,7 +12,6 @@ from gorgias_assets.account import Account
 from gorgias_assets.build import build_definitions
 from gorgias_assets.days import Day, days_of, newest_materializations
 from gorgias_assets.entities import CORE
-from gorgias_assets.metrics.build import build_metrics
 from gorgias_assets.metrics.declared import METRICS
 from gorgias_assets.partitions import FIRST_DAY as FIRST_DAY_TAG
 from gorgias_assets.sandbox.account import Account as SandboxAccount
@@ -21,6 +20,7 @@ from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.sensors import gaps_sensor
 from gorgias_assets.statistics.build import statistics_assets, statistics_checks
 from gorgias_assets.statistics.scopes import NAMES, NEEDS
+from gorgias_assets.summaries import build_summaries
 from gorgias_assets_tests.conftest import FIRST_DAY, Project
 from gorgias_assets_tests.engines import Engine, on_each_warehouse_in_time
 
@@ -62,7 +62,7 @@ class Desk(Project):
     def __init__(self, sandbox: Sandbox, engine: Engine) -> None:
         super().__init__(sandbox, engine)
         self.deployed = Account(CORE, start_date=FIRST_DAY, metrics=METRICS, statistics=NAMES)
-        metrics = build_metrics(self.deployed)
+        metrics = build_summaries(self.deployed)[:2]
         self.assets = [*self.assets, *metrics, *statistics_assets(self.deployed), *statistics_checks(self.deployed)]
 
     def read(self, *names: str, last: str | None = LAST) -> dg.ExecuteInProcessResult:
