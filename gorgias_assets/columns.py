@@ -1,7 +1,7 @@
 """The columns of a table: what each holds, and those that this project adds to every table."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -18,6 +18,7 @@ class Kind(Enum):
     BOOLEAN = "boolean", pa.bool_()
     STRING = "string", pa.string()
     DATETIME = "datetime, UTC, microseconds", pa.timestamp("us", tz="UTC")
+    DATE = "date", pa.date32()
     JSON = "JSON text", pa.string()
 
     arrow_type: pa.DataType
@@ -209,3 +210,7 @@ ADDED_COLUMNS = (
         Personal.UNDECLARED,
     ),
 )
+
+
+def arrow_schema(columns: Iterable[Column]) -> pa.Schema:
+    return pa.schema([(column.name, column.kind.arrow_type) for column in columns])

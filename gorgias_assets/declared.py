@@ -30,7 +30,7 @@ def of_definition(entity: Entity[Any], table_name: str, storage: str) -> dict[st
 def of_view(view: View, table_name: str = "", storage: str = "") -> dict[str, Any]:
     """Return the metadata of a view's asset, with its place in the warehouse if that is known."""
     place = {"dagster/table_name": table_name, "dagster/storage_kind": storage} if table_name else {}
-    return place | {"dagster/column_schema": dg.TableSchema([_column(column) for column in view.columns])}
+    return place | {"dagster/column_schema": plain_schema(view.columns)}
 
 
 def kinds(storage: str) -> set[str]:
@@ -45,6 +45,11 @@ def column_schema(columns: Iterable[Column]) -> dg.TableSchema:
     twice until the later of them ends.
     """
     return dg.TableSchema([_column(column) for column in (*columns, *ADDED_COLUMNS)])
+
+
+def plain_schema(columns: Iterable[Column]) -> dg.TableSchema:
+    """Return the schema of the declared columns alone, as a view has them, or a table whose days are replaced."""
+    return dg.TableSchema([_column(column) for column in columns])
 
 
 def _column(column: Column) -> dg.TableColumn:

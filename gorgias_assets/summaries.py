@@ -3,10 +3,10 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import dagster as dg
-import pyarrow as pa
 
 from gorgias_assets.account import Account
-from gorgias_assets.declared import column_schema
+from gorgias_assets.columns import ADDED_COLUMNS, Column
+from gorgias_assets.declared import plain_schema
 from gorgias_assets.io_managers.slices import DayRows, MergedRows
 from gorgias_assets.metrics import ticket_backlog, ticket_metrics
 from gorgias_assets.metrics.asset import Work, metric_asset
@@ -44,13 +44,19 @@ def build_summaries(
         rows, period, weeks = measured_days(work.warehouse, work.tables, work.own, work.window)
         return DayRows(rows, work.days, work.began, report_metadata(period, weeks, account.reports))
 
-    made: Mapping[Metric, tuple[Callable[[Work], DayRows | MergedRows], dg.TableSchema]] = {
-        TICKET_METRICS: (of_tickets, column_schema(ticket_metrics.columns_of(fields))),
-        TICKET_BACKLOG: (of_backlog, _schema(ticket_backlog.COLUMNS)),
-        OVERVIEW: (of_overview, _schema(measures.COLUMNS)),
+    rows: Mapping[Metric, Callable[[Work], DayRows | MergedRows]] = {
+        TICKET_METRICS: of_tickets,
+        TICKET_BACKLOG: of_backlog,
+        OVERVIEW: of_overview,
     }
-    return [metric_asset(account, metric, *made[metric], retry_policy) for metric in account.metrics]
+    return [
+        metric_asset(account, metric, rows[metric], plain_schema(columns_of(metric, fields)), retry_policy)
+        for metric in account.metrics
+    ]
 
 
-def _schema(columns: Mapping[str, tuple[pa.DataType, str]]) -> dg.TableSchema:
-    return dg.TableSchema([dg.TableColumn(name, str(kind), meaning) for name, (kind, meaning) in columns.items()])
+def columns_of(metric: Metric, fields: Sequence[str] = ()) -> Sequence[Column]:
+    """Return the columns of a table of metrics, with those of the chosen custom fields."""
+    if metric == TICKET_METRICS:
+        return (*ticket_metrics.columns_of(fields), *ADDED_COLUMNS)
+    return {TICKET_BACKLOG: ticket_backlog.COLUMNS, OVERVIEW: measures.COLUMNS}[metric]

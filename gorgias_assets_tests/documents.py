@@ -19,7 +19,7 @@ from gorgias_assets.entities import CORE, ENTITIES, VIEWS
 from gorgias_assets.entities.model import ByDate, ByFilter, Entity, Unordered, Whole, read_by
 from gorgias_assets.metrics.ticket_backlog import COLUMNS as BACKLOG_COLUMNS
 from gorgias_assets.metrics.ticket_metrics import COLUMNS as METRICS_COLUMNS
-from gorgias_assets.overview.measures import KEYS, MEASURES
+from gorgias_assets.overview import measures
 from gorgias_assets.settings import Settings
 from gorgias_assets.warehouse import bookkeeping
 from gorgias_assets.warehouse.bigquery.session import BigQueryDialect
@@ -205,19 +205,6 @@ def _assets(names: Iterable[str]) -> str:
     return ", ".join([*ways, *(name for name in names if name in left)])
 
 
-def measures() -> str:
-    rows = [
-        *([f"`{name}`", str(kind), definition] for name, (kind, definition) in KEYS.items()),
-        *([f"`{measure.name}`", str(measure.type), measure.definition] for measure in MEASURES),
-    ]
-    return table(["column", "type", "meaning"], rows)
-
-
-def backlog() -> str:
-    rows = [[f"`{name}`", str(kind), meaning] for name, (kind, meaning) in BACKLOG_COLUMNS.items()]
-    return table(["column", "type", "meaning"], rows)
-
-
 def commands() -> str:
     targets = re.findall(r"^([a-z-]+):.*?## (.*)$", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
     return table(["command", "purpose"], [[f"`make {name}`", purpose] for name, purpose in targets])
@@ -236,8 +223,8 @@ PARTS = {
     "added": lambda: _columns(ADDED_COLUMNS),
     "own": own_tables,
     "checks": checks,
-    "measures": measures,
-    "backlog": backlog,
+    "measures": lambda: _columns(measures.COLUMNS),
+    "backlog": lambda: _columns(BACKLOG_COLUMNS),
     "metrics": lambda: _columns(METRICS_COLUMNS),
     "commands": commands,
 }

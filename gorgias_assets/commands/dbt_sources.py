@@ -15,6 +15,8 @@ from gorgias_assets.declared import NEVER_NULL, PERSONAL_DATA, UNIQUE
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.entities.view import View
 from gorgias_assets.io_managers.place import Place
+from gorgias_assets.metrics.model import Metric
+from gorgias_assets.summaries import columns_of
 from gorgias_assets.warehouse.tables import Table
 
 HEAD = "# Written by `gorgias-assets dbt-sources`; write it anew rather than edit it.\n"
@@ -26,8 +28,9 @@ _ANYWHERE = "created_datetime IS NULL OR created_datetime IS NOT NULL"
 def dbt_sources(accounts: Iterable[tuple[Account, Place]]) -> str:
     """Return the file, in YAML: a source for each account, of its name, with two tables for each entity.
 
-    One is the table, the other the view of its living rows, and both have the key of the entity's asset. Views follow.
-    `_extracted_at` tells how fresh a table is; there is no limit, because a quiet shop may have no row for days.
+    One is the table, the other the view of its living rows, and both have the key of the entity's asset. Views and
+    metrics follow. `_extracted_at` tells how fresh a table is; there is no limit, because a quiet shop may have no row
+    for days.
     """
     sources = [_source(account, place) for account, place in accounts]
     return HEAD + dump_run_config_yaml({"version": 2, "sources": sources}, sort_keys=False)
@@ -43,7 +46,11 @@ def _source(account: Account, place: Place) -> dict[str, Any]:
         "schema": tables[0][1].schema,
         "loader": "gorgias-assets",
         "config": {"loaded_at_field": EXTRACTED_AT},
-        "tables": [*of_entities, *(_view(account, view, place) for view in account.views)],
+        "tables": [
+            *of_entities,
+            *(_view(account, view, place) for view in account.views),
+            *(_metric(account, metric, place) for metric in account.metrics),
+        ],
     }
 
 
@@ -60,6 +67,12 @@ def _tables_of(account: Account, entity: Entity[Any], table: Table, place: Place
 def _view(account: Account, view: View, place: Place) -> dict[str, Any]:
     columns = [_column(column, place, is_tested=False) for column in view.columns]
     return _described(view.name, account.table_of(view.name, place).name, view.grain, account.key_of(view), columns)
+
+
+def _metric(account: Account, metric: Metric, place: Place) -> dict[str, Any]:
+    columns = [_column(column, place, is_tested=True) for column in columns_of(metric)]
+    table = account.table_of(metric.name, place)
+    return _described(metric.name, table.name, metric.grain, account.key_of(metric), columns)
 
 
 def _described(

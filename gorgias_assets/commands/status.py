@@ -46,6 +46,11 @@ def print_status(account: Account, resources: Mapping[str, Any]) -> int:
             print(LINE.format(str(table), *_rows(warehouse, table, entity), *shown))
             if is_there and (before := _before(days)):
                 unread.setdefault((before[0], before[-1]), []).append(entity.name)
+        for metric in account.metrics:
+            table = account.table_of(metric.name, io_manager)
+            rows = warehouse.counts(table, (), ()).rows
+            days = days_of(instance, account.partitions, account.key_of(metric), _keys(account, datetime.now(UTC)))
+            print(LINE.format(str(table), f"{rows:,}", "-", "-", *_shown(days)))
     for (first, last), names in unread.items():
         of = f" of {', '.join(names)}" if len(names) < len(account.daily) else ""
         print(f"\nNot read yet{of}: {_range(first, last)}. The command backfill reads them.")
@@ -87,9 +92,12 @@ def _rows(warehouse: Warehouse, table: Table, entity: Entity[Any]) -> tuple[str,
 def _days(instance: dg.DagsterInstance, account: Account, entity: Entity[Daily]) -> dict[str, Day]:
     """Return the states of the days, of which the last one is today if that is a partition."""
     now = datetime.now(UTC)
-    keys = [*ended(account.partitions, now), *([f"{now:%Y-%m-%d}"] if account.today else [])]
-    kept = kept_days(entity, account.partitions, keys, now)
+    kept = kept_days(entity, account.partitions, _keys(account, now), now)
     return days_of(instance, account.partitions, account.key_of(entity), kept)
+
+
+def _keys(account: Account, now: datetime) -> list[str]:
+    return [*ended(account.partitions, now), *([f"{now:%Y-%m-%d}"] if account.today else [])]
 
 
 def _before(days: Mapping[str, Day]) -> list[str]:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from gorgias_assets.columns import ADDED_COLUMNS, EXTRACTED_AT, Kind
+from gorgias_assets.columns import ADDED_COLUMNS, EXTRACTED_AT, Column, Kind, Personal, arrow_schema
 from gorgias_assets.entities.events import EVENTS, TICKET_ASSIGNMENTS, TICKET_STATUS_CHANGES, TICKET_TAG_CHANGES
+from gorgias_assets.entities.model import integer, number, string
 from gorgias_assets.entities.tickets import TICKET_PEOPLE, TICKET_TAGS
 from gorgias_assets.metrics.declared import TICKET_BACKLOG
 from gorgias_assets.warehouse.dialect import Dialect
@@ -34,48 +35,48 @@ _MODEL = Path(__file__).parent / f"{TICKET_BACKLOG.name}.sql"
 _VIEWS = (TICKET_PEOPLE, TICKET_TAGS, TICKET_STATUS_CHANGES, TICKET_ASSIGNMENTS, TICKET_TAG_CHANGES)
 _ALWAYS, _NEVER = datetime(1000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
-COLUMNS: Mapping[str, tuple[pa.DataType, str]] = {
-    "day": (pa.date32(), "The day, in UTC."),
-    "dimension": (pa.string(), "The kind of slice: all, channel, team, agent or tag."),
-    "slice": (pa.string(), "The channel, or the id of the team, agent or tag; all for the whole helpdesk."),
-    "label": (pa.string(), "The slice's name for people, or what `slice` is if no ticket has it any more."),
-    "tickets_created": (pa.int64(), "Tickets created on the day."),
-    "tickets_closed": (
-        pa.int64(),
+COLUMNS = (
+    Column("day", Kind.DATE, "The day, in UTC."),
+    string("dimension", "The kind of slice: all, channel, team, agent or tag."),
+    string("slice", "The channel, or the id of the team, agent or tag; all for the whole helpdesk."),
+    string("label", "The slice's name for people, or what `slice` is if no ticket has it any more.", Personal.NAME),
+    integer("tickets_created", "Tickets created on the day."),
+    integer(
+        "tickets_closed",
         "Closings on the day: a ticket that was closed, reopened and closed again on it counts twice. Of a derived "
         "ticket the last closing alone is known.",
     ),
-    "tickets_reopened": (
-        pa.int64(),
+    integer(
+        "tickets_reopened",
         "Reopenings on the day. Of all tickets, those open at the end of the day before, plus created, plus reopened, "
         "minus closed, are those open at its end, as far as none is derived. Of a derived ticket none is known.",
     ),
-    "open_tickets": (pa.int64(), "Tickets not closed by the end of the day, reopened ones included."),
-    "age_median_seconds": (
-        pa.float64(),
+    integer("open_tickets", "Tickets not closed by the end of the day, reopened ones included."),
+    number(
+        "age_median_seconds",
         "Median time from the creation of the open tickets to the end of the day, nights included.",
     ),
-    "age_p90_seconds": (
-        pa.float64(),
+    number(
+        "age_p90_seconds",
         "90th percentile of the same time: nine in ten are younger. Interpolated linearly.",
     ),
-    "waiting_for_agent": (
-        pa.int64(),
+    integer(
+        "waiting_for_agent",
         "Open tickets whose last public message before the end of the day is the customer's. Internal notes do not "
         "count, nor does what was never sent.",
     ),
-    "waiting_for_customer": (
-        pa.int64(),
+    integer(
+        "waiting_for_customer",
         "Open tickets whose last public message is the shop's, rules included. A ticket without a public message "
         "waits for nobody.",
     ),
-    "derived_tickets": (
-        pa.int64(),
+    integer(
+        "derived_tickets",
         "Tickets among those above, open ones or changed ones, that are known by their newest state alone, since the "
         "stored events do not tell all of them. If there are none, the row is exact.",
     ),
-}
-SCHEMA = pa.schema([(name, kind) for name, (kind, _) in COLUMNS.items()])
+)
+SCHEMA = arrow_schema(COLUMNS)
 
 
 def backlog_rows(warehouse: Warehouse, tables: Mapping[str, Table], days: Sequence[Window]) -> pa.Table:
@@ -96,7 +97,7 @@ def backlog_rows(warehouse: Warehouse, tables: Mapping[str, Table], days: Sequen
         warehouse.query(schema, _MODEL.read_text().format(days=_days(dialect, part, told, read_at), **words))
         for part in (days[begin : begin + DAYS_AT_ONCE] for begin in range(0, len(days), DAYS_AT_ONCE))
     ]
-    return pa.concat_tables([part.select(list(COLUMNS)).cast(SCHEMA) for part in found])
+    return pa.concat_tables([part.select(SCHEMA.names).cast(SCHEMA) for part in found])
 
 
 def _words(dialect: Dialect) -> dict[str, str]:

@@ -13,6 +13,8 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from gorgias_assets.columns import Column, Kind, Personal, arrow_schema
+from gorgias_assets.entities.model import string
 from gorgias_assets.overview.facts import Facts
 
 DIMENSIONS = ("all", "channel", "team", "agent")
@@ -48,7 +50,7 @@ class Measure:
     """
 
     name: str
-    type: pa.DataType
+    kind: Kind
     definition: str
     of: Callable[[Grouped], pd.Series]
     is_share: bool = False
@@ -57,7 +59,7 @@ class Measure:
 
     @property
     def is_count(self) -> bool:
-        return bool(self.type == pa.int64())
+        return self.kind is Kind.INTEGER
 
     @property
     def is_duration(self) -> bool:
@@ -77,27 +79,27 @@ def _share(part: pd.Series, whole: pd.Series) -> pd.Series:
 MEASURES = (
     Measure(
         "tickets_created",
-        pa.int64(),
+        Kind.INTEGER,
         "Tickets created on the day, excluding spam, trashed and deleted tickets.",
         lambda by: by.created.size(),
     ),
     Measure(
         "tickets_closed",
-        pa.int64(),
+        Kind.INTEGER,
         "Tickets last closed on the day and still closed when it was materialized. A ticket that is closed again later "
         "counts on the later day, and no longer on this one once this one is materialized again.",
         lambda by: by.closed.size(),
     ),
     Measure(
         "tickets_reopened",
-        pa.int64(),
+        Kind.INTEGER,
         "Reopenings on the day, as `ticket_backlog` counts them.",
         lambda by: by.turns["tickets_reopened"].sum(),
         is_backlog=True,
     ),
     Measure(
         "open_tickets",
-        pa.int64(),
+        Kind.INTEGER,
         "Tickets open at the end of the day, or of the last of several days, as `ticket_backlog` counts them.",
         lambda by: by.ends["open_tickets"].sum(),
         is_backlog=True,
@@ -105,7 +107,7 @@ MEASURES = (
     ),
     Measure(
         "waiting_for_agent",
-        pa.int64(),
+        Kind.INTEGER,
         "Those of the open tickets whose last public message is the customer's.",
         lambda by: by.ends["waiting_for_agent"].sum(),
         is_backlog=True,
@@ -113,7 +115,7 @@ MEASURES = (
     ),
     Measure(
         "first_responses",
-        pa.int64(),
+        Kind.INTEGER,
         "Tickets that an agent first replied to on the day, publicly and from the helpdesk. Replies by rules, imported "
         "replies, replies that failed to be sent, replies from outside the helpdesk, and tickets that an agent began "
         "do not count.",
@@ -121,58 +123,58 @@ MEASURES = (
     ),
     Measure(
         "first_response_median_seconds",
-        pa.float64(),
+        Kind.NUMBER,
         "Median time from the customer's first message to this first response, nights included.",
         lambda by: by.answered["seconds"].median(),
     ),
     Measure(
         "first_response_p90_seconds",
-        pa.float64(),
+        Kind.NUMBER,
         "90th percentile of the same time: nine in ten are shorter. Interpolated linearly.",
         lambda by: by.answered["seconds"].quantile(0.9),
     ),
     Measure(
         "resolution_median_seconds",
-        pa.float64(),
+        Kind.NUMBER,
         "Median time from the customer's first message to the last closing, of the tickets closed on the day.",
         lambda by: by.closed["seconds"].median(),
     ),
     Measure(
         "resolution_p90_seconds",
-        pa.float64(),
+        Kind.NUMBER,
         "90th percentile of the same time, interpolated linearly.",
         lambda by: by.closed["seconds"].quantile(0.9),
     ),
     Measure(
         "messages_per_ticket",
-        pa.float64(),
+        Kind.NUMBER,
         "Average number of messages, from the customer and from the shop, in the tickets closed on the day. Internal "
         "notes do not count.",
         lambda by: by.closed["messages"].mean(),
     ),
-    Measure("surveys_sent", pa.int64(), "Satisfaction surveys sent on the day.", lambda by: by.sent.size()),
+    Measure("surveys_sent", Kind.INTEGER, "Satisfaction surveys sent on the day.", lambda by: by.sent.size()),
     Measure(
         "surveys_scored",
-        pa.int64(),
+        Kind.INTEGER,
         "Satisfaction surveys answered on the day, no matter when they were sent.",
         lambda by: by.scored.size(),
     ),
     Measure(
         "satisfaction_score",
-        pa.float64(),
+        Kind.NUMBER,
         "Share of the surveys answered on the day that have a score of 4 or 5, from 0 to 1.",
         lambda by: by.scored["is_satisfied"].mean(),
         is_share=True,
     ),
     Measure(
         "average_score",
-        pa.float64(),
+        Kind.NUMBER,
         "Average score of the surveys answered on the day, from 1 to 5.",
         lambda by: by.scored["score"].mean(),
     ),
     Measure(
         "answer_rate",
-        pa.float64(),
+        Kind.NUMBER,
         "Surveys answered on the day, divided by surveys sent on the day. Answers come days later, so one day's rate "
         "means little and may exceed 1: for several days, divide the sums.",
         lambda by: _share(by.scored.size(), by.sent.size()),
@@ -180,15 +182,15 @@ MEASURES = (
     ),
 )
 
-KEYS = {
-    "day": (pa.date32(), "The day, in UTC."),
-    "dimension": (pa.string(), "The kind of slice: all, channel, team or agent."),
-    "slice": (pa.string(), "The channel, or the id of the team or agent; all for the whole helpdesk."),
-    "label": (pa.string(), "The slice's name for people: the channel, or the name of the team or agent."),
-}
+KEYS = (
+    Column("day", Kind.DATE, "The day, in UTC."),
+    string("dimension", "The kind of slice: all, channel, team or agent."),
+    string("slice", "The channel, or the id of the team or agent; all for the whole helpdesk."),
+    string("label", "The slice's name for people: the channel, or the name of the team or agent.", Personal.NAME),
+)
 COUNTS = [measure.name for measure in MEASURES if measure.is_count]
-COLUMNS = KEYS | {measure.name: (measure.type, measure.definition) for measure in MEASURES}
-SCHEMA = pa.schema([(name, kind) for name, (kind, _) in COLUMNS.items()])
+COLUMNS = (*KEYS, *(Column(measure.name, measure.kind, measure.definition) for measure in MEASURES))
+SCHEMA = arrow_schema(COLUMNS)
 
 
 def measured(facts: Facts, by: list[str], index: pd.Index | None = None) -> pd.DataFrame:

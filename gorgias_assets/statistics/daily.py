@@ -10,6 +10,9 @@ import pyarrow as pa
 from gorgias_assets.account import API_POOL, Account
 from gorgias_assets.assets import attributes_of
 from gorgias_assets.availability import note_lack
+from gorgias_assets.columns import Column, Kind, arrow_schema
+from gorgias_assets.declared import plain_schema
+from gorgias_assets.entities.model import moment, number, string
 from gorgias_assets.io_managers.merging import MergingIOManager, without_vain_retries
 from gorgias_assets.io_managers.slices import DayRows, labels_for
 from gorgias_assets.partitions import days_read, days_recorded, window_of_days
@@ -20,23 +23,22 @@ from gorgias_assets.warehouse.tables import Dimension, Table
 from gorgias_assets.warehouse.warehouse import Warehouse
 from gorgias_assets.windows import Window
 
-KEYS: dict[str, tuple[pa.DataType, str]] = {
-    "day": (pa.date32(), "The day, in UTC, by the scope's own time: of creation, closing, sending or first answer."),
-    "scope": (pa.string(), "Gorgias's name of the kind of statistics, such as `tickets-created`."),
-    "measure": (pa.string(), "Gorgias's name of the measure, such as `ticketCount`."),
-    "dimension": (pa.string(), "The kind of slice: all, channel or agent."),
-    "slice": (pa.string(), "The channel, or the agent's id; all for the whole helpdesk; null for no agent."),
-    "value": (
-        pa.float64(),
+COLUMNS = (
+    Column("day", Kind.DATE, "The day (UTC), by the scope's own time: of creation, closing, sending or first answer."),
+    string("scope", "Gorgias's name of the kind of statistics, such as `tickets-created`."),
+    string("measure", "Gorgias's name of the measure, such as `ticketCount`."),
+    string("dimension", "The kind of slice: all, channel or agent."),
+    string("slice", "The channel, or the agent's id; all for the whole helpdesk; null for no agent."),
+    number(
+        "value",
         "The number that Gorgias gives, durations in seconds; null if it gives none, as for an agent who did nothing.",
     ),
-    "read_at": (
-        pa.timestamp("us", tz="UTC"),
+    moment(
+        "read_at",
         "When Gorgias was asked, by its clock. Its statistics are minutes behind the account.",
     ),
-}
-SCHEMA = pa.schema([(name, kind) for name, (kind, _) in KEYS.items()])
-COLUMNS = dg.TableSchema([dg.TableColumn(name, str(kind), meaning) for name, (kind, meaning) in KEYS.items()])
+)
+SCHEMA = arrow_schema(COLUMNS)
 
 DESCRIPTION = (
     "One row per day, scope, measure and slice: the whole helpdesk, one channel, or one agent.\n\n"
@@ -51,7 +53,7 @@ def build_statistics(account: Account, *, retry_policy: dg.RetryPolicy | None = 
         STATISTICS,
         description=DESCRIPTION,
         kinds={"gorgias"},
-        metadata={"partition_expr": "day", "dagster/column_schema": COLUMNS},
+        metadata={"partition_expr": "day", "dagster/column_schema": plain_schema(COLUMNS)},
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # `backfill_policy` is in beta; one run per backfill needs it
@@ -100,8 +102,8 @@ def statistics_rows(answers: Answers, days: Sequence[str]) -> pa.Table:
     }
     for row in answers.rows:
         slice_ = row.places[0] if row.places else ALL
-        for measure, number in zip(row.scope.measures, row.numbers, strict=True):
-            values[row.day, row.scope.name, measure, row.dimension, slice_] = number
+        for measure, value in zip(row.scope.measures, row.numbers, strict=True):
+            values[row.day, row.scope.name, measure, row.dimension, slice_] = value
     return pa.Table.from_pylist(
         [
             {

@@ -16,7 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import reduce
 from typing import Any
 
@@ -286,6 +286,7 @@ _CONVERTERS: dict[Kind, Callable[[list[Any]], list[Any]]] = {
     Kind.BOOLEAN: _only(bool),
     Kind.STRING: _only(str),
     Kind.DATETIME: _each(parse_datetime),
+    Kind.DATE: _each(date.fromisoformat),
     Kind.JSON: _each(_json_text),
 }
 

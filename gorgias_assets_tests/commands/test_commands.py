@@ -100,6 +100,8 @@ def test_a_backfill_prints_its_progress_and_then_status_shows_what_is_there_and_
     assert today not in tickets
     assert columns(output)["gorgias.tags"][:2] == ["1", "0"]
     assert " ".join(columns(output)["gorgias.voice_calls"]) == "0 0 - - - not available to this account or key"
+    metrics = " ".join(columns(output)["gorgias.ticket_metrics"])
+    assert metrics.startswith("2 - - 2025-03-02 to 2025-03-10 not read 2025-03-11 to ")
     names = ", ".join(entity.name for entity in CORE)
     assert output.endswith(f"\n\nNot read yet of {names}: 2025-03-01. The command backfill reads them.\n")
 

@@ -18,6 +18,7 @@ from gorgias_assets.columns import ADDED_COLUMNS
 from gorgias_assets.commands.dbt_sources import dbt_sources
 from gorgias_assets.entities import CORE, ENTITIES, TICKETS, VIEWS
 from gorgias_assets.io_managers.from_uri import io_manager_from_uri
+from gorgias_assets.metrics.declared import METRICS
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets_tests.dbt import DBT, PYTHON, REPOSITORY, missing
 
@@ -111,7 +112,7 @@ def test_the_command_writes_the_sources_of_the_deployment_to_a_file_or_prints_th
     printed = capsys.readouterr().out
     assert printed == (tmp_path / "gorgias.yml").read_text()
     (source,) = yaml.safe_load(printed)["sources"]
-    assert (source["name"], len(source["tables"])) == ("gorgias", 2 * len(ENTITIES) + len(VIEWS))
+    assert (source["name"], len(source["tables"])) == ("gorgias", 2 * len(ENTITIES) + len(VIEWS) + len(METRICS))
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from gorgias_assets.account import Account
 from gorgias_assets.entities import CORE
 from gorgias_assets.metrics.declared import METRICS, OVERVIEW
 from gorgias_assets.overview import report
-from gorgias_assets.overview.measures import KEYS, MEASURES
+from gorgias_assets.overview.measures import COLUMNS, KEYS, MEASURES
 from gorgias_assets.sandbox.account import Account as SandboxAccount
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.summaries import build_summaries
@@ -179,7 +179,7 @@ def overview(
 
 
 def table(project: Project) -> dict[tuple[int, str, str], dict[str, Any]]:
-    names = [*KEYS, *(measure.name for measure in MEASURES)]
+    names = [column.name for column in COLUMNS]
     rows = [
         dict(zip(names, row, strict=True)) for row in project.query(f"SELECT {', '.join(names)} FROM gorgias.overview")
     ]
@@ -225,7 +225,7 @@ def measured(month: tuple[Project, Any, Path]) -> dict[tuple[int, str, str], dic
 
 def of_all(measured: dict[tuple[int, str, str], dict[str, Any]], day: int) -> dict[str, Any]:
     """Return the measures of what happened on a day, without counts of zero and nulls."""
-    left_out = {*KEYS, "open_tickets", "waiting_for_agent"}
+    left_out = {*(column.name for column in KEYS), "open_tickets", "waiting_for_agent"}
     return {name: value for name, value in measured[day, "all", "all"].items() if value and name not in left_out}
 
 
@@ -578,7 +578,7 @@ def test_an_account_in_which_nothing_has_happened_has_a_picture_too(project, tmp
 def test_every_column_is_defined_before_the_first_run():
     (spec,) = build_summaries(Account(CORE, metrics=METRICS))[-1].specs
     columns = spec.metadata["dagster/column_schema"].columns
-    assert [column.name for column in columns] == [*KEYS, *(measure.name for measure in MEASURES)]
+    assert [column.name for column in columns] == [column.name for column in COLUMNS]
     assert all(column.description and column.type for column in columns)
     assert spec.description.startswith("One row per day and slice")
 
