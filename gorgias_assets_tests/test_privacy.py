@@ -33,14 +33,14 @@ from gorgias_assets.entities.model import Entity, string
 from gorgias_assets.entities.model import json as json_column
 from gorgias_assets.entities.tickets import TICKET_MESSAGE_RECIPIENTS
 from gorgias_assets.metadata import OUTDATED
-from gorgias_assets.metrics.asset import build_ticket_metrics
-from gorgias_assets.metrics.declared import METRICS
+from gorgias_assets.metrics.declared import TICKET_METRICS
 from gorgias_assets.privacy import Policy, PrivacyError, PrivacyKey, Screen, key_of
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.objects import KINDS
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.settings import Settings
+from gorgias_assets.summaries import build_summaries
 from gorgias_assets.sweeps.rows import Row, type_rows
 from gorgias_assets.warehouse.tables import Table
 from gorgias_assets_tests.conftest import Project, _kind
@@ -523,8 +523,8 @@ def test_tables_are_joined_by_the_hashes_of_an_address(sandbox: Sandbox, account
 
 @pytest.mark.soak
 def test_metrics_follow_a_full_sweep_that_has_rewritten_names(project: Project, account: Account) -> None:
-    project.deployed = replace(project.deployed, entities=[*CORE, USERS], metrics=METRICS)
-    project.assets = [*build_assets(project.deployed), build_ticket_metrics(project.deployed)]
+    project.deployed = replace(project.deployed, entities=[*CORE, USERS], metrics=[TICKET_METRICS])
+    project.assets = [*build_assets(project.deployed), *build_summaries(project.deployed)]
     agent = account.create("users", name=PLANTED[Personal.NAME], email="a@b.example")
     tickets = [account.create("tickets", assignee_user={"id": agent["id"]})["id"] for _ in range(2)]
     for ticket in tickets:

@@ -18,7 +18,7 @@ import click
 import dagster as dg
 from upath import UPath
 
-from gorgias_assets.account import OVERVIEW, Account
+from gorgias_assets.account import Account
 from gorgias_assets.erasing import Finder, Person
 from gorgias_assets.forgetting import ERASE, Forgotten
 from gorgias_assets.privacy import VARIABLE, PrivacyError, PrivacyKey
@@ -59,9 +59,7 @@ def forget(request: Request, account: Account, resources: Mapping[str, Any]) -> 
     schema = finder.schema
     Forgotten.of(warehouse.listed(schema), key)  # raises if that is another key
     is_pending = not warehouse.is_erased(schema)
-    ours = {*tables.values(), account.table_of(OVERVIEW, io_manager)} | {
-        account.table_of(name, io_manager) for name in account.statistics
-    }
+    ours = {*tables.values(), *(account.table_of(name, io_manager) for name in account.statistics)}
     with finder.reading():
         person = finder.find(request.given)
         rows = finder.count(person) if person else {}
