@@ -30,7 +30,7 @@ _BLOCK = 64  # bytes of SHA-256
 _LAST = 4
 _SHORTEST_FOR_LAST = 8  # letters: of a shorter text the last four show too much
 _HASHED = re.compile(r"[0-9a-f]{64}")
-_MOST_PEOPLE = 5_000
+_MOST_SEEN, _LONGEST_SEEN = 5_000, 2_000  # values of a JSON column, and letters of one
 _MOST_REMEMBERED, _LONGEST_REMEMBERED = 50_000, 200  # texts of a kind, and letters of one
 
 
@@ -187,7 +187,7 @@ class _Plan:
     - `removed`: True if the field or the item goes with its value, since its name may be anything.
     - `act`: returns what is left of a text.
     - `reduced`: the declared fields of which not all is kept.
-    - `people`: objects seen here by their `id`, and what was left of them, if they have one: people come again.
+    - `seen`: JSON seen at this place, and what was left of it: people come again.
     """
 
     action: Action
@@ -197,14 +197,19 @@ class _Plan:
     removed: bool = False
     fields: dict[str, "_Plan"] = field(default_factory=dict)
     reduced: list[tuple[str, "_Plan"]] = field(default_factory=list)
-    shows_ids: bool = False
-    people: dict[Any, tuple[Row, Row]] = field(default_factory=dict)
+    seen: dict[str, "Written | None"] = field(default_factory=dict)
     ids: "_Plan | None" = None
     items: "_Plan | None" = None
     rest: "_Plan | None" = None
 
     def below(self, name: str) -> "_Plan":
         return self.fields.get(name) or (self.ids if self.ids and is_id(name) else None) or self.rest or self
+
+
+class Written(str):
+    """JSON that is written already."""
+
+    __slots__ = ()
 
 
 class _Gone:
@@ -229,6 +234,7 @@ class Screen:
         self.key = key
         self._stored = stored
         self._plans: dict[int, tuple[Sequence[Column], list[tuple[str, Kind, _Plan]]]] = {}
+        self._hash: Callable[[str], Any] = self._hashing(_as_it_is) if key else _nothing
         self._acts = {kind: self._act(kind) for kind in Personal}
 
     @property
@@ -262,14 +268,27 @@ class Screen:
                 if value is None:
                     continue
                 if is_json:
-                    left = self._left(value, plan, lost)
-                    row[name] = None if left is _GONE else left
+                    row[name] = self._json(value, plan, lost)
                     if lost:
                         withheld[name] += 1
                         lost.clear()
                 elif kind is Kind.STRING and isinstance(value, str):
                     row[name] = act(value)
         return rows
+
+    def _json(self, value: Any, plan: _Plan, lost: list[str]) -> Any:
+        """Return what is left of a JSON column's value, written or not."""
+        text, is_same = ("", False) if self._stored else dumps(value)
+        if text in plan.seen:
+            return plan.seen[text]
+        left = self._left(value, plan, lost)
+        left = None if left is _GONE else left
+        if not is_same or lost or len(text) > _LONGEST_SEEN:
+            return left
+        if len(plan.seen) >= _MOST_SEEN:
+            plan.seen.clear()
+        plan.seen[text] = written = None if left is None else Written(dumps(left)[0])
+        return written
 
     def beyond(self, columns: Mapping[str, Column], extra: Row) -> Row:
         """Return what is left of a row's fields that no column holds."""
@@ -325,7 +344,6 @@ class Screen:
         plan.removed = is_undeclared and action is not Action.KEEP
         inner = Action.KEEP if is_undeclared else action
         plan.fields = {name: self._plan(one) for name, one in place.fields.items()}
-        plan.shows_ids = "id" in plan.fields and "email" in plan.fields
         plan.reduced = [(name, one) for name, one in plan.fields.items() if not one.kept]
         plan.ids = self._plan(place.ids) if place.ids else None
         plan.items = self._plan(place.items) if place.items else None
@@ -353,11 +371,7 @@ class Screen:
         if value.keys() <= plan.fields.keys():  # nothing undeclared, as nearly always: only what is reduced is touched
             if not plan.reduced:
                 return value
-            id_ = value.get("id") if plan.shows_ids else None
-            is_person = type(id_) is int
-            if is_person and (known := plan.people.get(id_)) is not None and known[0] == value:
-                return known[1]
-            left, lost_before = dict(value), len(lost)
+            left = dict(value)
             for name, below in plan.reduced:
                 inner = left.get(name)
                 if type(inner) is str and not below.removed:
@@ -365,10 +379,6 @@ class Screen:
                 elif inner is not None:
                     kept = self._left(inner, below, lost)
                     left[name] = None if kept is _GONE else kept
-            if is_person and len(lost) == lost_before:
-                if len(plan.people) >= _MOST_PEOPLE:
-                    plan.people.clear()
-                plan.people[id_] = value, left
             return left
         left = {}
         for name, inner in value.items():
@@ -384,7 +394,7 @@ class Screen:
         """Put what is left of a field of an undeclared value, whose name may be anything, too."""
         if plan.whole:
             if plan.action is Action.HASH:
-                left[self._hashed(Personal.UNDECLARED, name)] = value if value is None else self._hashed_whole(value)
+                left[self._hash(name)] = value if value is None else self._hashed_whole(value)
             elif value is not None:
                 lost.append(name)
         elif (kept := self._left(value, plan, lost)) is not _GONE:  # something below it is declared
@@ -413,11 +423,11 @@ class Screen:
             case Action.KEEP:
                 return _as_it_is
             case Action.DROP:
-                return lambda _: None
+                return _nothing
             case Action.LAST4:
                 return self._last
             case _:
-                return lambda text: self._hashed(kind, text)
+                return self._hashing(_PLAIN.get(kind, _as_it_is))
 
     def _last(self, text: str) -> str | None:
         """Return the last four letters of a text, or of a number's digits; None if they are too much of it."""
@@ -426,21 +436,27 @@ class Screen:
         letters = plain_phone(text) if _PHONE.fullmatch(text) else text
         return letters[-_LAST:] if len(letters) >= _SHORTEST_FOR_LAST else None
 
-    def _hashed(self, kind: Personal, text: str) -> str:
-        if not text or (self._stored and _HASHED.fullmatch(text)):
-            return text
+    def _hashing(self, plain: Callable[[str], str]) -> _Act:
+        """Return a function that returns the hash of a text, which `plain` brings into one spelling."""
         if self.key is None:
-            raise ValueError("a hash needs a key")
-        return self.key.hashed(_PLAIN[kind](text) if kind in _PLAIN else text)
+            raise PrivacyError("The policy hashes values, and there is no key.")
+        hashed, is_stored = self.key.hashed, self._stored
+
+        def act(text: str) -> str:
+            return text if not text or (is_stored and _HASHED.fullmatch(text)) else hashed(plain(text))
+
+        return act
 
     def _hashed_whole(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return self._hashed(Personal.UNDECLARED, value)
-        return self._hashed(Personal.UNDECLARED, dumps(value)[0])
+        return self._hash(value if isinstance(value, str) else dumps(value)[0])
 
 
 def _as_it_is(text: str) -> str:
     return text
+
+
+def _nothing(text: str) -> None:  # noqa: ARG001, for what is dropped whatever it is
+    return None
 
 
 def _is_phone(text: str) -> bool:

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 
 from gorgias_assets.api.parsing import Repaired, dumps, repaired
 from gorgias_assets.columns import ADDED_COLUMNS, EXTRACTED_AT, Column, Harmless, Kind
-from gorgias_assets.privacy import Screen
+from gorgias_assets.privacy import Screen, Written
 from gorgias_assets.warehouse.tables import IS_TOUCHED
 from gorgias_assets.windows import Window
 
@@ -269,6 +269,8 @@ def _number(value: Any) -> float:
 
 
 def _json_text(value: Any) -> str:
+    if type(value) is Written:
+        return value
     text, is_same = dumps(value)
     if not is_same:
         raise ValueError
