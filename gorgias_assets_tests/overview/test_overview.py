@@ -27,9 +27,11 @@ from gorgias_assets.sandbox.account import Account as SandboxAccount
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.summaries import build_summaries
 from gorgias_assets_tests.conftest import FIRST_DAY, Project
+from gorgias_assets_tests.deployment import REPOSITORY
 
 FIRST, LAST = "2025-03-03", "2025-03-21"
 LETTER, CUSTOMER = "my-private-letter", "Cora-Customer"
+METRICS_DOCUMENT = REPOSITORY / "docs" / "metrics.md"
 HOSTILE = "</script><!--<script>$x^2$\x1b\0\u2028"
 HOUR = 3600
 
@@ -309,6 +311,23 @@ def test_what_is_left_at_the_end_of_a_day_is_what_the_backlog_has(month, measure
     assert {key: tuple(row[name] for name in names) for key, row in measured.items() if any(map(row.get, names))} == {
         (day.day, dimension, piece): tuple(numbers) for day, dimension, piece, *numbers in of_backlog if any(numbers)
     }
+
+
+def test_each_measure_is_what_the_documents_query_of_the_metrics(month, measured):
+    rows_of = {
+        "ticket_metrics": "_deleted_at IS NULL AND spam IS NOT TRUE AND trashed_datetime IS NULL",
+        "ticket_backlog": "dimension = 'all'",
+        "satisfaction_surveys": "_deleted_at IS NULL",
+    }
+    line = re.compile(r"^\| `(\w+)` \| `(\w+)` \| `(\w+)` \| `(.+?)` \|", re.MULTILINE)
+    documented = line.findall(METRICS_DOCUMENT.read_text())
+    assert [name for name, *_ in documented] == [one.name for one in MEASURES if one.name != "answer_rate"]
+    for name, source, moment, expression in documented:
+        days = f"SELECT CAST({moment} AS DATE) AS day, {expression} FROM gorgias.{source}"
+        queried = dict(month[0].query(f"{days} WHERE {rows_of[source]} GROUP BY 1"))
+        for day in range(3, 22):
+            value = measured[day, "all", "all"][name]
+            assert queried.get(date(2025, 3, day), 0 if value == 0 else None) == pytest.approx(value), (name, day)
 
 
 def test_a_day_that_the_backlog_lacks_has_no_numbers_of_it(project, tmp_path):
