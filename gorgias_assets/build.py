@@ -18,7 +18,7 @@ from gorgias_assets.checks.build import build_checks, freshness_keys
 from gorgias_assets.entities.model import ByFilter, read_by
 from gorgias_assets.io_managers.from_uri import io_manager_from_uri
 from gorgias_assets.jobs import freshness_job, full_sweep_job, gorgias_job
-from gorgias_assets.resources import GorgiasResource
+from gorgias_assets.resources import resource_of
 from gorgias_assets.schedules import daily_schedule, freshness_schedule, full_sweep_schedule, late_after
 from gorgias_assets.selection import check_exceptions, chosen, chosen_statistics
 from gorgias_assets.sensors import changes_sensor, gaps_sensor
@@ -111,7 +111,7 @@ def definitions_of(account: Account, settings: Settings, automation: Automation 
         asset_checks=[*build_checks(account, late_after=late), *statistics_checks(account)],
         jobs=[gorgias_job(account), full_sweep_job(account), freshness_job(account, freshness_keys(account))],
         sensors=_alerts(account, settings),
-        resources={account.name: _gorgias(settings), account.io_manager_key: io_manager},
+        resources={account.name: resource_of(settings), account.io_manager_key: io_manager},
     )
     if automation == "none":
         return made
@@ -159,18 +159,6 @@ def _on_schedule(
 
 def _on_conditions(account: Account, summaries: Sequence[dg.AssetKey]) -> dg.Definitions:
     return dg.Definitions(sensors=[conditions_sensor(account, summaries)])
-
-
-def _gorgias(settings: Settings) -> GorgiasResource:
-    return GorgiasResource(
-        uri=settings.uri,
-        privacy_key=settings.privacy_key,
-        api_url=settings.api_url or None,
-        max_share=settings.max_share,
-        seek=settings.seek,
-        privacy=settings.privacy,
-        bodies_kept_days=settings.bodies_kept_days,
-    )
 
 
 def _summaries(account: Account, settings: Settings) -> list[dg.AssetsDefinition]:

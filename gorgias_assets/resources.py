@@ -16,6 +16,7 @@ from gorgias_assets.api.uri import EXPECTED_FORM, GorgiasUri, InvalidUri
 from gorgias_assets.door import Door
 from gorgias_assets.entities.model import ByDate, ByFilter, Entity, Unordered, Whole
 from gorgias_assets.privacy import VARIABLE, Policy, PrivacyError, PrivacyKey, Screen, key_of
+from gorgias_assets.settings import Settings
 from gorgias_assets.sweeps.batches import Expects
 from gorgias_assets.sweeps.filtered import Filtered
 from gorgias_assets.sweeps.heads import Head, head_of
@@ -271,3 +272,16 @@ class GorgiasResource(dg.ConfigurableResource[Any]):
         except InvalidUri as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         return connect
+
+
+def resource_of(settings: Settings, uri: str = "") -> GorgiasResource:
+    """Return the resource of the settings, of their URI or another one."""
+    return GorgiasResource(
+        uri=uri or settings.uri,
+        privacy_key=settings.privacy_key,
+        api_url=settings.api_url or None,
+        max_share=settings.max_share,
+        seek=settings.seek,
+        privacy=settings.privacy,
+        bodies_kept_days=settings.bodies_kept_days,
+    )

@@ -21,7 +21,7 @@ from gorgias_assets.entities.model import ByDate, ByFilter, Entity, Whole
 from gorgias_assets.io_managers.from_uri import io_manager_from_uri
 from gorgias_assets.loading import Loaded, load
 from gorgias_assets.privacy import PrivacyError
-from gorgias_assets.resources import GorgiasResource
+from gorgias_assets.resources import GorgiasResource, resource_of
 from gorgias_assets.selection import check_exceptions
 from gorgias_assets.settings import Settings
 from gorgias_assets.sweeps.batches import Reader
@@ -82,15 +82,7 @@ def ingest(
 
 
 def _gorgias(uri: str, settings: Settings) -> GorgiasResource:
-    gorgias = GorgiasResource(
-        uri=uri,
-        privacy_key=settings.privacy_key,
-        api_url=settings.api_url or None,
-        max_share=settings.max_share,
-        seek=settings.seek,
-        privacy=settings.privacy,
-        bodies_kept_days=settings.bodies_kept_days,
-    )
+    gorgias = resource_of(settings, uri)
     gorgias.client().close()  # raises InvalidUri
     gorgias.door()  # raises PrivacyError without the key that it needs
     return gorgias
