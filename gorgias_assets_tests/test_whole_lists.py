@@ -24,7 +24,7 @@ TAGS = Entity(
         integer("id", "Gorgias's id of the tag."),
         string("name", "Name, unique in the account."),
         string("description", "Description."),
-        json("decoration", "Color: {color}."),
+        json("decoration", "Color: {color}.", {"color": None}),
         integer("usage", "Number of tickets, maintained by Gorgias with a delay."),
         string("uri", "Path of the tag in the API."),
         moment("created_datetime", "When the tag was created."),

@@ -34,7 +34,7 @@ from gorgias_assets.entities import CORE
 from gorgias_assets.entities.model import ByDate, read_by
 from gorgias_assets.io_managers.bigquery import GorgiasBigQueryIOManager
 from gorgias_assets.jobs import gorgias_job
-from gorgias_assets.metrics.declared import METRICS
+from gorgias_assets.metrics.declared import METRICS, TICKET_METRICS
 from gorgias_assets.partitions import tags_of_days
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account as SandboxAccount
@@ -102,9 +102,9 @@ class Scale:
         return found
 
     def _enlarged(self, name: str, stored: Stored) -> Stored:
-        """Return a table with a year's rows of the account. Bookkeeping and overview are small at any size."""
+        """Return a table with a year's rows of the account. Bookkeeping and rows by day are few at any size."""
         is_staging = "_staging_" in name
-        if not is_staging and name.rpartition(".")[2] not in NAMES:
+        if not is_staging and name.rpartition(".")[2] not in (*NAMES, TICKET_METRICS.name):
             return stored
         rows = {day: count * self.times for day, count in stored.rows.items()}
         return replace(stored, rows=rows | dict(self._earlier(rows)))
@@ -201,7 +201,9 @@ class Helpdesk:
         self._instance.dispose()
 
 
-ALL = dg.AssetSelection.groups("gorgias")  # with checks and overview, as in the job of that name
+ALL = dg.AssetSelection.groups("gorgias", "gorgias_metrics")  # with checks, as in the job of that name
+OF_METRICS = {metric.name: dg.AssetSelection.assets(["gorgias", metric.name]) for metric in METRICS}
+ENTITIES_CHECKED = ALL - dg.AssetSelection.assets(*(["gorgias", metric.name] for metric in METRICS))
 ENTITIES_ALONE = dg.AssetSelection.assets(*(["gorgias", name] for name in NAMES))
 FULL = dg.RunConfig(ops={f"gorgias__{name}": SweepConfig(full=True) for name in NAMES}).to_config_dict()["ops"]
 
@@ -250,7 +252,11 @@ def costs_of_days() -> tuple[dict[int, dict[str, Cost]], float]:
             desk.live(number + 1 / 2)
             desk.account.delete("tickets", _ticket_of(desk.account, desk.day(number - 2)))
             desk.live(number + 1)
-            sent[batches_of] = desk.sent(ALL, desk.day(number), smaller=desk.larger(batches_of))
+            works = {"entities": ENTITIES_CHECKED, **OF_METRICS}
+            sent[batches_of] = {
+                work: desk.sent(selection, desk.day(number), smaller=desk.larger(batches_of))
+                for work, selection in works.items()
+            }
         desk.live(today + 1 / 2)
         ops = config_of_looks()
         looks = {
@@ -266,8 +272,10 @@ def costs_of_days() -> tuple[dict[int, dict[str, Cost]], float]:
     found = {}
     for tickets, scale in scales.items():
         requests = requests_a_day(tickets)
+        of_works = {work: scale.cost(statements) for work, statements in sent[max(tickets, BATCHES_OF[0])].items()}
         found[tickets] = {
-            "daily": scale.cost(sent[max(tickets, BATCHES_OF[0])]),
+            **of_works,
+            "daily": sum(of_works.values(), Cost()),
             "changes": sum((scale.cost(looks[name]) * requests[name] * MONTH for name in NAMES), Cost()),
             "load": scale.cost(loaded),
         }
@@ -322,11 +330,12 @@ def requests_a_day(tickets: int) -> Counter[str]:
 
 
 LABELS = {
-    "daily": "a daily run of the four assets, with checks and overview",
+    "daily": "a daily run of the four assets, with checks, metrics and overview",
+    **{metric.name: f"of these, `{metric.name}`" for metric in METRICS},
     "month": "daily runs in a month",
     "changes": f"the runs of `gorgias_changes`, if it looks every {LOOKS_EVERY.seconds // 60} minutes, in a month",
     "backfill": "a year's backfill of the four assets, with checks",
-    "sweep": "a full sweep, with checks and overview",
+    "sweep": "a full sweep, with checks, metrics and overview",
     "load": "loading a day of `ticket_messages` into an asset downstream",
 }
 
