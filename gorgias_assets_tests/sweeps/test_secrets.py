@@ -63,8 +63,8 @@ def test_no_byte_of_a_planted_secret_leaves_the_typing_of_rows(sandbox: Sandbox,
     said = [record.message for record in caplog.records if "is withheld" in record.message]
     assert len(said) == 4
     assert said[0] == (
-        "integrations: what may hold a secret is withheld: credentials (1 rows), http (1 rows), meta (8 rows), name "
-        "(1 rows)."
+        "integrations: what may hold a secret, or is undeclared under a privacy policy, is withheld: credentials "
+        "(1 rows), http (1 rows), meta (8 rows), name (1 rows)."
     )
 
 
