@@ -28,6 +28,7 @@ from gorgias_assets.overview.weeks import Weeks
 day = pd.DatetimeIndex(["2025-03-03"], tz="UTC")
 columns = {"channel": "", "team": "", "agent": "", "seconds": 0.0, "messages": 0, "score": 0, "is_satisfied": True}
 columns |= {"dimension": "", "slice": "", "tickets_reopened": 0, "open_tickets": 0, "waiting_for_agent": 0}
+columns |= {"business_seconds": 0.0}
 nothing = pd.DataFrame({"day": day[:0]}).assign(**columns)
 weeks = Weeks.of(Facts(**{field.name: nothing for field in fields(Facts)}), {}, day, day)
 print(*report_metadata(None, weeks, %r))

@@ -29,10 +29,10 @@ class Facts:
     Teams and agents are ids, as text.
 
     - `created`: tickets, when they were created.
-    - `closed`: tickets, when they were last closed, with `seconds` since the customer's first message and `messages`,
-      both null if the beginning is unknown.
-    - `answered`: tickets, when they were first answered, with `seconds` since the customer's first message; the agent
-      is the one who answered. In all other frames it is the one in charge of the ticket.
+    - `closed`: tickets, when they were last closed, with `seconds` since the customer's first message, those of them in
+      business hours, `business_seconds`, and `messages`; all null if the beginning is unknown.
+    - `answered`: tickets, when they were first answered, with both kinds of seconds; the agent is the one who answered.
+      In all other frames it is the one in charge of the ticket.
     - `sent`, `scored`: surveys, when they were sent and when they were scored, with the `score` and `is_satisfied`.
     - `backlog`: the rows of `ticket_backlog`, which are by `dimension` and `slice`.
     """
@@ -63,10 +63,10 @@ def read_facts(warehouse: Warehouse, tables: Mapping[str, Table], window: Window
         return rows
 
     tickets, surveys = frame(_tickets(dialect, named, window)), frame(_surveys(dialect, named, window))
-    answered = tickets.drop(columns="agent").rename(columns={"replier": "agent", "first_response_seconds": "seconds"})
+    answered = _timed(tickets.drop(columns="agent").rename(columns={"replier": "agent"}), "first_response")
     facts = Facts(
         created=_counted(tickets, "created_at", window),
-        closed=_counted(tickets.rename(columns={"resolution_seconds": "seconds"}), "closed_at", window),
+        closed=_counted(_timed(tickets, "resolution"), "closed_at", window),
         answered=_counted(answered, "answered_at", window),
         sent=_counted(surveys, "sent_at", window),
         scored=_counted(surveys.assign(is_satisfied=surveys["score"] >= SATISFIED), "scored_at", window),
@@ -76,6 +76,13 @@ def read_facts(warehouse: Warehouse, tables: Mapping[str, Table], window: Window
     for columns in (["team", "team_name"], ["agent", "agent_name"], ["replier", "replier_name"]):
         names |= dict(tickets[columns].dropna().itertuples(index=False, name=None))
     return facts, names
+
+
+def _timed(tickets: pd.DataFrame, what: str) -> pd.DataFrame:
+    """Return tickets with the seconds until what happened to them, by the clock and in business hours."""
+    return tickets.rename(
+        columns={f"{what}_seconds": "seconds", f"{what}_business_seconds": "business_seconds"},
+    )
 
 
 def _counted(frame: pd.DataFrame, moment: str, window: Window) -> pd.DataFrame:
@@ -89,7 +96,8 @@ def _tickets(dialect: Dialect, tables: Mapping[str, str], window: Window) -> str
     text = dialect.text_type
     return (
         "SELECT channel, created_datetime AS created_at, closed_datetime AS closed_at, "
-        "first_response_datetime AS answered_at, resolution_seconds, first_response_seconds, messages, "
+        "first_response_datetime AS answered_at, messages, resolution_seconds, resolution_business_seconds, "
+        "first_response_seconds, first_response_business_seconds, "
         f"CAST(assignee_team_id AS {text}) AS team, assignee_team_name AS team_name, "
         f"CAST(assignee_user_id AS {text}) AS agent, assignee_user_name AS agent_name, "
         f"CAST(first_response_agent_id AS {text}) AS replier, first_response_agent_name AS replier_name "

@@ -134,6 +134,12 @@ MEASURES = (
         lambda by: by.answered["seconds"].quantile(0.9),
     ),
     Measure(
+        "first_response_business_median_seconds",
+        Kind.NUMBER,
+        "Median of the same time in the account's business hours; null if it has none.",
+        lambda by: by.answered["business_seconds"].median(),
+    ),
+    Measure(
         "resolution_median_seconds",
         Kind.NUMBER,
         "Median time from the customer's first message to the last closing, of the tickets closed on the day.",
@@ -144,6 +150,12 @@ MEASURES = (
         Kind.NUMBER,
         "90th percentile of the same time, interpolated linearly.",
         lambda by: by.closed["seconds"].quantile(0.9),
+    ),
+    Measure(
+        "resolution_business_median_seconds",
+        Kind.NUMBER,
+        "Median of the same time in business hours.",
+        lambda by: by.closed["business_seconds"].median(),
     ),
     Measure(
         "messages_per_ticket",

@@ -32,6 +32,10 @@ def facts_of(tickets: int, agents: int) -> Facts:
             }
         )
 
+    def timed(rows: pd.DataFrame, mean: float, spread: float) -> pd.DataFrame:
+        seconds = chance.lognormal(mean, spread, len(rows))
+        return rows.assign(seconds=seconds, business_seconds=seconds / 3)
+
     closed, answered, scored = frame(tickets), frame(tickets), frame(tickets // 5)
     scores = chance.integers(1, 6, len(scored))
     slices = [
@@ -45,8 +49,14 @@ def facts_of(tickets: int, agents: int) -> Facts:
     )
     return Facts(
         created=frame(tickets),
-        closed=closed.assign(seconds=chance.lognormal(10.5, 1.2, tickets), messages=chance.poisson(4, tickets)),
-        answered=answered.assign(seconds=chance.lognormal(8.3, 0.7, tickets)),
+        closed=closed.assign(
+            seconds=chance.lognormal(10.5, 1.2, tickets),
+            business_seconds=chance.lognormal(9.5, 1.2, tickets),
+            messages=chance.poisson(4, tickets),
+        ),
+        answered=answered.assign(
+            seconds=chance.lognormal(8.3, 0.7, tickets), business_seconds=chance.lognormal(7.9, 0.7, tickets)
+        ),
         sent=frame(tickets // 2),
         scored=scored.assign(score=scores, is_satisfied=scores >= 4),
         backlog=backlog,

@@ -40,7 +40,7 @@ def weeks_of(
         for place in range(tickets)
     ]
     frame = pd.DataFrame(rows, columns=["day", "seconds", "is_satisfied"]).assign(
-        channel=channel, team=None, agent="7", messages=2, score=4
+        channel=channel, team=None, agent="7", business_seconds=np.nan, messages=2, score=4
     )
     left = pd.DataFrame(
         [(pd.Timestamp(day), "all", "all", *numbers) for day, numbers in backlog.items()],
