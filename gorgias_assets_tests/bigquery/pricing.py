@@ -141,7 +141,9 @@ def _conditions(statement: Any, nodes: Iterable[Any]) -> Iterator[Any]:
     """Yield the conditions that a row must meet to be of any effect, where they are about it."""
     for node in nodes:
         if node.DESCRIPTOR.name == "ResolvedFilterScanProto":
-            yield _unwrapped(node.filter_expr)
+            condition = _unwrapped(node.filter_expr)
+            if condition.DESCRIPTOR.name != "ResolvedLiteralProto":  # FALSE is about the rows of its own scan alone
+                yield condition
         if node.DESCRIPTOR.name == "ResolvedJoinScanProto" and _word(node, "join_type") == "INNER":
             yield from map(_unwrapped, [node.join_expr] if node.HasField("join_expr") else [])
     if _kind(statement) in ("Update", "Delete"):

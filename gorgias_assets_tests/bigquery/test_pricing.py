@@ -57,6 +57,10 @@ CASES = {
         f"SELECT id FROM {TICKETS} WHERE created_datetime = (SELECT MAX(created_datetime) FROM {TICKETS})",
         4 * 16,
     ),
+    "no rows of a relation without any": (
+        f"SELECT id FROM {TICKETS} UNION ALL SELECT id FROM (SELECT 1 AS id) WHERE FALSE",
+        4 * 8,
+    ),
     "a merge that only inserts": (f"{MERGE} {INSERT}", 4 * 8 + 10),
     "a merge": (f"{MERGE} WHEN MATCHED THEN UPDATE SET subject = source.subject {INSERT}", 4 * 8 + 4 * 100 + 10),
     "a merge into a day": (
