@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gorgias_assets.columns import EXTRACTED_AT, Column, Kind, Personal, Place
+from gorgias_assets.columns import EXTRA, EXTRACTED_AT, Column, Kind, Personal, Place
 from gorgias_assets.entities.model import ByDate, Entity, Whole
 from gorgias_assets.warehouse.tables import IS_TOUCHED, Table
 from gorgias_assets.warehouse.warehouse import Warehouse
@@ -52,6 +52,8 @@ def letters_of(entity: Entity[Any]) -> Letters | None:
     holding = [one for one in entity.columns if one.name not in LASTING and Personal.BODY in one.paths]
     texts = [column for column in holding if column.kind is not Kind.JSON]
     objects = [column for column in holding if column.kind is Kind.JSON]
+    if texts:  # of the wrong type
+        objects.append(Column(EXTRA, Kind.JSON, "", {"**": None} | {one.name: Personal.BODY for one in texts}))
     return Letters(texts, objects, read.creation_order if isinstance(read, ByDate) else read.field) if holding else None
 
 
@@ -137,6 +139,8 @@ def _without_body(text: str | None, place: Place) -> str | None:
 
 def _emptied(value: Any, place: Place) -> Any:
     """Return JSON with null in the place of each body."""
+    if place.holds is Personal.BODY and not (place.fields or place.ids or place.items):
+        return None
     if isinstance(value, dict):
         return {name: _emptied(inner, place.below(name)) for name, inner in value.items()}
     if isinstance(value, list):

@@ -12,8 +12,10 @@ from gorgias_assets.entities import EVENTS, SATISFACTION_SURVEYS, TICKET_MESSAGE
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.loading import load
 from gorgias_assets.resources import GorgiasResource
+from gorgias_assets.retention import without_old_bodies
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.server import Sandbox
+from gorgias_assets.sweeps.rows import type_rows
 from gorgias_assets.warehouse.tables import Table
 from gorgias_assets_tests.engines import Engine, on_each_warehouse_in_time
 
@@ -69,6 +71,15 @@ class Desk:
         rows = self.engine.query(f"SELECT id, {COLUMNS[entity]} FROM gorgias.{entity.name} ORDER BY id")
         assert len(rows) == 2, "the rows stay"
         return [number for number, value in rows if BODY in str(value)]
+
+
+def test_a_letter_of_the_wrong_type_goes_with_its_age_like_any_other() -> None:
+    row = {"id": 1, "created_datetime": OLD.isoformat(), "body_text": {BODY: [BODY]}, "new_field": 7}
+    rows = type_rows([row], SATISFACTION_SURVEYS.columns, NOW).table
+    assert BODY in rows["_extra"][0].as_py()
+    assert without_old_bodies(SATISFACTION_SURVEYS, rows, 60)["_extra"] == rows["_extra"]
+    (left,) = without_old_bodies(SATISFACTION_SURVEYS, rows, DAYS)["_extra"].to_pylist()
+    assert json.loads(left) == {"body_text": None, "new_field": 7}
 
 
 @pytest.fixture
