@@ -26,6 +26,9 @@ SHORTEST_KEY = 16  # letters: a shorter one could be guessed, and with it every 
 _AT = "@"
 _IN_BRACKETS = re.compile(r"<([^<>]*@[^<>]*)>")
 _PHONE = re.compile(r"(?:tel:|sms:|whatsapp:)?\s*[+(]?\d[\d\s().\-/\u00a0\u2010-\u2015]{4,24}", re.IGNORECASE)
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
+_PUNYCODE = re.compile(r"xn--[a-z0-9-]+")
+_ALIKE = (Personal.NAME, Personal.EMAIL, Personal.PHONE)  # one may stand in the place of another
 _BLOCK = 64  # bytes of SHA-256
 _LAST = 4
 _SHORTEST_FOR_LAST = 8  # letters: of a shorter text the last four show too much
@@ -322,9 +325,9 @@ class Screen:
         return max(map(self._for(column)._action, kinds), default=Action.KEEP) if column else Action.KEEP
 
     def _action(self, kind: Personal | None) -> Action:
-        """Return the strictest action for what a place holds: an address may be a phone number, and the reverse."""
-        if kind in (Personal.EMAIL, Personal.PHONE):
-            return max(self.policy.action(Personal.EMAIL), self.policy.action(Personal.PHONE))
+        """Return the strictest action for what a place holds: an address may be a number, and a name may be either."""
+        if kind in _ALIKE:
+            return max(map(self.policy.action, _ALIKE))
         return self.policy.action(kind)
 
     def _plan(self, place: Place, least: Action = Action.KEEP) -> _Plan:
@@ -410,13 +413,19 @@ class Screen:
     def _act(self, kind: Personal) -> _Act:
         """Return a function that returns what is left of a text of a kind."""
         act = self._alone(kind)
+        if kind not in _ALIKE:
+            return _remembering(act) if kind in _PLAIN else act
+        of_email, of_phone = self._alone(Personal.EMAIL), self._alone(Personal.PHONE)
+        if kind is Personal.NAME:
+            of_email = of_email if self.policy.action(Personal.EMAIL) >= self.policy.action(kind) else act
+            of_phone = of_phone if self.policy.action(Personal.PHONE) >= self.policy.action(kind) else act
+            return _remembering(
+                lambda text: of_email(text) if _AT in text else of_phone(text) if _is_phone(text) else act(text)
+            )
+        without_name = _as_it_is if self.policy.action(Personal.NAME) is Action.KEEP else _in_brackets
         if kind is Personal.EMAIL:
-            of_phone = self._alone(Personal.PHONE)
-            return _remembering(lambda text: of_phone(text) if _is_phone(text) else act(text))
-        if kind is Personal.PHONE:
-            of_email = self._alone(Personal.EMAIL)
-            return _remembering(lambda text: of_email(text) if _AT in text else act(text))
-        return _remembering(act) if kind in _PLAIN else act
+            return _remembering(lambda text: of_phone(text) if _is_phone(text) else act(without_name(text)))
+        return _remembering(lambda text: of_email(without_name(text)) if _AT in text else act(text))
 
     def _alone(self, kind: Personal) -> _Act:
         match self.policy.action(kind):
@@ -453,6 +462,11 @@ class Screen:
 
 def _as_it_is(text: str) -> str:
     return text
+
+
+def _in_brackets(text: str) -> str:
+    """Return an address without the name before it."""
+    return found[1] if (found := _IN_BRACKETS.search(text)) else text
 
 
 def _nothing(text: str) -> None:  # noqa: ARG001, for what is dropped whatever it is

@@ -130,6 +130,17 @@ def test_each_kind_is_kept_dropped_hashed_or_cut_as_the_policy_says() -> None:
     }
 
 
+def test_an_address_or_a_number_in_the_place_of_a_name_is_none_that_is_kept() -> None:
+    kept = typed(PERSON, {"name": "mara@example.com"}, email="hash")
+    assert kept == {"name": hashed("mara@example.com")}
+    assert typed(PERSON, {"name": "+1 555 010 0199", "firstname": "x"}, phone="last4", undeclared="drop") == {
+        "name": "0199"
+    }
+    assert typed(PERSON, {"name": "mara@example.com"}, name="drop") == {}
+    assert typed(PERSON, {"name": "Mara"}, email="drop") == {"name": "Mara"}
+    assert typed(PERSON, {"email": "Mara <mara@example.com>"}, name="drop") == {"email": "mara@example.com"}
+
+
 def test_without_a_policy_nothing_is_done_and_an_empty_text_has_no_hash() -> None:
     rows = [{"email": "mara@example.com"}]
     assert Policy.of({}) is None
