@@ -9,20 +9,27 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-from gorgias_assets.columns import ADDED_COLUMNS, MERGED_INTO, Column, Kind, Personal, Place
+import pyarrow as pa
+
+from gorgias_assets.columns import ADDED_COLUMNS, EXTRA, MERGED_INTO, Column, Kind, Personal, Place, is_id
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.forgetting import (
     CUSTOMER,
     EMAIL,
+    ERASE,
     KEY,
     OBJECT_TYPES,
     OBJECTS,
     PHONE,
     Forgotten,
+    at_home,
+    email_pattern,
+    emails_in,
     hash_of,
+    kind_of_id,
+    phone_pattern,
 )
 from gorgias_assets.privacy import PrivacyKey, plain_email, plain_phone
 from gorgias_assets.warehouse.dialect import Dialect
@@ -31,11 +38,10 @@ from gorgias_assets.warehouse.tables import Listed, Table, WarehouseError
 from gorgias_assets.warehouse.warehouse import Warehouse
 
 AT_ONCE = 1_000  # rows in memory
+MOST_IN_PATTERN = 50  # addresses, of which a longer expression would be slow
 MOST_ROUNDS = 10  # from addresses to customers, and back
 _SHORTEST_PHONE = 6  # digits
 _HASH = re.compile(r"[0-9a-f]{64}")
-_AT = r"(@|%40|=40|&#0*64;|&#[xX]0*40;|&commat;|\\u0040|\x{FF20}|\x{FE6B}|\s?[\[(]at[\])]\s?)"
-_BETWEEN_DIGITS = r"[\s().\-/]{0,3}"
 _PEOPLE = {"tickets": ("customer",), "ticket_messages": ("sender", "receiver")}  # columns that show a person
 _KNOWN_BY = (Personal.NAME, Personal.EMAIL)
 _CUSTOMER_IDS = ("customer_id", "answered_by_external_customer_id")
@@ -68,21 +74,32 @@ class Person:
     def has_texts(self) -> bool:
         return bool(self.emails or self.phones or self.hashes)
 
-    def pattern(self, key: PrivacyKey, is_whole: bool = False) -> str:
-        """Return an expression of RE2 for a text with any of the addresses or numbers, or one that is nothing else."""
-        forms = [re.escape(one).replace("@", _AT).replace(r"\+", r"(\+|%2B)") for one in sorted(self.emails)]
-        forms += [rf"(^|[^0-9])0{{0,2}}{_BETWEEN_DIGITS.join(one)}([^0-9]|$)" for one in sorted(self.phones)]
+    @property
+    def numbers(self) -> set[str]:
+        """The phone numbers, also as they are written at home."""
+        return self.phones.union(*map(at_home, self.phones))
+
+    def pattern(self, key: PrivacyKey) -> str:
+        """Return an expression of RE2 for texts that may have any of the addresses or numbers; some have others."""
+        forms = [*map(email_pattern, sorted(self.emails)), *map(phone_pattern, sorted(self.phones))]
         if self.is_hashed:
-            forms += [key.hashed(one) for one in sorted(self.emails)]
-            forms += [key.hashed(one) for one in sorted(self.phones)]
+            forms += [key.hashed(one) for one in sorted(self.emails | self.phones)]
             forms += sorted(self.hashes)
-        alternatives = "|".join(forms)
-        return rf"(?i)^\s*({alternatives})\s*$" if is_whole else f"(?i)({alternatives})"
+        return f"(?i)({'|'.join(forms)})"
+
+    def known_by(self, forgotten: Forgotten, person: "Person") -> "Person":
+        """Return these people by their ids, with only those texts that are `person`'s, or are not on the list."""
+        new_emails = {one for one in self.emails if not forgotten.action(EMAIL, one)}
+        new_phones = {one for one in self.phones if not forgotten.action(PHONE, one)}
+        ids = {kind: self.ids[kind] | person.ids[kind] for kind in {*self.ids, *person.ids}}
+        return Person(
+            defaultdict(set, ids), new_emails | person.emails, new_phones | person.phones, hashes=set(person.hashes)
+        )
 
     def entries(self, key: PrivacyKey, action: str) -> list[Listed]:
         """Return the person as entries of the list."""
         texts = [(kind, str(one)) for kind, found in self.ids.items() for one in sorted(found)]
-        texts += [(EMAIL, one) for one in sorted(self.emails)] + [(PHONE, one) for one in sorted(self.phones)]
+        texts += [(EMAIL, one) for one in sorted(self.emails)] + [(PHONE, one) for one in sorted(self.numbers)]
         return [
             Listed(KEY, key.check, action),
             *(Listed(kind, hash_of(key, kind, text), action) for kind, text in texts),
@@ -137,23 +154,31 @@ class Finder:
             finally:
                 self._session = None
 
-    def find(self, given: str) -> Person:
+    def find(self, given: str, forgotten: Forgotten | None = None) -> Person:
         """Return the person with an e-mail address, or the customer of an id; an empty one if there is nobody.
 
-        Raises `WarehouseError` on an agent, or an address of the shop.
+        An address that is on the list of forgotten people is somebody's, even if nothing is stored with it.
+
+        Raises `WarehouseError` on an agent, or an address of the shop, and on what is neither an address nor an id.
         """
         person = Person()
-        if given.isdigit():
-            self._refuse_agents("id", int(given))
-            person.ids[CUSTOMER].add(int(given))
-            if not self._is_known(int(given)):
+        plain = plain_email(given)
+        if is_id(plain):
+            self._refuse_agents("id", int(plain))
+            person.ids[CUSTOMER].add(int(plain))
+            if not self._is_known(int(plain)):
                 return Person()
-        else:
-            person.emails.add(plain_email(given))
+        elif plain in emails_in(plain):
+            person.emails.add(plain)
             if person.emails & (self.shop | set(map(plain_email, self._texts("users", {"email": ""})))):
                 raise WarehouseError("This address is an agent's or the shop's own, and no customer's.")
+        else:
+            raise WarehouseError(
+                "This is neither an e-mail address nor a customer's id; a name or a number is neither."
+            )
         found = self.completed(person)
-        return found if found.ids[CUSTOMER] or self.count(found) else Person()
+        is_listed = forgotten and any(forgotten.action(EMAIL, one) for one in person.emails)
+        return found if found.ids[CUSTOMER] or is_listed or self.count(found) else Person()
 
     def completed(self, person: Person) -> Person:
         """Return a person with all else by which the same customers are known."""
@@ -169,12 +194,18 @@ class Finder:
     def count(self, person: Person) -> dict[Table, int]:
         """Return the number of rows of each table that have something of the person; only those that have some."""
         found = {}
+        forgotten = Forgotten.of(person.entries(self.key, ERASE), self.key)
+        assert forgotten, "the key's own entry"
         for target in self.targets:
-            with self._condition(target, person) as (session, condition):
+            with self._conditions(target, person) as (session, is_theirs, has_text):
                 rows = session.rows_of(target.table)
-                ((number,),) = session.execute(f"SELECT COUNT(*) FROM {rows} AS stored WHERE {condition}")
-                if number:
-                    found[target.table] = int(number)
+                ((number,),) = session.execute(f"SELECT COUNT(*) FROM {rows} AS stored WHERE {is_theirs}")
+                number = int(number)
+                mentions = self._ids_where(session, target, f"{has_text} AND NOT COALESCE({is_theirs}, FALSE)")
+                for some in _parts(mentions):
+                    number += self._without(target, forgotten, session, some)[1]
+            if number:
+                found[target.table] = number
         return found
 
     def listed(self, forgotten: Forgotten) -> Person:
@@ -196,14 +227,25 @@ class Finder:
         return self.completed(person) if person else person
 
     def erase(self, forgotten: Forgotten, person: Person) -> dict[Table, int]:
-        """Erase the people on the list from all rows that have something of `person`; count the rows that changed."""
+        """Erase the people on the list from all rows that have something of `person`; count the rows that changed.
+
+        Rows that only mention the person come first: their addresses are known as long as there are rows of their own.
+        """
         changed: dict[Table, int] = {}
+        mentions, own = [], []
         with self.reading():
-            found = [(target, self._rows_of(target, person)) for target in self.targets]
-        for target, ids in found:
-            for start in range(0, len(ids), AT_ONCE):
-                rows = self._erase(target, forgotten, ids[start : start + AT_ONCE])
+            for target in self.targets:
+                with self._conditions(target, person) as (session, is_theirs, has_text):
+                    theirs = self._ids_where(session, target, is_theirs)
+                    with_text = self._ids_where(session, target, has_text)
+                mentions.append((target, sorted({*with_text} - {*theirs})))
+                own.append((target, theirs))
+        for target, ids in [*mentions, *own]:
+            for some in _parts(ids):
+                with self.reading() as session:
+                    left, rows = self._without(target, forgotten, session, some)
                 if rows:
+                    self.warehouse.update(target.table, left)
                     changed[target.table] = changed.get(target.table, 0) + rows
         return changed
 
@@ -213,23 +255,25 @@ class Finder:
             return {}
         return self.warehouse.search_others(self.schema, person.pattern(self.key), {table.name for table in ours})
 
-    def _erase(self, target: Target, forgotten: Forgotten, ids: Sequence[int]) -> int:
+    def _without(
+        self, target: Target, forgotten: Forgotten, session: Session, ids: Sequence[int]
+    ) -> tuple[pa.Table, int]:
+        """Return the rows of these ids without the people on the list, and the number of those that had something."""
         names = [column.name for column in (*target.columns, *ADDED_COLUMNS)]
-        rows = self.warehouse.rows_by_id(target.table, names, ids)
-        left, changed = forgotten.without(target.name, target.columns, rows)
-        if changed:
-            self.warehouse.update(target.table, left)
-        return changed
+        rows = self.warehouse.rows_by_id(target.table, names, ids, session)
+        return forgotten.without(target.name, target.columns, rows)
 
-    def _rows_of(self, target: Target, person: Person) -> list[int]:
-        with self._condition(target, person) as (session, condition):
-            rows = session.rows_of(target.table)
-            found = session.execute(f"SELECT DISTINCT id FROM {rows} AS stored WHERE id IS NOT NULL AND ({condition})")
+    def _ids_where(self, session: Session, target: Target, condition: str) -> list[int]:
+        rows = session.rows_of(target.table)
+        found = session.execute(f"SELECT DISTINCT id FROM {rows} AS stored WHERE id IS NOT NULL AND ({condition})")
         return sorted(int(row_id) for (row_id,) in found)
 
     @contextmanager
-    def _condition(self, target: Target, person: Person, with_texts: bool = True) -> Iterator[tuple[Session, str]]:
-        """Yield a session, and the condition that a row has something of the person."""
+    def _conditions(self, target: Target, person: Person) -> Iterator[tuple[Session, str, str]]:
+        """Yield a session, and the conditions that a row is the person's, and that a text may have something of them.
+
+        The latter finds more than there is: `Forgotten` decides.
+        """
         dialect = self.warehouse.dialect
         with self.reading() as session, ExitStack() as stack:
 
@@ -237,18 +281,19 @@ class Finder:
                 ids = person.ids.get(kind)
                 return [stack.enter_context(session.naming(ids))(expression)] if ids else []
 
-            terms = []
+            is_theirs, has_text = [], []
             for expression, kind in _ids_in(dialect, target):
-                terms += among(expression, kind)
+                is_theirs += among(expression, kind)
             if {"object_type", "object_id"} <= {column.name for column in target.columns}:
                 for object_type, kind in OBJECT_TYPES.items():
-                    terms += [
+                    is_theirs += [
                         f"(object_type = {dialect.literal(object_type)} AND {one})" for one in among("object_id", kind)
                     ]
-            if with_texts and person.has_texts:
+            if person.has_texts:
                 text = stack.enter_context(session.confidential(person.pattern(self.key)))
-                terms += [dialect.matches(one, text) for one in _texts_in(dialect, target)]
-            yield session, " OR ".join(terms) or "FALSE"
+                has_text += [dialect.matches(one, text) for one in _texts_in(dialect, target)]
+            any_of = [f"({' OR '.join(terms) or 'FALSE'})" for terms in (is_theirs, has_text)]
+            yield session, any_of[0], any_of[1]
 
     def _target(self, name: str) -> Target | None:
         return next((target for target in self.targets if target.name == name), None)
@@ -291,13 +336,12 @@ class Finder:
         """Return the customers with an address of the person's, and those that they were merged with."""
         found: set[int] = set(person.ids[CUSTOMER])
         dialect = self.warehouse.dialect
-        pattern = person.pattern(self.key, is_whole=True)
         if person.has_texts and (target := self._target("customers")):
-            found |= self._selected(target, "id", partial(dialect.matches, dialect.quoted("email")), pattern)
+            found |= self._with_address(target, "id", dialect.quoted("email"), person)
         for target, column in self._shown_people() if person.has_texts else ():
             value = dialect.quoted(column)
             key, email = dialect.text_at(value, "id"), dialect.text_at(value, "email")
-            found |= self._selected(target, dialect.typed(key, Kind.INTEGER), partial(dialect.matches, email), pattern)
+            found |= self._with_address(target, dialect.typed(key, Kind.INTEGER), email, person)
         if found and (target := self._target("customers")):
             with self._naming(found) as (session, among):
                 rows = session.rows_of(target.table)
@@ -314,11 +358,18 @@ class Finder:
             if target := self._target(name):
                 yield from ((target, column) for column in columns)
 
-    def _selected(self, target: Target, value: str, condition: Callable[[str], str], pattern: str) -> set[int]:
-        with self.reading() as session, session.confidential(pattern) as text:
+    def _with_address(self, target: Target, key: str, address: str, person: Person) -> set[int]:
+        """Return the keys of the rows with an address of the person's, in whatever spelling."""
+        wanted = person.emails | person.hashes
+        wanted |= set(map(self.key.hashed, person.emails)) if person.is_hashed else set()
+        with self.reading() as session, ExitStack() as stack:
+            condition = f"{address} IS NOT NULL"
+            if len(wanted) <= MOST_IN_PATTERN:
+                text = stack.enter_context(session.confidential(person.pattern(self.key)))
+                condition = self.warehouse.dialect.matches(address, text)
             rows = session.rows_of(target.table)
-            found = session.execute(f"SELECT DISTINCT {value} FROM {rows} AS stored WHERE {condition(text)}")
-        return {int(one) for (one,) in found if one is not None}
+            found = session.execute(f"SELECT DISTINCT {key}, {address} FROM {rows} AS stored WHERE {condition}")
+        return {int(one) for one, text in found if one is not None and plain_email(text) in wanted}
 
     def _add_addresses(self, person: Person) -> None:
         """Add the addresses, numbers and names with which these customers were seen."""
@@ -373,12 +424,13 @@ class Finder:
         """Add the ids of the person's tickets, messages, surveys and calls."""
         for name, kind in [(name, kind) for name, kind in OBJECTS.items() if kind != CUSTOMER]:
             if target := self._target(name):
-                with self._condition(target, person, with_texts=False) as (session, condition):
-                    rows = session.rows_of(target.table)
-                    found = session.execute(
-                        f"SELECT DISTINCT id FROM {rows} AS stored WHERE id IS NOT NULL AND ({condition})"
-                    )
-                person.ids[kind] |= {int(row_id) for (row_id,) in found}
+                with self._conditions(target, Person(person.ids)) as (session, is_theirs, _):
+                    person.ids[kind] |= {*self._ids_where(session, target, is_theirs)}
+
+
+def _parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(ids), AT_ONCE):
+        yield ids[start : start + AT_ONCE]
 
 
 def _ids_in(dialect: Dialect, target: Target) -> Iterator[tuple[str, str]]:
@@ -386,10 +438,9 @@ def _ids_in(dialect: Dialect, target: Target) -> Iterator[tuple[str, str]]:
     if target.name in OBJECTS:
         yield "id", OBJECTS[target.name]
     for column in target.columns:
-        if column.name == "customer_id" or column.name.endswith("_customer_id"):
-            yield dialect.quoted(column.name), CUSTOMER
-        elif column.name in ("ticket_id", "call_id"):
-            yield dialect.quoted(column.name), column.name.removesuffix("_id")
+        if kind := kind_of_id(column.name):
+            yield dialect.quoted(column.name), kind
+            yield dialect.typed(dialect.text_at(dialect.quoted(EXTRA), column.name), Kind.INTEGER), kind
         elif column.kind is Kind.JSON:
             for path in _paths_of_people(column.place):
                 yield dialect.typed(dialect.text_at(dialect.quoted(column.name), path), Kind.INTEGER), CUSTOMER

@@ -12,8 +12,7 @@ each text is erased that has one of the person's addresses or numbers in it, in 
 
 import json
 import re
-import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import unescape
 from string import ascii_letters, digits
@@ -23,7 +22,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from gorgias_assets.columns import EXTRA, Column, Kind, Personal, Place
-from gorgias_assets.privacy import VARIABLE, PrivacyKey, plain_email, plain_name, plain_phone
+from gorgias_assets.privacy import VARIABLE, PrivacyKey, plain_email, plain_name, plain_phone, punycode, visible
 from gorgias_assets.warehouse.tables import Listed, WarehouseError
 
 CUSTOMER, TICKET, MESSAGE, SURVEY, CALL, EMAIL, PHONE = (
@@ -54,48 +53,158 @@ _PERSON = frozenset({"email", "name", "firstname", "lastname"})  # fields of an 
 _OWNERS = frozenset({"customer", "sender", "receiver"})  # columns with the person whose row it is
 _HASHED = frozenset({Personal.NAME, Personal.EMAIL, Personal.PHONE})
 _AT = "@"
-_WRITTEN_AT = re.compile(r"=40|\\u0040|\s?[\[(]at[\])]\s?", re.IGNORECASE)  # besides those of URLs and of HTML
-_MAY_BE_WRITTEN = re.compile(r"=40|\\u0040|[\[(]at[\])]", re.IGNORECASE)
-_BEFORE_NAME = re.compile(r"[^\w.+-]")
-_MAY_HAVE_AT = re.compile(r"@|%40|=40|&#|&commat|\\u0040|[\uff20\ufe6b]|[\[(]at[\])]", re.IGNORECASE)
+_WRITTEN_AT = re.compile(r"\s?[\[(]at[\])]\s?", re.IGNORECASE)
+_MAY_BE_WRITTEN = re.compile(r"[\[(]at[\])]", re.IGNORECASE)
+_BEFORE_NAME = re.compile(r"[^\w.+-]|\.\.+")
+_AROUND = "._-+"  # signs that a text may put before or behind an address
+_MAY_HAVE_AT = re.compile(r"@|%(?:25)*40|=40|&#|&amp;|&commat|\\u0040|[\uff20\ufe6b]|[\[(]at[\])]", re.IGNORECASE)
+_ASCII_END = re.compile(r"[!-~]+$")
+_ASCII = re.compile(r"[!-~]+")
+_TAG = re.compile(r"<[^<>@]{0,200}>")
+_QUOTED = re.compile(r"=(?:\r?\n|([0-9A-F]{2}))", re.IGNORECASE)  # as e-mails encode signs, and break lines
+_ESCAPED = re.compile(r"\\+(?:u([0-9a-f]{4})|[nrt])", re.IGNORECASE)  # as JSON does
+_COUNTRY = 2  # letters of a domain that ends an address
 _LETTERS = f"{ascii_letters}{digits}_.!#$%&'*+/=?^`{{|}}~-"  # before an @
 _LOCAL = re.compile(rf"[\w{re.escape(_LETTERS)}]+$")
 _DOMAIN = re.compile(r"[\w-]+(?:\.[\w-]+)+")
 _LONGEST_LOCAL, _LONGEST_DOMAIN = 64, 255  # letters before and after an @, by RFC 5321
-_PHONE = re.compile(r"(?<!\d)\+?\d(?:[\s().\-/\u00a0\u2010-\u2015]{0,3}\d){5,17}(?!\d)")
+_PHONE = re.compile(r"(?<!\d)\+?\d(?:[\s().\-/_\u00a0\u2010-\u2015]{0,3}\d){5,17}(?!\d)")
 _SHORTEST_PHONE = 6  # digits
+_ABROAD = ("+", "00", "011")  # before the number of a country
+_LONGEST_COUNTRY = 3  # digits of it
+_SHORTEST_AT_HOME = 8  # digits of a number without its country, below which others have the same
+
+
+def _decoded(text: str) -> list[str]:
+    """Return a text, and as it reads once what URLs, HTML and JSON encode in it is decoded, if that differs."""
+    plain = decoded = visible(text)
+    if "%" in plain:
+        decoded = unquote(unquote(decoded))
+    if "&" in plain:
+        decoded = unescape(unescape(decoded))
+    if "\\" in plain:
+        decoded = _ESCAPED.sub(lambda found: chr(int(found[1], 16)) if found[1] else " ", decoded)
+    if _MAY_BE_WRITTEN.search(plain):
+        decoded = _WRITTEN_AT.sub(_AT, decoded)
+    return [plain] if decoded is plain or decoded == plain else [plain, visible(decoded)]
+
+
+def _readings(text: str) -> Iterator[str]:
+    """Yield a text, also decoded, without tags, and as an e-mail encodes it."""
+    readings = _decoded(text)
+    readings += [_TAG.sub("", one) for one in readings if "<" in one]
+    readings += [_QUOTED.sub(_unquoted, one) for one in readings if "=" in one]
+    yield from dict.fromkeys(readings)
+
+
+def _unquoted(found: re.Match[str]) -> str:
+    return chr(int(found[1], 16)) if found[1] else ""
 
 
 def emails_in(text: str) -> set[str]:
     """Return the addresses in a text, as they are hashed: also if it encodes them as a URL, HTML or e-mail does."""
     if _AT not in text and not _MAY_HAVE_AT.search(text):
         return set()
-    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
-    plain = unquote(plain) if "%40" in plain else plain
-    plain = unescape(plain) if "&" in plain else plain
-    plain = _WRITTEN_AT.sub(_AT, plain) if _MAY_BE_WRITTEN.search(plain) else plain
     found = set()
-    for sign in re.finditer(_AT, plain):
-        before = plain[max(sign.start() - _LONGEST_LOCAL, 0) : sign.start()]
-        if before.isascii():
-            local = before[len(before.rstrip(_LETTERS)) :]
-        else:
-            local = match[0] if (match := _LOCAL.search(before)) else ""
-        domain = _DOMAIN.match(plain, sign.end(), sign.end() + _LONGEST_DOMAIN)
-        if local and domain:
-            found.add((local, domain[0]))
-    # Signs that an address may begin with, and a text may put before one.
-    names = ((name, domain) for local, domain in found for name in (local, _BEFORE_NAME.split(local)[-1]))
-    return {f"{name}@{domain}".casefold() for name, domain in names}
+    for plain in _readings(text):
+        for sign in re.finditer(_AT, plain):
+            before = plain[max(sign.start() - _LONGEST_LOCAL, 0) : sign.start()].rstrip('"')
+            if before.isascii():
+                local = before[len(before.rstrip(_LETTERS)) :]
+            else:
+                local = match[0] if (match := _LOCAL.search(before)) else ""
+            domain = _DOMAIN.match(plain, sign.end(), sign.end() + _LONGEST_DOMAIN)
+            if local and domain:
+                found.add((local, domain[0]))
+    return {
+        plain_email(f"{name}@{domain}")
+        for local, after in found
+        for name in _names(local)
+        for domain in _domains(after)
+        if name
+    }
+
+
+def _names(local: str) -> set[str]:
+    """Return an address's part before its sign, also without what a text may put before one."""
+    names = {local, _BEFORE_NAME.split(local)[-1]}
+    names |= {found[0] for name in names if not name.isascii() and (found := _ASCII_END.search(name))}
+    return names | {name.lstrip(_AROUND) for name in names}
+
+
+def _domains(domain: str) -> set[str]:
+    """Return an address's domain, also without what a text may put behind one: `a@b.example.Thanks`."""
+    domains = {domain}
+    if not domain.isascii() and (found := _ASCII.match(domain)):
+        domains.add(found[0])
+    for one in list(domains):
+        before, _, last = one.rpartition(".")
+        if not last.lower().startswith("xn--"):
+            domains.add(f"{before}.{re.split('[-_]', last)[0]}")
+        while "." in before and (len(last) > _COUNTRY or (last.istitle() and not before.istitle())):
+            domains.add(before)
+            before, _, last = before.rpartition(".")
+    return {one.rstrip(_AROUND) for one in domains}
 
 
 def phones_in(text: str) -> set[str]:
-    return {plain for match in set(_PHONE.findall(text)) if (plain := plain_phone(match))}
+    """Return the numbers in a text, as they are hashed; those with their country also without it."""
+    found = set()
+    for reading in _decoded(text):
+        for match in set(_PHONE.findall(reading)):
+            for part in _runs(match):
+                whole = part.replace("(0)", "") if part.startswith(_ABROAD) else part
+                plain = plain_phone(whole)
+                found |= {plain, *(at_home(plain) if whole.startswith(_ABROAD) else ())}
+    return {one for one in found if len(one) >= _SHORTEST_PHONE}
+
+
+def _runs(number: str) -> Iterator[str]:
+    """Yield a number, and each part of it between blanks: another number may be next to it."""
+    groups = number.split()
+    for first in range(len(groups)):
+        for last in range(first + 1, len(groups) + 1):
+            yield "".join(groups[first:last])
+
+
+def at_home(phone: str) -> set[str]:
+    """Return a plain number without the digits that may be its country's, as it is written at home."""
+    shorter = (phone[cut:].lstrip("0") for cut in range(1, _LONGEST_COUNTRY + 1))
+    return {one for one in shorter if len(one) >= _SHORTEST_AT_HOME}
+
+
+_UNSEEN = r"(?:[\x{AD}\x{200B}-\x{200F}\x{2060}\x{FEFF}]|=\\?r?\\?n?\s{0,2})?"
+
+
+def email_pattern(email: str) -> str:
+    """Return an expression of RE2 for texts that may have a plain address, in any reading; some have another."""
+    name, _, domain = email.partition(_AT)
+    domains = "|".join(_letters(one) for one in sorted({domain, punycode(domain)}))
+    return rf"{_letters(name)}[\s\S]{{1,30}}(?:{domains})"
+
+
+def _letters(text: str) -> str:
+    """Return an expression for letters and digits in any width; all else may be encoded."""
+    signs = (f"[{one}{chr(ord(one) + 0xFEE0)}]" if one.isascii() and one.isalnum() else r"[\s\S]{1,12}" for one in text)
+    return _UNSEEN.join(signs)
+
+
+def phone_pattern(phone: str) -> str:
+    """Return an expression of RE2 for texts that may have a plain number, in any reading; some have another."""
+    shortest = min(at_home(phone), key=len, default=phone)
+    return r"(?:[^0-9]{0,6}|%[0-9A-F]{2}|&#\d+;)".join(f"[{one}{chr(ord(one) + 0xFEE0)}]" for one in shortest)
 
 
 def hash_of(key: PrivacyKey, kind: str, text: str) -> str:
     """Return the hash of an id, or of a plain address or number, which is that of a privacy policy."""
     return key.hashed(text if kind in (EMAIL, PHONE) else f"{kind}:{text}")
+
+
+def kind_of_id(column: str) -> str | None:
+    """Return the kind of the ids in a column of whosever rows; None if it has none."""
+    if column == "customer_id" or column.endswith("_customer_id"):
+        return CUSTOMER
+    return column.removesuffix("_id") if column in ("ticket_id", "call_id") else None
 
 
 @dataclass
@@ -146,6 +255,11 @@ class Forgotten:
         found = [self.action(EMAIL, one) for one in (emails_in(text) if EMAIL in self.kinds else ())]
         found += [self.action(PHONE, one) for one in (phones_in(text) if PHONE in self.kinds else ())]
         return next((action for action in found if action), None)
+
+    def of_address(self, text: str) -> str | None:
+        """Return what becomes of the person whose address or number a text is."""
+        plain = plain_email(text)
+        return (self.actions.get(text) or self.action(EMAIL, plain)) if _AT in plain else self.of_text(text)
 
     def without(self, entity: str, columns: Sequence[Column], rows: pa.Table) -> tuple[pa.Table, int]:
         """Return typed rows without the people on the list, and the number of rows that had something of them."""
@@ -204,16 +318,15 @@ class Forgotten:
     def _owner(self, entity: str, row: Mapping[str, Any]) -> str | None:
         """Return what becomes of the person whose own row this is; None if it is of nobody on the list."""
         asked: list[tuple[str, object]] = [(OBJECTS[entity], row.get("id"))] if entity in OBJECTS else []
-        for name, value in row.items():
-            if name == "customer_id" or name.endswith("_customer_id"):
-                asked.append((CUSTOMER, value))
-            elif name in ("ticket_id", "call_id"):
-                asked.append((name.removesuffix("_id"), value))
+        unfit = row.get(EXTRA)
+        for name, value in (*row.items(), *(unfit.items() if isinstance(unfit, dict) else ())):
+            if kind := kind_of_id(name):
+                asked.append((kind, value))
         if row.get("object_type") in OBJECT_TYPES:
             asked.append((OBJECT_TYPES[row["object_type"]], row.get("object_id")))
         found = [self.of_id(kind, value) for kind, value in asked]
         shown = [self.of_person(row.get(name)) for name in _OWNERS]
-        own = [self.of_text(row["email"])] if entity == "customers" and isinstance(row.get("email"), str) else []
+        own = [self.of_address(row["email"])] if entity == "customers" and isinstance(row.get("email"), str) else []
         return next((action for action in [*found, *shown, *own] if action), None)
 
     def of_person(self, value: object) -> str | None:
@@ -223,7 +336,7 @@ class Forgotten:
         is_person = "id" in value and not _PERSON.isdisjoint(value)
         found = [self.of_id(CUSTOMER, value["id"])] if is_person else []
         texts = [value.get(name) for name in ("email", "address", "identifier")]
-        found += [self.of_text(text) for text in texts if isinstance(text, str)]
+        found += [self.of_address(text) for text in texts if isinstance(text, str)]
         return next((action for action in found if action), None)
 
 
@@ -305,8 +418,8 @@ class _Eraser:
         if isinstance(value, str):
             action = of_text(value)
             return value if action is None or (action == HASH and value in self.forgotten.actions) else None
-        if type(value) in (int, float) and place.holds is Personal.UNDECLARED:
-            return None if self.forgotten.action(PHONE, plain_phone(str(value))) else value
+        if type(value) in (int, float) and place.holds is not None:
+            return None if of_text(f"{value:.0f}") else value
         return value
 
 

@@ -46,12 +46,33 @@ class Action(IntEnum):
     DROP = 3
 
 
+def visible(text: str) -> str:
+    """Return a text with letters in their usual width, and without signs that nobody sees."""
+    return text if text.isascii() else unicodedata.normalize("NFKC", _UNSEEN.sub("", text))
+
+
 def plain_email(text: str) -> str:
     """Return an address as it is hashed, without the name before it."""
-    text = unicodedata.normalize("NFKC", text)
+    text = visible(text)
     bracketed = _IN_BRACKETS.search(text)
     plain = (bracketed[1] if bracketed else text).strip().casefold()
-    return plain.removeprefix("mailto:")
+    plain = plain.removeprefix("mailto:").rstrip(".")
+    return _PUNYCODE.sub(_decoded, plain) if "xn--" in plain else plain
+
+
+def _decoded(label: re.Match[str]) -> str:
+    try:
+        return label[0].encode("ascii").decode("idna").casefold()
+    except UnicodeError:
+        return label[0]
+
+
+def punycode(domain: str) -> str:
+    """Return a domain in ASCII; as it is if it cannot be."""
+    try:
+        return domain.encode("idna").decode("ascii")
+    except UnicodeError:
+        return domain
 
 
 def plain_phone(text: str) -> str:

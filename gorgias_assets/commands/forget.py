@@ -57,14 +57,16 @@ def forget(request: Request, account: Account, resources: Mapping[str, Any]) -> 
     tables = {name: account.table_of(name, io_manager) for name in names}
     finder = Finder.of(warehouse, tables, account.entities, key)
     schema = finder.schema
-    Forgotten.of(warehouse.listed(schema), key)  # raises if that is another key
+    forgotten = Forgotten.of(warehouse.listed(schema), key)  # raises if that is another key
     is_pending = not warehouse.is_erased(schema)
     ours = {*tables.values(), *(account.table_of(name, io_manager) for name in account.statistics)}
     with finder.reading():
-        person = finder.find(request.given)
+        person = finder.find(request.given, forgotten)
         rows = finder.count(person) if person else {}
     found = _Found(rows, _reports_with(person, account.reports), finder.elsewhere(person, ours) if person else {})
     _show(found, is_pending)
+    if person and not rows:
+        click.echo("The address is on the list already; what came since of anybody on the list is erased.")
     if not (person or is_pending):
         return 0
     if request.is_shown_only:
@@ -77,7 +79,7 @@ def forget(request: Request, account: Account, resources: Mapping[str, Any]) -> 
         warehouse.put_on_list(schema, person.entries(key, request.action), now)
     for report in found.reports:
         report.unlink()
-    changed = _erase(warehouse, finder, schema, key, request.action, now)
+    changed = _erase(warehouse, finder, person, key, request.action, now)
     held = warehouse.expunge(schema)
     texts = Person(emails=person.emails, phones=person.phones, is_hashed=request.action == ERASE)
     with finder.reading():
@@ -144,15 +146,20 @@ def _show(found: _Found, is_pending: bool) -> None:
 
 
 def _erase(
-    warehouse: Warehouse, finder: Finder, schema: str, key: PrivacyKey, action: str, now: datetime
+    warehouse: Warehouse, finder: Finder, asked: Person, key: PrivacyKey, action: str, now: datetime
 ) -> dict[Table, int]:
-    """Erase everybody on the list, with what a run has stored of them since they were put on it."""
+    """Erase everybody on the list, with what a run has stored of them since they were put on it.
+
+    Texts are searched for `asked` and for what is new: of all others, the door has let none in since.
+    """
+    schema = finder.schema
     forgotten = Forgotten.of(warehouse.listed(schema), key)
     assert forgotten, "somebody was put on it"
     with finder.reading():
-        person = finder.listed(forgotten)
+        everybody = finder.listed(forgotten)
+    person = everybody.known_by(forgotten, asked)
     known = set(forgotten.actions)
-    if new := [entry for entry in person.entries(key, action) if entry.keyed_hash not in known]:
+    if new := [entry for entry in everybody.entries(key, action) if entry.keyed_hash not in known]:
         warehouse.put_on_list(schema, new, now)
         forgotten = Forgotten.of(warehouse.listed(schema), key)
         assert forgotten

@@ -176,9 +176,9 @@ class Warehouse(ABC):
                 raise WarehouseError(f"There is nothing in {self} yet; materialize an asset first.")
             yield session
 
-    def rows_by_id(self, table: Table, names: Sequence[str], ids: Collection[int]) -> pa.Table:
+    def rows_by_id(self, table: Table, names: Sequence[str], ids: Collection[int], session: Session) -> pa.Table:
         """Return the columns, as far as the table has them, of the rows of these ids, with what `update` needs."""
-        with self.reading(table.schema) as session, session.naming(ids) as among:
+        with session.naming(ids) as among:
             there = session.columns_of(table)
             pruned = session.pruning_of(table, "id", ids)
             selected = ", ".join(self.dialect.quoted(name) for name in names if name in there)

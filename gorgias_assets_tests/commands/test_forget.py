@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import duckdb
 import pytest
 
 from gorgias_assets.account import Account as Deployed
@@ -29,10 +30,11 @@ from gorgias_assets.entities import (
     VOICE_CALLS,
 )
 from gorgias_assets.entities.model import ByFilter, Entity, Unordered, Whole
+from gorgias_assets.erasing import Person
 from gorgias_assets.forgetting import ERASE, HASH, Forgotten, emails_in, phones_in
 from gorgias_assets.io_managers.merging import MergingIOManager
 from gorgias_assets.loading import load
-from gorgias_assets.privacy import PrivacyKey
+from gorgias_assets.privacy import PrivacyKey, plain_email
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.server import Sandbox
@@ -65,6 +67,25 @@ SPELLINGS = (
     "jane.zauberfisch [at] example.com",
     "call +49 (170) 555-0199 after six",
     "0049 170 5550199",
+    "jane.zauberfisch@example.com.Thanks",
+    "jane.zauberfisch@example.com.pdf",
+    "_jane.zauberfisch@example.com_",
+    "...jane.zauberfisch@example.com.",
+    "请联系jane.zauberfisch@example.com谢谢",
+    "jane.zauber\u00adfisch\u200b@example.com",
+    "jane%2Ezauberfisch%2540example.com",
+    "jane&#46;zauberfisch&amp;#64;example.com",
+    '{"note": "Hi\\njane.zauberfisch@example.com"}',
+    "\\u003cjane.zauberfisch\\u0040example.com\\u003e",
+    "=3Cjane.zauber=\r\nfisch@example.com=3E",
+    "jane.zauberfisch<span>@</span>example.com",
+    '"jane.zauberfisch"@example.com',
+    "0170/555 01 99",
+    "+49 (0)170 5550199",
+    "tel:%2B49%20170%205550199",
+    "+49&nbsp;170&nbsp;5550199",
+    "+49 (170) 555\u20130199",
+    "\uff0b\uff14\uff19 \uff11\uff17\uff10 \uff15\uff15\uff15\uff10\uff11\uff19\uff19",
 )
 
 
@@ -305,6 +326,20 @@ def test_a_protocol_names_nobody_and_reports_with_the_person_are_removed(desk: D
     assert [file.name for file in reports.glob("*.html")] == ["overview-2025-03-13.html"]
 
 
+def test_somebody_who_is_no_customer_and_was_only_in_copy_is_forgotten(desk: Desk) -> None:
+    """A mention is found in whatever spelling, and the customer whose letter it was stays."""
+    desk.engine.execute(
+        'UPDATE gorgias.ticket_messages SET source = \'{"cc": [{"address": "Carla@Elsewhere.example"}]}\', '
+        "body_text = 'write to carla%40elsewhere%2Eexample' WHERE id = 900"
+    )
+    assert desk.forget("carla@elsewhere.example.") == 0
+    assert desk.query("SELECT source, body_text FROM gorgias.ticket_messages WHERE id = 900") == [
+        ('{"cc":[{"address":null}]}', None)
+    ]
+    ((kept,),) = desk.query("SELECT COUNT(*) FROM gorgias.ticket_messages WHERE body_text LIKE 'Kept.%'")
+    assert kept == len(SPELLINGS)
+
+
 def test_hashes_stand_for_names_and_addresses_and_join_across_tables(desk: Desk) -> None:
     desk.forget(ADDRESS, HASH)
     assert desk.found() == []
@@ -314,6 +349,19 @@ def test_hashes_stand_for_names_and_addresses_and_join_across_tables(desk: Desk)
     assert email == PrivacyKey(KEY).hashed("jane.zauberfisch@example.com")
     found = desk.query("SELECT customer ->> 'email', customer ->> 'name' FROM gorgias.tickets WHERE id = 1")
     assert found == [(email, name)]
+
+
+@pytest.mark.soak
+def test_what_came_of_somebody_on_the_list_since_is_erased_by_their_address(desk: Desk) -> None:
+    desk.forget(ADDRESS)
+    desk.engine.execute("UPDATE gorgias.ticket_messages SET body_text = 'A pocket watch' WHERE ticket_id = 1")
+    desk.engine.execute(
+        "UPDATE gorgias.satisfaction_surveys SET customer_id = NULL, ticket_id = NULL, body_text = 'A pocket watch', "
+        f'_extra = \'{{"customer_id": "{JANE}"}}\' WHERE customer_id = {JANE}'
+    )
+    assert desk.found()
+    desk.forget(ADDRESS.upper())
+    assert desk.found() == []
 
 
 @pytest.mark.soak
@@ -434,7 +482,37 @@ def test_rows_are_read_while_nobody_is_on_the_list_without_a_look_at_them() -> N
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_an_address_or_a_number_is_found_in_any_spelling(spelling: str) -> None:
     found = emails_in(f"before {spelling}, after") | phones_in(f"before {spelling}, after")
-    assert found & {"jane.zauberfisch@example.com", "491705550199"}
+    known = Person(emails={"jane.zauberfisch@example.com"}, phones={"491705550199"})
+    assert found & {*known.emails, *known.numbers}
+    with duckdb.connect() as connection:
+        pattern = known.pattern(PrivacyKey(KEY))
+        assert connection.execute("SELECT regexp_matches(?, ?)", [spelling, pattern]).fetchone() == (True,)
+
+
+def test_an_address_with_other_letters_is_the_same_in_punycode() -> None:
+    spellings = (
+        "J\u00fcrgen@M\u00fcller.example",
+        "j\u00fcrgen@xn--mller-kva.example",
+        "ju\u0308rgen@mu\u0308ller.example.",
+    )
+    assert {plain_email(spelling) for spelling in spellings} == {"j\u00fcrgen@m\u00fcller.example"}
+    assert all("j\u00fcrgen@m\u00fcller.example" in emails_in(f"<{spelling}>") for spelling in spellings)
+
+
+def test_the_address_or_number_of_somebody_else_is_not_taken_for_the_person_s() -> None:
+    person = Person(emails={"jane@example.com"}, phones={"491705550199"})
+    forgotten = Forgotten.of(person.entries(PrivacyKey(KEY), ERASE), PrivacyKey(KEY))
+    assert forgotten
+    others = ("jane@example.com.br", "mary-jane@example.com", "mary.jane@example.com", "jane@example.community")
+    numbers = ("order 91705550198", "+49 170 55501990", "0170 555", "2025-03-01 170 555")
+    assert [text for text in (*others, *numbers) if forgotten.of_text(text)] == []
+    assert forgotten.of_address("jane@example.com.pdf") is None
+
+
+@pytest.mark.parametrize("given", ["Jane Zauberfisch", "@", "+49 170 5550199"])
+def test_what_is_neither_an_address_nor_an_id_is_refused(desk: Desk, given: str) -> None:
+    with pytest.raises(WarehouseError, match=r"^This is neither an e-mail address nor a customer's id"):
+        desk.forget(given)
 
 
 def test_a_long_text_without_an_address_is_no_burden() -> None:
