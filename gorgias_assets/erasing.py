@@ -87,10 +87,20 @@ class Person:
             forms += sorted(self.hashes)
         return f"(?i)({'|'.join(forms)})"
 
-    def known_by(self, forgotten: Forgotten, person: "Person") -> "Person":
-        """Return these people by their ids, with only those texts that are `person`'s, or are not on the list."""
-        new_emails = {one for one in self.emails if not forgotten.action(EMAIL, one)}
-        new_phones = {one for one in self.phones if not forgotten.action(PHONE, one)}
+    def parts(self) -> Iterator["Person"]:
+        """Yield persons with some of the addresses and numbers: an expression of all may be too long."""
+        for start in range(0, max(len(self.emails), len(self.phones), 1), MOST_IN_PATTERN):
+            some = slice(start, start + MOST_IN_PATTERN)
+            emails, phones = (set(sorted(texts)[some]) for texts in (self.emails, self.phones))
+            yield Person(emails=emails, phones=phones, hashes=set() if start else self.hashes, is_hashed=self.is_hashed)
+
+    def known_by(self, forgotten: Forgotten, person: "Person", is_pending: bool) -> "Person":
+        """Return these people by their ids, with only those texts that are `person`'s, or are not on the list.
+
+        All of them if a command was interrupted (`is_pending`), which may not have come to search for them.
+        """
+        new_emails = {one for one in self.emails if is_pending or not forgotten.action(EMAIL, one)}
+        new_phones = {one for one in self.phones if is_pending or not forgotten.action(PHONE, one)}
         ids = {kind: self.ids[kind] | person.ids[kind] for kind in {*self.ids, *person.ids}}
         return Person(
             defaultdict(set, ids), new_emails | person.emails, new_phones | person.phones, hashes=set(person.hashes)
@@ -289,8 +299,8 @@ class Finder:
                     is_theirs += [
                         f"(object_type = {dialect.literal(object_type)} AND {one})" for one in among("object_id", kind)
                     ]
-            if person.has_texts:
-                text = stack.enter_context(session.confidential(person.pattern(self.key)))
+            for some in person.parts() if person.has_texts else ():
+                text = stack.enter_context(session.confidential(some.pattern(self.key)))
                 has_text += [dialect.matches(one, text) for one in _texts_in(dialect, target)]
             any_of = [f"({' OR '.join(terms) or 'FALSE'})" for terms in (is_theirs, has_text)]
             yield session, any_of[0], any_of[1]

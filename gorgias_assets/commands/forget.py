@@ -79,7 +79,7 @@ def forget(request: Request, account: Account, resources: Mapping[str, Any]) -> 
         warehouse.put_on_list(schema, person.entries(key, request.action), now)
     for report in found.reports:
         report.unlink()
-    changed = _erase(warehouse, finder, person, key, request.action, now)
+    changed = _erase(warehouse, finder, person, is_pending, key, request.action, now)
     held = warehouse.expunge(schema)
     texts = Person(emails=person.emails, phones=person.phones, is_hashed=request.action == ERASE)
     with finder.reading():
@@ -146,18 +146,19 @@ def _show(found: _Found, is_pending: bool) -> None:
 
 
 def _erase(
-    warehouse: Warehouse, finder: Finder, asked: Person, key: PrivacyKey, action: str, now: datetime
+    warehouse: Warehouse, finder: Finder, asked: Person, is_pending: bool, key: PrivacyKey, action: str, now: datetime
 ) -> dict[Table, int]:
     """Erase everybody on the list, with what a run has stored of them since they were put on it.
 
-    Texts are searched for `asked` and for what is new: of all others, the door has let none in since.
+    Texts are searched for `asked` and for what is new, and for all if a command was interrupted (`is_pending`): of
+    others, the door has let none in since.
     """
     schema = finder.schema
     forgotten = Forgotten.of(warehouse.listed(schema), key)
     assert forgotten, "somebody was put on it"
     with finder.reading():
         everybody = finder.listed(forgotten)
-    person = everybody.known_by(forgotten, asked)
+    person = everybody.known_by(forgotten, asked, is_pending)
     known = set(forgotten.actions)
     if new := [entry for entry in everybody.entries(key, action) if entry.keyed_hash not in known]:
         warehouse.put_on_list(schema, new, now)

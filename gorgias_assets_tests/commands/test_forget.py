@@ -365,6 +365,20 @@ def test_what_came_of_somebody_on_the_list_since_is_erased_by_their_address(desk
 
 
 @pytest.mark.soak
+def test_the_command_for_somebody_else_completes_one_that_was_interrupted_and_takes_a_long_list(desk: Desk) -> None:
+    desk.warehouse = Mortal(str(desk.folder / "warehouse.duckdb"), 2)
+    with pytest.raises(Killed):
+        desk.forget(ADDRESS)
+    desk.warehouse = None
+    long_list = Person(emails={f"{number}@many.example" for number in range(1_000)})
+    entries = long_list.entries(PrivacyKey(KEY), ERASE)
+    desk.io_manager.warehouse().put_on_list("gorgias", entries, NOW)
+    desk.forget("bob@kept.example")
+    assert desk.found() == []
+    assert sum(len(some.emails) for some in long_list.parts()) == 1_000
+
+
+@pytest.mark.soak
 def test_a_person_is_found_and_forgotten_where_a_policy_has_stored_hashes(sandbox: Sandbox, tmp_path: Path) -> None:
     desk = Desk(sandbox, DuckDBFile(tmp_path / "warehouse.duckdb"), tmp_path)
     desk.privacy = {"email": "hash", "phone": "hash", "name": "hash", "body": "drop", "undeclared": "hash"}
