@@ -362,7 +362,7 @@ def forget(account_name: str | None, person: str, is_hashed: bool, dry_run: bool
     from gorgias_assets.commands.forget import Request
     from gorgias_assets.commands.forget import forget as run
     from gorgias_assets.commands.terminal import stoppable
-    from gorgias_assets.forgetting import ERASE, HASH
+    from gorgias_assets.privacy.forgetting import ERASE, HASH
 
     def agreed() -> bool:
         return yes or click.confirm("\nForget this person? What is erased cannot be had back.")

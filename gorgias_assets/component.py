@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from gorgias_assets.account import Account, Translation
 from gorgias_assets.build import account_of, definitions_of
 from gorgias_assets.entities import ENTITIES
-from gorgias_assets.privacy import VARIABLE
+from gorgias_assets.privacy.policy import VARIABLE
 from gorgias_assets.settings import Settings
 
 NAMES = ", ".join(entity.name for entity in ENTITIES)

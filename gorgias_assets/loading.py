@@ -21,8 +21,8 @@ from gorgias_assets.api.clock import NOTABLE, difference
 from gorgias_assets.display import shown_counts
 from gorgias_assets.entities.model import Whole
 from gorgias_assets.missing import Deletions, find_gone
-from gorgias_assets.retention import drop_old_bodies
-from gorgias_assets.rewriting import rewrite
+from gorgias_assets.privacy.retention import drop_old_bodies
+from gorgias_assets.privacy.rewriting import rewrite
 from gorgias_assets.sweeps.batches import Reader
 from gorgias_assets.sweeps.filtered import Filtered
 from gorgias_assets.warehouse.tables import (

@@ -13,9 +13,9 @@ from pydantic import Field, field_validator
 from gorgias_assets.api.budget import Budget
 from gorgias_assets.api.client import GorgiasClient, GorgiasError, Unavailable
 from gorgias_assets.api.uri import EXPECTED_FORM, GorgiasUri, InvalidUri
-from gorgias_assets.door import Door
 from gorgias_assets.entities.model import ByDate, ByFilter, Entity, Unordered, Whole
-from gorgias_assets.privacy import VARIABLE, Policy, PrivacyError, PrivacyKey, Screen, key_of
+from gorgias_assets.privacy.door import Door
+from gorgias_assets.privacy.policy import VARIABLE, Policy, PrivacyError, PrivacyKey, Screen, key_of
 from gorgias_assets.settings import Settings
 from gorgias_assets.sweeps.batches import Expects
 from gorgias_assets.sweeps.filtered import Filtered

@@ -8,7 +8,7 @@ from gorgias_assets.entities.model import Entity
 from gorgias_assets.entities.view import View
 from gorgias_assets.metrics.declared import METRICS
 from gorgias_assets.metrics.model import Metric
-from gorgias_assets.privacy import PrivacyError
+from gorgias_assets.privacy.policy import PrivacyError
 from gorgias_assets.statistics.scopes import NAMES, NEEDS
 
 ALL, ONLY_CORE = "all", "core"  # words for several

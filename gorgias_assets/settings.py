@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from gorgias_assets.metrics.business_hours import is_holiday
 from gorgias_assets.metrics.ticket_metrics import columns_of
-from gorgias_assets.privacy import VARIABLE, Policy, parsed
+from gorgias_assets.privacy.policy import VARIABLE, Policy, parsed
 
 
 def _hours_and_minutes(text: object) -> object:

@@ -34,7 +34,7 @@ from gorgias_assets.entities.model import json as json_column
 from gorgias_assets.entities.tickets import TICKET_MESSAGE_RECIPIENTS
 from gorgias_assets.metadata import OUTDATED
 from gorgias_assets.metrics.declared import TICKET_METRICS
-from gorgias_assets.privacy import Policy, PrivacyError, PrivacyKey, Screen, key_of
+from gorgias_assets.privacy.policy import Policy, PrivacyError, PrivacyKey, Screen, key_of
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.objects import KINDS

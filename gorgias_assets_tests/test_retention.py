@@ -11,8 +11,8 @@ import pytest
 from gorgias_assets.entities import EVENTS, SATISFACTION_SURVEYS, TICKET_MESSAGES, TICKETS, VOICE_CALLS
 from gorgias_assets.entities.model import Entity
 from gorgias_assets.loading import load
+from gorgias_assets.privacy.retention import without_old_bodies
 from gorgias_assets.resources import GorgiasResource
-from gorgias_assets.retention import without_old_bodies
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.sweeps.rows import type_rows

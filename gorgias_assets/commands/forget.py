@@ -19,9 +19,9 @@ import dagster as dg
 from upath import UPath
 
 from gorgias_assets.account import Account
-from gorgias_assets.erasing import Finder, Person
-from gorgias_assets.forgetting import ERASE, Forgotten
-from gorgias_assets.privacy import VARIABLE, PrivacyError, PrivacyKey
+from gorgias_assets.privacy.erasing import Finder, Person
+from gorgias_assets.privacy.forgetting import ERASE, Forgotten
+from gorgias_assets.privacy.policy import VARIABLE, PrivacyError, PrivacyKey
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.version import __version__
 from gorgias_assets.warehouse.tables import Table, WarehouseError

@@ -20,7 +20,7 @@ from gorgias_assets.commands.terminal import logged, moving, stoppable
 from gorgias_assets.entities.model import ByDate, ByFilter, Entity, Whole
 from gorgias_assets.io_managers.from_uri import io_manager_from_uri
 from gorgias_assets.loading import Loaded, load
-from gorgias_assets.privacy import PrivacyError
+from gorgias_assets.privacy.policy import PrivacyError
 from gorgias_assets.resources import GorgiasResource, resource_of
 from gorgias_assets.selection import check_exceptions
 from gorgias_assets.settings import Settings

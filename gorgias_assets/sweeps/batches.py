@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 from gorgias_assets.api.client import GorgiasClient, GorgiasError, Page, Rejected
 from gorgias_assets.api.events import Held
 from gorgias_assets.api.page_size import PAGE_ROWS
-from gorgias_assets.door import Door
 from gorgias_assets.entities.model import Entity, WayT
 from gorgias_assets.entities.view import NamedView
-from gorgias_assets.privacy import Screen
+from gorgias_assets.privacy.door import Door
+from gorgias_assets.privacy.policy import Screen
 from gorgias_assets.sweeps.deletions import Named
 from gorgias_assets.sweeps.progress import Progress
 from gorgias_assets.sweeps.rows import TypedRows, newest_by_id, type_rows

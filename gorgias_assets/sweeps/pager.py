@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from gorgias_assets.api.client import CursorRefused, GorgiasClient, GorgiasError, Page, Unavailable, Untrusted
 from gorgias_assets.entities.model import ByDate, Entity
-from gorgias_assets.privacy import Screen
+from gorgias_assets.privacy.policy import Screen
 from gorgias_assets.sweeps.order import LATEST, is_newest_first, just_after, out_of_order
 from gorgias_assets.sweeps.position import DISORDER, Position, Span
 from gorgias_assets.sweeps.progress import Progress

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 
 from gorgias_assets.api.parsing import Repaired, dumps, repaired
 from gorgias_assets.columns import ADDED_COLUMNS, EXTRACTED_AT, Column, Harmless, Kind
-from gorgias_assets.privacy import Screen, Written
+from gorgias_assets.privacy.policy import Screen, Written
 from gorgias_assets.warehouse.tables import IS_TOUCHED
 from gorgias_assets.windows import Window
 

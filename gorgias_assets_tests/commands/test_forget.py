@@ -30,11 +30,11 @@ from gorgias_assets.entities import (
     VOICE_CALLS,
 )
 from gorgias_assets.entities.model import ByFilter, Entity, Unordered, Whole
-from gorgias_assets.erasing import Person
-from gorgias_assets.forgetting import ERASE, HASH, Forgotten, emails_in, phones_in
 from gorgias_assets.io_managers.merging import MergingIOManager
 from gorgias_assets.loading import load
-from gorgias_assets.privacy import PrivacyKey, plain_email
+from gorgias_assets.privacy.erasing import Person
+from gorgias_assets.privacy.forgetting import ERASE, HASH, Forgotten, emails_in, phones_in
+from gorgias_assets.privacy.policy import PrivacyKey, plain_email
 from gorgias_assets.resources import GorgiasResource
 from gorgias_assets.sandbox.account import Account
 from gorgias_assets.sandbox.server import Sandbox

@@ -7,9 +7,9 @@ from typing import Any
 import pyarrow as pa
 
 from gorgias_assets.entities.model import Entity
-from gorgias_assets.forgetting import Forgotten
-from gorgias_assets.privacy import PrivacyKey, Screen
-from gorgias_assets.retention import without_old_bodies
+from gorgias_assets.privacy.forgetting import Forgotten
+from gorgias_assets.privacy.policy import PrivacyKey, Screen
+from gorgias_assets.privacy.retention import without_old_bodies
 from gorgias_assets.warehouse.tables import Listed
 
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from gorgias_assets.api.parsing import dumps
 from gorgias_assets.columns import EXTRA, EXTRACTED_AT, Kind
 from gorgias_assets.entities.model import Entity, Whole
-from gorgias_assets.privacy import Row, Screen
+from gorgias_assets.privacy.policy import Row, Screen
 from gorgias_assets.warehouse.tables import IS_TOUCHED, Table
 from gorgias_assets.warehouse.warehouse import Warehouse
 from gorgias_assets.windows import Window

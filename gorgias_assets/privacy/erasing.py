@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from gorgias_assets.columns import ADDED_COLUMNS, EXTRA, MERGED_INTO, Column, Kind, Personal, Place, is_id
 from gorgias_assets.entities.model import Entity
-from gorgias_assets.forgetting import (
+from gorgias_assets.privacy.forgetting import (
     CUSTOMER,
     EMAIL,
     ERASE,
@@ -31,7 +31,7 @@ from gorgias_assets.forgetting import (
     kind_of_id,
     phone_pattern,
 )
-from gorgias_assets.privacy import PrivacyKey, plain_email, plain_phone
+from gorgias_assets.privacy.policy import PrivacyKey, plain_email, plain_phone
 from gorgias_assets.warehouse.dialect import Dialect
 from gorgias_assets.warehouse.session import Session
 from gorgias_assets.warehouse.tables import Listed, Table, WarehouseError

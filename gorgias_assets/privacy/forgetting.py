@@ -22,7 +22,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from gorgias_assets.columns import EXTRA, Column, Kind, Personal, Place
-from gorgias_assets.privacy import VARIABLE, PrivacyKey, plain_email, plain_name, plain_phone, punycode, visible
+from gorgias_assets.privacy.policy import VARIABLE, PrivacyKey, plain_email, plain_name, plain_phone, punycode, visible
 from gorgias_assets.warehouse.tables import Listed, WarehouseError
 
 CUSTOMER, TICKET, MESSAGE, SURVEY, CALL, EMAIL, PHONE = (
