@@ -145,7 +145,7 @@ def test_a_run_that_is_terminated_in_the_web_app_ends_as_canceled(sandbox, tmp_p
 @pytest.mark.parametrize(
     ("job", "sign", "name"),
     [
-        ("retried", "STEP_UP_FOR_RETRY", "SIGTERM"),
+        pytest.param("retried", "STEP_UP_FOR_RETRY", "SIGTERM", marks=pytest.mark.soak),
         pytest.param("queued", "blocked by limit for pool full", "SIGTERM", marks=pytest.mark.soak),
         ("querying", "it begins", "SIGINT"),
         ("separate", "it begins", "SIGHUP"),

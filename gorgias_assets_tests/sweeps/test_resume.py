@@ -587,6 +587,7 @@ def test_a_row_with_a_moment_to_come_hides_nothing_that_changes_meanwhile(entity
         assert desk.rows().keys() >= {*range(1, 401), *range(1_000, 1_250)}
 
 
+@pytest.mark.soak
 def test_readers_that_share_a_slow_list_leave_several_spans_to_another_attempt_with_a_seek_and_without():
     with desk_of(TICKETS, END, latency=0.16, batch_rows=400) as desk:
         tickets(desk.account, 50)
@@ -739,7 +740,7 @@ def test_another_window_entity_or_kind_of_sweep_begins_at_its_own_beginning(proj
     assert len(project.query("SELECT * FROM gorgias._sweep_positions_tickets")) == 1
 
 
-@pytest.mark.parametrize("order", ["abab", "abba"])
+@pytest.mark.parametrize("order", ["abab", pytest.param("abba", marks=pytest.mark.soak)])
 def test_two_attempts_side_by_side_end_in_the_account_s_rows(order):
     """They commit in turns; then both are killed, and a third goes on from the position that was saved last."""
     with desk_of(TICKETS, END - timedelta(hours=1)) as desk:

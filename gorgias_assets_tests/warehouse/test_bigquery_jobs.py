@@ -457,7 +457,11 @@ def test_a_request_that_is_never_answered_is_given_up_and_made_again(engine, fau
 
 @pytest.mark.parametrize(
     ("request_", "is_left"),
-    [(r"POST .*MERGE INTO `local\.\w+\.satisfaction_surveys`", False), (DELETE_STAGING, True), (SAVE_POSITION, False)],
+    [
+        (r"POST .*MERGE INTO `local\.\w+\.satisfaction_surveys`", False),
+        pytest.param(DELETE_STAGING, True, marks=pytest.mark.soak),
+        (SAVE_POSITION, False),
+    ],
     ids=["before the merge", "before the staging table is deleted", "before the position"],
 )
 def test_after_a_crash_at_any_step_another_attempt_ends_in_the_same_table(

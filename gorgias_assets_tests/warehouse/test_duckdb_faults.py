@@ -98,6 +98,7 @@ def hold_as_reader(database: Path, seconds: float) -> None:
         time.sleep(0.001)
 
 
+@pytest.mark.soak
 def test_eight_writers_of_a_new_file_and_a_reader_that_holds_it_all_succeed(database):
     with ProcessPoolExecutor(9, PROCESSES) as pool:
         start = time.time() + 1
