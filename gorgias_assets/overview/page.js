@@ -127,7 +127,11 @@ function sorted(rows, name) {
 function rowOf(label, numbers) {
   const row = document.createElement("tr");
   label.scope = "row";
-  row.append(label, ...numbers.map((number, place) => made("td", written(data.measures[place].kind, number))));
+  const cells = numbers.map((number, place) => {
+    const { kind, empty } = data.measures[place];
+    return made("td", written(kind, number), empty ? { hidden: "" } : {});
+  });
+  row.append(label, ...cells);
   return row;
 }
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 from markupsafe import Markup
 
 from gorgias_assets.overview.measures import DIMENSIONS, MEASURES, Measure
@@ -91,6 +92,7 @@ def page_of(weeks: Weeks) -> str:
         headline=list(_headline(weeks, week)),
         grids=[_days(weeks, week), *(_slices(weeks, week, dimension) for dimension in DIMENSIONS[1:])],
         measures=MEASURES,
+        empty=_empty(weeks),
         data=_data(weeks),
     )
 
@@ -192,6 +194,11 @@ def _written(numbers: Numbers) -> list[str]:
     return [written(measure, number) for measure, number in zip(MEASURES, numbers, strict=True)]
 
 
+def _empty(weeks: Weeks) -> list[bool]:
+    """Return for each measure if it has no value at all, as business hours of an account without any."""
+    return [bool(np.isnan(weeks.weekly[:, :, place]).all()) for place in range(len(MEASURES))]
+
+
 def _data(weeks: Weeks) -> dict[str, Any]:
     """Return all that `page.js` needs: numbers in lists, by slice, measure, and day or week."""
     chosen = range(len(weeks.known_days))
@@ -210,7 +217,10 @@ def _data(weeks: Weeks) -> dict[str, Any]:
         ],
         "days": [f"{day:%a %-d %b}" for day in weeks.days],
         "known": [int(known) for known in weeks.known],
-        "measures": [{"name": measure.name, "title": measure.title, "kind": kind_of(measure)} for measure in MEASURES],
+        "measures": [
+            {"name": measure.name, "title": measure.title, "kind": kind_of(measure), "empty": is_empty}
+            for measure, is_empty in zip(MEASURES, _empty(weeks), strict=True)
+        ],
         "slices": [[one.dimension, one.key, one.label] for one in weeks.slices],
         "headline": [
             {"measure": SIZES[name], "label": label, "better": better, "changes": changes[name]}

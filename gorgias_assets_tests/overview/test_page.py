@@ -1,6 +1,7 @@
 """The report's weeks and changes, and the library that draws its charts."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ import pytest
 
 from gorgias_assets.overview.facts import Facts
 from gorgias_assets.overview.measures import MEASURES
-from gorgias_assets.overview.page import CHARTS, change_of
+from gorgias_assets.overview.page import CHARTS, change_of, page_of
 from gorgias_assets.overview.weeks import Weeks, weeks_until
 from gorgias_assets_tests.deployment import REPOSITORY
 
@@ -113,6 +114,14 @@ def test_a_week_has_the_reopenings_of_its_days_and_what_the_last_day_left():
     places = [place for place, measure in enumerate(MEASURES) if measure.is_backlog]
     assert weeks.weekly[0, -2:, places].T.tolist() == [[4, 9, 2], [3, 5, 1]]
     assert np.isnan(weeks.weekly[0, :-2, places]).all(), "of weeks that the backlog lacks nothing is known"
+
+
+def test_a_measure_without_a_value_in_any_week_has_no_column():
+    page = page_of(weeks_of({SUNDAY: (1, 1, 1)}))
+    headings = re.findall(r'<th( hidden)? scope="col" title="[^"]*">([^<]+)<', page)
+    without = {one.title for one in MEASURES if one.is_backlog or "business" in one.name}
+    assert {title for hidden, title in headings if hidden} == without
+    assert without.isdisjoint(title for hidden, title in headings if not hidden)
 
 
 def test_the_charts_are_drawn_by_the_release_of_chart_js_that_the_documents_name():
