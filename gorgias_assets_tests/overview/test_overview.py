@@ -583,7 +583,7 @@ def test_it_is_the_same_in_bigquery(project, account, tmp_path):
     rows = table(project)
     assert rows.keys() == {(3, "all", "all"), (3, "channel", "email"), (3, "agent", str(desk.ann))}
     assert {tuple(row[measure.name] for measure in MEASURES) for row in rows.values()} == {
-        (2, 0, 0, 2, 1, 1, 1.5 * HOUR, 1.5 * HOUR, None, None, None, 1, 1, 1.0, 5.0, 1.0)
+        (2, 0, 0, 2, 1, 1, 1.5 * HOUR, 1.5 * HOUR, *[None] * 5, 1, 1, 1.0, 5.0, 1.0)
     }
     assert rows[3, "agent", str(desk.ann)]["label"] == "Ann"
 
