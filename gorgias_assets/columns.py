@@ -44,7 +44,7 @@ class Harmless:
 
 
 class Personal(Enum):
-    """What a value holds of a person, by the word for it in settings, tags and descriptions."""
+    """A kind of personal data, by its word in settings, tags and descriptions."""
 
     NAME = "name"
     EMAIL = "email"
@@ -61,7 +61,7 @@ class Personal(Enum):
 
 
 Holding = Mapping[str, Personal | None]
-"""What the values in a JSON column hold, by path; None for nothing personal. What no path reaches is undeclared.
+"""The kinds of personal data in a JSON column, by path; None for nothing personal. What no path reaches is undeclared.
 
 A path is relative to the column: `to[].address` is a field of each item of a list. `*` stands for the name of a field
 that is an id, and a last `**` for the place itself and all that is in it and has no path of its own.
@@ -115,12 +115,12 @@ class Column:
 
     @property
     def private(self) -> bool:
-        """Whether it is kept out of logs and previews, as all JSON is: a customer or an agent may be in it."""
+        """True if it is kept out of logs and previews, as all JSON is: a customer or an agent may be in it."""
         return self.kind is Kind.JSON or self.holds is not None
 
     @property
     def paths(self) -> dict[Personal, list[str]]:
-        """What it holds, with the paths of JSON at which it does; none for the value itself."""
+        """The kinds that it holds, with the paths of JSON at which it does; none for the value itself."""
         if isinstance(self.holds, Personal):
             return {self.holds: []}
         held = self.holds or {}

@@ -68,4 +68,4 @@ VALUES: Holding = {"*.id": None, "*.value": Personal.BODY}
 """Values of custom fields by the fields' ids."""
 
 SECRETS: Holding = {"**": Personal.SECRET}
-"""What is withheld of a column that may hold secrets."""
+"""The part that is withheld of a column that may hold secrets."""
