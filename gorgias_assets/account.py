@@ -42,7 +42,7 @@ class Account:
     - `views`: the chosen views; what they read is among the entities.
     - `event_types`: the types of events to read; all if none is named.
     - `statistics`: the chosen assets of Gorgias's own statistics, by name.
-    - `metrics`: the chosen tables of metrics; what they need is among the entities.
+    - `metrics`: the chosen tables of metrics; what they need is among the entities and these.
     - `has_policy`: there is a privacy policy, so that checks ask if all rows were stored under it.
     - `reports`: the folder of its reports, or its URL.
     """

@@ -167,7 +167,7 @@ class GorgiasComponent(dg.Component, dg.Model, dg.Resolvable):
         Translation | None,
         TranslationFnResolver[str](template_vars_for_translation_fn=lambda what: {"entity": what}),
     ] = None
-    """Attributes of each asset; `{{ entity }}` is the name of its entity, or `overview`."""
+    """Attributes of each asset; `{{ entity }}` is the name of its entity, view or metrics."""
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:

@@ -1,4 +1,4 @@
-"""What each column holds of a person: all that the simulated account has is declared, and shown where people look."""
+"""The personal data of each column: all that the simulated account has is declared, and shown where people look."""
 
 import re
 from collections.abc import Iterator

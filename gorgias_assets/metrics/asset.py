@@ -22,7 +22,7 @@ from gorgias_assets.windows import Window
 
 @dataclass(frozen=True)
 class Work:
-    """What a run computes with.
+    """The means by which a run computes rows.
 
     - `tables`: those that the account has among the tables that the metric reads, by name.
     - `own`: the metric's table, which need not exist.

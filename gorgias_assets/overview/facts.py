@@ -1,4 +1,4 @@
-"""What happened to tickets and surveys in a window, one slim row each, read from the tables of metrics.
+"""The facts of tickets and surveys in a window, one slim row each, read from the tables of metrics.
 
 `ticket_metrics` and `ticket_backlog` define what counts; `measures` is made of these rows. Surveys are counted by their
 own table: a ticket may have several, and one may outlive its ticket. Gorgias does not document how spam, trashed and
@@ -20,6 +20,9 @@ from gorgias_assets.warehouse.warehouse import Warehouse
 from gorgias_assets.windows import Window
 
 SATISFIED = 4  # of 5
+
+Names = Mapping[str, Mapping[str, str]]
+"""Names for people of teams and agents, by dimension and id."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,8 @@ class Facts:
         return replace(self, **{name: frame[frame["day"].isin(days)] for name, frame in frames.items()})
 
 
-def read_facts(warehouse: Warehouse, tables: Mapping[str, Table], window: Window) -> tuple[Facts, dict[str, str]]:
-    """Return the facts of the window, and the names of teams and agents by id.
+def read_facts(warehouse: Warehouse, tables: Mapping[str, Table], window: Window) -> tuple[Facts, Names]:
+    """Return the facts of the window, and the names of the teams and agents in them.
 
     `tables` are those that the overview needs, by name. Raises `WarehouseError` if one does not exist.
     """
@@ -63,6 +66,7 @@ def read_facts(warehouse: Warehouse, tables: Mapping[str, Table], window: Window
         return rows
 
     tickets, surveys = frame(_tickets(dialect, named, window)), frame(_surveys(dialect, named, window))
+    backlog = frame(_backlog(named[TICKET_BACKLOG.name], window)).astype({"day": "datetime64[us, UTC]"})
     answered = _timed(tickets.drop(columns="agent").rename(columns={"replier": "agent"}), "first_response")
     facts = Facts(
         created=_counted(tickets, "created_at", window),
@@ -70,12 +74,20 @@ def read_facts(warehouse: Warehouse, tables: Mapping[str, Table], window: Window
         answered=_counted(answered, "answered_at", window),
         sent=_counted(surveys, "sent_at", window),
         scored=_counted(surveys.assign(is_satisfied=surveys["score"] >= SATISFIED), "scored_at", window),
-        backlog=frame(_backlog(named[TICKET_BACKLOG.name], window)).astype({"day": "datetime64[us, UTC]"}),
+        backlog=backlog,
     )
-    names: dict[str, str] = {}
-    for columns in (["team", "team_name"], ["agent", "agent_name"], ["replier", "replier_name"]):
-        names |= dict(tickets[columns].dropna().itertuples(index=False, name=None))
-    return facts, names
+    return facts, _names(tickets, backlog)
+
+
+def _names(tickets: pd.DataFrame, backlog: pd.DataFrame) -> Names:
+    """Return the names in tickets, and for others those in the backlog, whose tickets may be older."""
+
+    def named(frame: pd.DataFrame, one: str, name: str) -> dict[str, str]:
+        return dict(frame[[one, name]].dropna().itertuples(index=False, name=None))
+
+    labels = {of: named(backlog[backlog["dimension"] == of], "slice", "label") for of in ("team", "agent")}
+    teams, agents = labels["team"] | named(tickets, "team", "team_name"), named(tickets, "agent", "agent_name")
+    return {"team": teams, "agent": labels["agent"] | agents | named(tickets, "replier", "replier_name")}
 
 
 def _timed(tickets: pd.DataFrame, what: str) -> pd.DataFrame:
@@ -123,7 +135,7 @@ def _surveys(dialect: Dialect, tables: Mapping[str, str], window: Window) -> str
 def _backlog(table: str, window: Window) -> str:
     first, after = (f"DATE '{moment:%Y-%m-%d}'" for moment in (window.start, window.end))
     return (
-        "SELECT day, dimension, slice, tickets_reopened, open_tickets, waiting_for_agent, age_median_seconds "
+        "SELECT day, dimension, slice, label, tickets_reopened, open_tickets, waiting_for_agent "
         f"FROM {table} AS backlog WHERE day >= {first} AND day < {after} AND dimension <> 'tag'"
     )
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from gorgias_assets.columns import Column, Kind, Personal, arrow_schema
 from gorgias_assets.entities.model import string
-from gorgias_assets.overview.facts import Facts
+from gorgias_assets.overview.facts import Facts, Names
 
 DIMENSIONS = ("all", "channel", "team", "agent")
 TIMES = ("day", "week")
@@ -222,14 +222,15 @@ def _is_told(facts: Facts, index: pd.Index) -> Any:
     return index.get_level_values(times[0]).isin(told[times[0]]) if times else [not told.empty] * len(index)
 
 
-def overview_rows(facts: Facts, names: dict[str, str], days: pd.DatetimeIndex) -> pa.Table:
+def overview_rows(facts: Facts, names: Names, days: pd.DatetimeIndex) -> pa.Table:
     """Return the table's rows of these days. Each day has its row of all, of zeros if nothing happened."""
     return pa.concat_tables(_rows_of(dimension, facts.on(days), names, days) for dimension in DIMENSIONS)
 
 
-def _rows_of(dimension: str, facts: Facts, names: dict[str, str], days: pd.DatetimeIndex) -> pa.Table:
+def _rows_of(dimension: str, facts: Facts, names: Names, days: pd.DatetimeIndex) -> pa.Table:
     every_day = pd.MultiIndex.from_product([days, ["all"]], names=["day", "all"]) if dimension == "all" else None
     rows = measured(facts, ["day", dimension], every_day).reset_index(names=["day", "slice"])
-    label = rows["slice"].map(lambda one: names.get(one, one)) if dimension in ("team", "agent") else rows["slice"]
+    named = names.get(dimension, {})
+    label = rows["slice"].map(lambda one: named.get(one, one))
     rows = rows.assign(day=rows["day"].dt.date, dimension=dimension, label=label)
     return pa.Table.from_pandas(rows, SCHEMA, preserve_index=False)

@@ -6,7 +6,7 @@ from math import isnan
 import pandas as pd
 
 from gorgias_assets.display import shown
-from gorgias_assets.overview.facts import Facts
+from gorgias_assets.overview.facts import Facts, Names
 from gorgias_assets.overview.measures import COUNTS, Measure, measured
 
 NOTHING = "–"  # noqa: RUF001, the sign of tables for no value
@@ -28,7 +28,7 @@ class Period:
     agents: pd.DataFrame
 
     @classmethod
-    def of(cls, facts: Facts, names: dict[str, str], days: pd.DatetimeIndex, known: pd.Index) -> "Period":
+    def of(cls, facts: Facts, names: Names, days: pd.DatetimeIndex, known: pd.Index) -> "Period":
         known = days[days.isin(known)]
         days = days[days >= known.min()]
         facts = facts.on(known)
@@ -41,7 +41,7 @@ class Period:
             channels.assign(label=[shown(channel) for channel in channels.index]).sort_values(
                 "tickets_created", ascending=False
             ),
-            agents.assign(label=[shown(names.get(agent, agent)) for agent in agents.index]).sort_values(
+            agents.assign(label=[shown(names["agent"].get(agent, agent)) for agent in agents.index]).sort_values(
                 "tickets_closed", ascending=False
             ),
         )

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from gorgias_assets.display import shown
-from gorgias_assets.overview.facts import Facts
+from gorgias_assets.overview.facts import Facts, Names
 from gorgias_assets.overview.measures import DIMENSIONS, MEASURES, Measure, measured
 from gorgias_assets.windows import Window
 
@@ -64,7 +64,7 @@ class Weeks:
     shared: Numbers
 
     @classmethod
-    def of(cls, facts: Facts, names: dict[str, str], days: pd.DatetimeIndex, known: pd.Index) -> "Weeks":
+    def of(cls, facts: Facts, names: Names, days: pd.DatetimeIndex, known: pd.Index) -> "Weeks":
         """Return the weeks of `days`, a window of `weeks_until`. Only those in `known`, one at least, count."""
         known = days[days.isin(known)]
         first = known[0] - timedelta(days=known[0].weekday())
@@ -81,7 +81,7 @@ class Weeks:
         slices = [Slice("all", "all", EVERYTHING)]
         for dimension in DIMENSIONS[1:]:
             keys = {*by_week[dimension].index.unique(dimension), *by_day[dimension].index.unique(dimension)}
-            labels = {key: shown(key if dimension == "channel" else names.get(key, key)) for key in keys}
+            labels = {key: shown(names.get(dimension, {}).get(key, key)) for key in keys}
             in_order = sorted(labels.items(), key=lambda one: (one[1].casefold(), one[0]))
             slices += [Slice(dimension, key, label) for key, label in in_order]
         places = {(one.dimension, one.key): place for place, one in enumerate(slices)}

@@ -23,6 +23,7 @@ from gorgias_assets.privacy.forgetting import (
     OBJECT_TYPES,
     OBJECTS,
     PHONE,
+    SHORTEST_PHONE,
     Forgotten,
     at_home,
     email_pattern,
@@ -40,7 +41,6 @@ from gorgias_assets.warehouse.warehouse import Warehouse
 AT_ONCE = 1_000  # rows in memory
 MOST_IN_PATTERN = 50  # addresses, of which a longer expression would be slow
 MOST_ROUNDS = 10  # from addresses to customers, and back
-_SHORTEST_PHONE = 6  # digits
 _HASH = re.compile(r"[0-9a-f]{64}")
 _PEOPLE = {"tickets": ("customer",), "ticket_messages": ("sender", "receiver")}  # columns that show a person
 _KNOWN_BY = (Personal.NAME, Personal.EMAIL)
@@ -409,7 +409,7 @@ class Finder:
             person.hashes.add(plain)
         elif "@" in plain and plain not in self.shop:
             person.emails.add(plain)
-        elif len(number := plain_phone(address or "")) >= _SHORTEST_PHONE and not re.search("[a-z]", plain):
+        elif len(number := plain_phone(address or "")) >= SHORTEST_PHONE and not re.search("[a-z]", plain):
             person.phones.add(number)
 
     def _of_customers(

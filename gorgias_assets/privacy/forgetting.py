@@ -69,7 +69,7 @@ _LOCAL = re.compile(rf"[\w{re.escape(_LETTERS)}]+$")
 _DOMAIN = re.compile(r"[\w-]+(?:\.[\w-]+)+")
 _LONGEST_LOCAL, _LONGEST_DOMAIN = 64, 255  # letters before and after an @, by RFC 5321
 _PHONE = re.compile(r"(?<!\d)\+?\d(?:[\s().\-/_\u00a0\u2010-\u2015]{0,3}\d){5,17}(?!\d)")
-_SHORTEST_PHONE = 6  # digits
+SHORTEST_PHONE = 6  # digits
 _ABROAD = ("+", "00", "011")  # before the number of a country
 _LONGEST_COUNTRY = 3  # digits of it
 _SHORTEST_AT_HOME = 8  # digits of a number without its country, below which others have the same
@@ -156,7 +156,7 @@ def phones_in(text: str) -> set[str]:
                 whole = part.replace("(0)", "") if part.startswith(_ABROAD) else part
                 plain = plain_phone(whole)
                 found |= {plain, *(at_home(plain) if whole.startswith(_ABROAD) else ())}
-    return {one for one in found if len(one) >= _SHORTEST_PHONE}
+    return {one for one in found if len(one) >= SHORTEST_PHONE}
 
 
 def _runs(number: str) -> Iterator[str]:

@@ -38,7 +38,7 @@ _MOST_REMEMBERED, _LONGEST_REMEMBERED = 50_000, 200  # texts of a kind, and lett
 
 
 class Action(IntEnum):
-    """What becomes of a value, from the mildest to the strictest."""
+    """An action on a value, from the mildest to the strictest."""
 
     KEEP = 0
     LAST4 = 1
@@ -204,7 +204,7 @@ _Act = Callable[[str], str | None]
 
 @dataclass(eq=False)
 class _Plan:
-    """What becomes of the values at a place, and below it.
+    """The actions on the values at a place, and below it.
 
     - `kept`: True if all of it is kept as it is.
     - `whole`: True if an object or a list here is one value: it is dropped or hashed as a whole.

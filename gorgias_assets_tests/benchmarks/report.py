@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--agents", type=int, default=50)
     options = parser.parse_args()
     facts = facts_of(options.tickets, options.agents)
-    names = {str(agent): f"Agent {agent}" for agent in range(1, options.agents + 1)}
+    names = {"agent": {str(agent): f"Agent {agent}" for agent in range(1, options.agents + 1)}}
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
     page = page_of(Weeks.of(facts, names, DAYS, DAYS)).encode()
     seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

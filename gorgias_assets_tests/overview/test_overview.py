@@ -22,10 +22,13 @@ from gorgias_assets.account import Account
 from gorgias_assets.entities import CORE
 from gorgias_assets.metrics.declared import METRICS, OVERVIEW
 from gorgias_assets.overview import report
+from gorgias_assets.overview.facts import read_facts
 from gorgias_assets.overview.measures import COLUMNS, KEYS, MEASURES
 from gorgias_assets.sandbox.account import Account as SandboxAccount
 from gorgias_assets.sandbox.server import Sandbox
 from gorgias_assets.summaries import build_summaries
+from gorgias_assets.warehouse.tables import Table
+from gorgias_assets.windows import Window
 from gorgias_assets_tests.conftest import FIRST_DAY, Project
 from gorgias_assets_tests.deployment import REPOSITORY
 
@@ -150,6 +153,11 @@ def older_than_the_warehouse(desk: Desk) -> None:
     desk.close(ticket, at(16, 12), updated_datetime=at(16, 12))
 
 
+def in_a_team_that_has_the_id_of_an_agent(desk: Desk) -> None:
+    team = desk.account.create("teams", id=desk.ann, name="Nights")
+    desk.ticket(at(18), assignee_team={"id": team["id"]})
+
+
 SITUATIONS = (
     answered_by_a_rule_first,
     begun_by_an_agent,
@@ -161,6 +169,7 @@ SITUATIONS = (
     answered_for_a_colleague,
     three_messages_and_one,
     older_than_the_warehouse,
+    in_a_team_that_has_the_id_of_an_agent,
 )
 
 
@@ -294,6 +303,20 @@ def test_a_first_response_is_its_writer_s_and_the_rest_the_agent_s_in_charge(mea
     assert [agents[HOSTILE][name] for name in ("tickets_created", "tickets_closed", "first_responses")] == [0, 0, 1]
     channel = measured[13, "channel", HOSTILE]
     assert (channel["tickets_closed"], channel["first_responses"]) == (1, 1)
+
+
+def test_a_team_and_an_agent_of_one_id_have_names_of_their_own(measured):
+    labels = {
+        dimension: row["label"] for (day, dimension, _), row in measured.items() if day == 18 and row["tickets_created"]
+    }
+    assert (labels["team"], labels["agent"]) == ("Nights", "Ann")
+
+
+def test_agents_are_named_though_all_their_tickets_are_older_than_the_window(month):
+    project, *_ = month
+    tables = {name: Table("gorgias", name) for name in OVERVIEW.needs}
+    _, names = read_facts(project.engine.warehouse(), tables, Window(at(20), at(21)))
+    assert set(names["agent"].values()) == {"Ann"}
 
 
 def test_messages_per_ticket_are_those_of_both_sides_without_notes(measured):

@@ -50,7 +50,7 @@ def weeks_of(
     window = weeks_until(end)
     days = pd.date_range(window.start, window.end, freq="D", inclusive="left", unit="us")
     facts = Facts(**{field.name: frame for field in fields(Facts)})
-    return Weeks.of(replace(facts, backlog=left), {"7": agent}, days, days[unknown:])
+    return Weeks.of(replace(facts, backlog=left), {"agent": {"7": agent}}, days, days[unknown:])
 
 
 def changes(weeks: Weeks, name: str) -> str:
